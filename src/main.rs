@@ -1,0 +1,2 @@
+//! The `pent` command.
+fn main() {}
