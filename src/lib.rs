@@ -1,7 +1,9 @@
 //! pent: a hardened, OCI-compatible container runtime.
 //!
-//! A container is *decided* in pure code and *made* in dumb code: [`plan::compile`] turns a configuration and facts about
-//! the host into a [`plan::Plan`], which is plain data, and [`launch`] walks it. See `docs/decisions` for why.
+//! A container is *decided* in pure code and *made* in dumb code: `plan::compile` turns a configuration and facts about
+//! the host into a `Plan`, which is plain data, and `launch` walks it. `docs/decisions` says why.
 #![deny(unsafe_code)]
 
+pub mod alloc;
 pub mod report;
+pub mod sys;
