@@ -4,4 +4,9 @@
 //! the host into a [`plan::Plan`], which is plain data, and [`launch`] walks it. See `docs/decisions` for why.
 #![deny(unsafe_code)]
 
+pub mod cli;
+pub mod cmd;
 pub mod report;
+pub mod state;
+pub mod sys;
+pub mod time;
