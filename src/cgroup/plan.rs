@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::devices::{self, Policy, Rule};
-use super::layout::{Layout, OwnCgroup};
+use super::layout::{Hierarchy, Layout, OwnCgroup};
 use super::path::{self, Inner};
 use super::program::compile_program;
 use super::{v1, v2};
@@ -309,10 +309,10 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
         }
     }
 
-    if let Layout::V1 { .. } = input.layout
+    if let Layout::V1 { hierarchies, .. } = input.layout
         && input.driver == Driver::Cgroupfs
     {
-        check_mounted(&mut draft, &plan.directories);
+        check_mounted(&mut draft, hierarchies, !input.rootless);
     }
     if version2 {
         plan.controllers = needed(&draft.limits.writes);
@@ -323,13 +323,6 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
     let enforceable = !input.rootless && !plan.directories.is_empty();
     let rules = input.resources.and_then(|resources| resources.devices().as_deref()).unwrap_or_default();
     compile_devices(&mut draft, rules, input.default_devices, version2, enforceable);
-    if input.layout != &Layout::Absent
-        && enforceable
-        && !version2
-        && !plan.directories.iter().any(|directory| directory.controllers.iter().any(|name| name == "devices"))
-    {
-        draft.error("devices", "the devices controller is not mounted, so device rules cannot be enforced");
-    }
     finish(plan, draft)
 }
 
@@ -445,20 +438,21 @@ fn place(layout: &Layout, inner: &Inner, own: &OwnCgroup) -> Result<Vec<Director
     Ok(directories)
 }
 
-/// Version 1: every limit needs its controller's hierarchy.
-fn check_mounted(draft: &mut Draft<'_>, directories: &[Directory]) {
-    let mounted = |name: &String| directories.iter().any(|directory| directory.controllers.contains(name));
+/// Version 1: every limit needs its controller's hierarchy, and so do device rules where they are enforced.
+fn check_mounted(draft: &mut Draft<'_>, hierarchies: &[Hierarchy], devices: bool) {
+    let mounted = |name: &str| hierarchies.iter().any(|hierarchy| hierarchy.controllers.iter().any(|own| own == name));
     let mut missing = Vec::new();
-    for write in &draft.limits.writes {
-        if !mounted(&write.controller) {
-            let Write { controller, file, .. } = write;
+    for Write { controller, file, spec_path, .. } in &draft.limits.writes {
+        if !mounted(controller) {
             let message =
                 format!("cannot set {controller} limit: the {controller} controller is not mounted (file {file})");
-            missing.push(Diagnostic::error(&write.spec_path, message));
+            missing.push(Diagnostic::error(spec_path, message));
         }
     }
-    missing.dedup();
     draft.findings.extend(missing);
+    if devices && !mounted("devices") {
+        draft.error("devices", "the devices controller is not mounted, so device rules cannot be enforced");
+    }
 }
 
 fn finish(mut plan: CgroupPlan, draft: Draft<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
