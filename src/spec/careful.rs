@@ -199,7 +199,7 @@ impl Check {
         }
         for field in shape.fields {
             if field.need == Need::Required && !seen.contains(field.name) {
-                self.error(&join(path, field.name), format!("is missing: {} is required", describe(&field.kind)));
+                self.error(&join(path, field.name), format!("is missing; expected {}", describe(&field.kind)));
             }
         }
         self.settle(kept, shape, path)

@@ -38,7 +38,7 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
 
 /// The candidate that the name was probably meant to be.
 pub(super) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = (name.chars().count() / 3).clamp(1, 4);
+    let near = if name.chars().count() < 6 { 1 } else { 2 };
     candidates
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))

@@ -227,6 +227,8 @@ fn exec_and_update_read_their_parts() {
     let limits = parse_resources(br#"{"memory":{"limit":1048576},"cpu":{"shares":0},"unified":null}"#).expect("limits");
     assert_eq!(limits.spec.memory().and_then(|memory| memory.limit()), Some(1 << 20));
     assert_eq!(validate_resources(&limits.spec), []);
+    let swap = parse_resources(br#"{"memory":{"swap":1048576}}"#).expect("limits");
+    assert_eq!(validate_resources(&swap.spec), [], "the limit may be there already");
     let found = parse_resources(br#"{"memory":{"limit":-7}}"#).map(|limits| validate_resources(&limits.spec));
     assert_eq!(found.expect("form")[0].path, "memory.limit");
 }

@@ -23,7 +23,7 @@ pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut
         resources::cgroups_path(text(path), found);
     }
     if let Some(limits) = linux.resources() {
-        resources::check(limits, "linux.resources", found);
+        resources::check(limits, "linux.resources", false, found);
     }
     if let Some(filter) = linux.seccomp() {
         seccomp::check(filter, found);

@@ -58,11 +58,12 @@ pub fn validate_process(process: &Process) -> Vec<Diagnostic> {
     found.0
 }
 
-/// Checks resource limits that are to replace those of a container (`update --resources`).
+/// Checks resource limits that are to change those of a container (`update --resources`); what they do not give stays as it
+/// is, so that nothing counts as missing.
 #[must_use]
 pub fn validate_resources(resources: &LinuxResources) -> Vec<Diagnostic> {
     let mut found = Findings(Vec::new());
-    resources::check(resources, "", &mut found);
+    resources::check(resources, "", true, &mut found);
     found.0
 }
 
@@ -186,7 +187,7 @@ fn version(version: &str, found: &mut Findings) {
     const PATH: &str = "ociVersion";
     let hint = format!("versions {VERSION_MIN} to {VERSION_MAX} are understood");
     match semver(version) {
-        _ if version.is_empty() => found.error_hint(PATH, "is empty", hint),
+        _ if version.is_empty() => found.error_hint(PATH, "is missing or empty", hint),
         None => found.error_hint(PATH, format!("{} is not a semantic version", quote(version)), hint),
         Some((1, minor)) => {
             if semver(VERSION_MAX).is_some_and(|(_, newest)| minor > newest) {
@@ -199,7 +200,7 @@ fn version(version: &str, found: &mut Findings) {
 
 fn root(spec: &Spec, found: &mut Findings) {
     match spec.root() {
-        None => found.error_hint("root", "is missing", "give it: \"root\": {\"path\": \"rootfs\"}"),
+        None => found.error_hint("root", "is missing", "write \"root\": {\"path\": \"rootfs\"}"),
         Some(root) => match text(root.path()) {
             "" => found.error_hint("root.path", "is empty", "it is the root filesystem, absolute or below the bundle"),
             path => found.no_nul(path, || "root.path".into()),

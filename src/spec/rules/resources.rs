@@ -5,10 +5,11 @@ use super::{Findings, at};
 use crate::spec::{is_number_list, tree::quote};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxDeviceType, LinuxMemory, LinuxResources};
 
-pub(super) fn check(resources: &LinuxResources, path: &str, found: &mut Findings) {
+/// `changes`: these are changes to limits that are there already.
+pub(super) fn check(resources: &LinuxResources, path: &str, changes: bool, found: &mut Findings) {
     devices(resources, path, found);
     if let Some(limits) = resources.memory() {
-        memory(limits, &at(path, "memory"), found);
+        memory(limits, &at(path, "memory"), changes, found);
     }
     if let Some(limits) = resources.cpu() {
         cpu(limits, &at(path, "cpu"), found);
@@ -77,7 +78,7 @@ fn devices(resources: &LinuxResources, path: &str, found: &mut Findings) {
     }
 }
 
-fn memory(limits: &LinuxMemory, path: &str, found: &mut Findings) {
+fn memory(limits: &LinuxMemory, path: &str, changes: bool, found: &mut Findings) {
     let kernel = limits.kernel();
     for (name, value) in [("limit", limits.limit()), ("reservation", limits.reservation()), ("swap", limits.swap())] {
         if let Some(value) = value.filter(|value| *value < -1) {
@@ -92,11 +93,13 @@ fn memory(limits: &LinuxMemory, path: &str, found: &mut Findings) {
     let limit = limits.limit().unwrap_or(0);
     if let Some(swap) = limits.swap().filter(|swap| *swap > 0) {
         if limit == 0 {
-            found.error_hint(
-                at(path, "swap"),
-                "unable to set swap limit without memory limit",
-                "swap is memory and swap together: set limit, too",
-            );
+            if !changes {
+                found.error_hint(
+                    at(path, "swap"),
+                    "unable to set swap limit without memory limit",
+                    "swap is memory and swap together: set limit, too",
+                );
+            }
         } else if limit < 0 || swap < limit {
             found.error_hint(
                 at(path, "swap"),
