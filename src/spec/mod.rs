@@ -127,11 +127,16 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
 /// See [`Error`]; each names the file or directory it is about.
 pub fn load(bundle: &Path) -> Result<Loaded, Error> {
     let path = bundle.join(FILE_NAME);
-    let bytes = read(bundle, &path)?;
+    let bytes = read(bundle)?;
     parse(&bytes).map_err(|diagnostics| Error::Invalid { path, diagnostics })
 }
 
-fn read(bundle: &Path, path: &Path) -> Result<Vec<u8>, Error> {
+/// Reads `config.json` of a bundle.
+///
+/// # Errors
+/// [`Error`], but for [`Error::Invalid`].
+pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
+    let path = &bundle.join(FILE_NAME);
     let failed = |source| Error::Read { path: path.to_owned(), source };
     // Without O_NONBLOCK, opening a pipe would wait for a writer. O_CLOEXEC is what std always sets.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
