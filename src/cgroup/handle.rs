@@ -67,7 +67,7 @@ impl Cgroup {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 let deadline = Place::deadline();
-                for place in cgroup.places.iter().filter(|place| place.fresh) {
+                for place in cgroup.places.iter().filter(|place| place.is_fresh()) {
                     // The first error is the one that matters; what stays behind is empty.
                     drop(place.remove(deadline));
                 }
@@ -78,7 +78,7 @@ impl Cgroup {
 
     fn make(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
         let mut failed = None;
-        self.places.retain_mut(|place| {
+        self.places.retain(|place| {
             if failed.is_some() {
                 return true;
             }
@@ -473,8 +473,11 @@ impl Cgroup {
         };
         // A new cgroup has its parent's rules; whatever they are, a reset begins.
         let all = Policy { default_allow: true, ..Policy::default() };
-        let current =
-            if place.fresh { all } else { Policy::parse_list(&place.read_if_any("devices.list")?).unwrap_or(all) };
+        let current = if place.take_fresh() {
+            all
+        } else {
+            Policy::parse_list(&place.read_if_any("devices.list")?).unwrap_or(all)
+        };
         let writes = current.transition(policy);
         let as_write = |(allow, value): (bool, String)| Write {
             controller: "devices".to_owned(),
@@ -491,7 +494,8 @@ impl Cgroup {
     /// Attaches the program in the place of the one that is there; with `None`, leaves none.
     fn apply_device_program(&self, instructions: Option<&[Insn]>) -> Result<(), Error> {
         let place = self.primary()?;
-        if instructions.is_none() && place.fresh {
+        let fresh = place.take_fresh();
+        if instructions.is_none() && fresh {
             return Ok(());
         }
         let failed = |step| move |source| Error::Program { step, path: place.directory(), source };
@@ -499,7 +503,7 @@ impl Cgroup {
         let program = instructions.map(bpf::load_device_program).transpose().map_err(failed("load"))?;
         // Another update may replace the same program at the same time: look again then.
         for _ in 0..20 {
-            let old = if place.fresh { Vec::new() } else { attached(dir).map_err(failed("query"))? };
+            let old = if fresh { Vec::new() } else { attached(dir).map_err(failed("query"))? };
             let replaced = if let [only] = old.as_slice() { Some(only.as_fd()) } else { None };
             let result = match &program {
                 Some(program) => match bpf::attach_device_program(dir, program.as_fd(), replaced) {
@@ -580,9 +584,9 @@ fn is_refused(error: &Error) -> bool {
     matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
-fn make_place(place: &mut Place, plan: &CgroupPlan) -> Result<(), Error> {
+fn make_place(place: &Place, plan: &CgroupPlan) -> Result<(), Error> {
     place.make()?;
-    if !place.fresh && !place.optional {
+    if !place.is_fresh() && !place.optional {
         check_unused(place)?;
     }
     if place.is_v2() {
@@ -720,7 +724,8 @@ fn inherit_cpuset(place: &Place) -> Result<(), Error> {
         let child = at(depth);
         for file in files {
             let Some(value) = parent.get_mut(file) else { continue };
-            let own = if place.fresh && depth == components.len() { String::new() } else { child.read_if_any(file)? };
+            let own =
+                if place.is_fresh() && depth == components.len() { String::new() } else { child.read_if_any(file)? };
             if own.trim().is_empty() {
                 if !value.is_empty() {
                     child.set(file, value)?;
