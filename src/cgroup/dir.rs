@@ -129,9 +129,7 @@ impl Place {
 
     /// The text of the control file `name`.
     pub(super) fn read(&self, name: &str) -> io::Result<String> {
-        let mut text = String::new();
-        self.open(name, OFlag::O_RDONLY)?.read_to_string(&mut text)?;
-        Ok(text)
+        read_all(self.open(name, OFlag::O_RDONLY)?)
     }
 
     /// The text of the control file `name`; empty when there is none.
@@ -241,6 +239,23 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
+/// The whole text of a control file. Their size is not known beforehand: asking for it is a waste of system calls.
+fn read_all(mut file: File) -> io::Result<String> {
+    let mut text = vec![0; 4096];
+    let mut filled = 0;
+    loop {
+        match file.read(text.get_mut(filled..).unwrap_or_default())? {
+            0 => break,
+            more => filled += more,
+        }
+        if filled == text.len() {
+            text.resize(filled * 2, 0);
+        }
+    }
+    text.truncate(filled);
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Opens an absolute path without following any symbolic link.
 fn open_beneath(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC;
@@ -326,10 +341,7 @@ fn collect_pids(dir: OwnedFd, path: &Path, pids: &mut Vec<u32>) -> Result<(), Er
 fn read_pids(dir: Option<BorrowedFd<'_>>, path: &Path) -> Result<Vec<u32>, Error> {
     let Some(dir) = dir else { return Ok(Vec::new()) };
     let read = |name: &str| -> io::Result<String> {
-        let mut text = String::new();
-        let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        File::from(fd).read_to_string(&mut text)?;
-        Ok(text)
+        read_all(File::from(openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?))
     };
     let text = match read("cgroup.procs") {
         // A threaded version 2 cgroup lists threads only.
