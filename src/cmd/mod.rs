@@ -7,6 +7,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod spec;
 mod state;
 mod update;
 
@@ -108,6 +109,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Resume(args) => pause::resume(session, &args),
         Command::Update(args) => update::run(session, *args),
         Command::Events(args) => events::run(session, &args),
+        Command::Spec(args) => spec::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
         _ => bail!("this command is not built yet"),
