@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn only_what_was_given_is_set() {
         let report = Reporter::new(&crate::cli::Global::default());
-        let given = Update { memory: Some(-1), cpuset_cpus: Some(String::new()), blkio_weight: Some(0), ..Update::default() };
+        let given =
+            Update { memory: Some(-1), cpuset_cpus: Some(String::new()), blkio_weight: Some(0), ..Update::default() };
         let resources = from_flags(&given, &report);
         assert_eq!(resources.memory().as_ref().unwrap().limit(), Some(-1));
         assert_eq!(resources.memory().as_ref().unwrap().swap(), None);
