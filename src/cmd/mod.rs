@@ -13,6 +13,7 @@ mod pause;
 mod plan;
 mod ps;
 mod run;
+mod spec;
 mod start;
 mod state;
 mod update;
@@ -120,6 +121,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Resume(args) => pause::resume(session, &args),
         Command::Update(args) => update::run(session, *args),
         Command::Events(args) => events::run(session, &args),
+        Command::Spec(args) => spec::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
         _ => bail!("this command is not built yet"),
