@@ -2,7 +2,7 @@
 //!
 //! The runtime under test is `RUNTIME` (a path), else `PENT_BIN`, else the `pent` Cargo built beside the tests.
 //! Every container has its own id, cgroup, state directory and bundle, so tests run in parallel.
-#![allow(dead_code, unused_imports, reason = "each test target uses its own part of this module")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test target uses its own part of this module")]
 
 mod bundle;
 mod container;
