@@ -1,16 +1,13 @@
 //! A container of the runtime under test, deleted when dropped, with the proof that nothing of it is left.
 #![forbid(unsafe_code)]
 
-use super::leftovers::is_dead;
+use super::orphans::{self, is_dead};
 use super::{Bundle, Finish as _, Leftovers, Outcome, Runtime, seconds, wait_until};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// A container (existing or not yet) of a bundle, with a state directory of its own.
@@ -25,9 +22,7 @@ pub(crate) struct Container {
 impl Container {
     /// Writes the bundle's config.json; nothing is created yet.
     pub(crate) fn new(bundle: Bundle) -> Self {
-        // As a containerd shim does: orphans, such as a container's first process, become children of this process.
-        static SUBREAPER: Once = Once::new();
-        SUBREAPER.call_once(|| nix::sys::prctl::set_child_subreaper(true).expect("child subreaper"));
+        orphans::adopt();
         bundle.write();
         let runtime = Runtime::new(bundle.dir("state"));
         Self { bundle, runtime, created: RefCell::new(None) }
@@ -125,6 +120,11 @@ impl Container {
         self.call("delete", &[])
     }
 
+    /// `delete --force ID`.
+    pub(crate) fn delete_force(&self) -> Outcome {
+        self.runtime.call(["delete", "--force", self.id()])
+    }
+
     /// `VERB ID ARGS…`.
     pub(crate) fn call(&self, verb: &str, args: &[&str]) -> Outcome {
         self.runtime.call([&[verb, self.id()], args].concat())
@@ -173,15 +173,7 @@ impl Container {
     /// Waits for the end of the first process, a child of this process by now; its exit status, 128 + signal when killed.
     #[track_caller]
     pub(crate) fn wait_exit(&self) -> i32 {
-        let (pid, end) = (Pid::from_raw(self.pid()), Instant::now() + seconds(20));
-        loop {
-            match waitpid(pid, Some(WaitPidFlag::WNOHANG)).expect("the container is this process's child") {
-                WaitStatus::Exited(_, code) => return code,
-                WaitStatus::Signaled(_, signal, _) => return 128 + signal as i32,
-                _ => assert!(Instant::now() < end, "the container does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        orphans::wait_exit(self.pid())
     }
 
     /// A file of the container's cgroup: in `controller`'s hierarchy on v1, in the only one on v2.
@@ -213,7 +205,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let deleted = self.runtime.call(["delete", "--force", self.id()]);
+        let deleted = self.delete_force();
         if let Ok(pid) = fs::read_to_string(self.pid_file()).unwrap_or_default().parse() {
             let end = Instant::now() + Duration::from_secs(2);
             while !is_dead(pid) && Instant::now() < end {

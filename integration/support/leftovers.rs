@@ -1,9 +1,9 @@
 //! What a container must not leave behind: processes, cgroups, mounts, state.
 #![forbid(unsafe_code)]
 
+use super::orphans::is_dead;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use std::fmt;
 use std::fs;
@@ -94,16 +94,6 @@ fn trace(pid: i32, id: &str) -> Option<String> {
 /// Whether `id` occurs and does not go on with another digit (`…-1` is no trace of `…-12`).
 fn contains_word(text: &str, id: &str) -> bool {
     text.match_indices(id).any(|(at, _)| !text[at + id.len()..].starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// Whether the process is gone or a zombie. Reaps it when it was left to this process, a child subreaper.
-pub(crate) fn is_dead(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    let zombie = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']));
-    if zombie {
-        waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)).ok();
-    }
-    zombie
 }
 
 /// The container's cgroup directories in every hierarchy, deepest first.

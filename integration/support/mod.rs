@@ -7,6 +7,7 @@
 mod bundle;
 mod container;
 mod leftovers;
+mod orphans;
 mod runtime;
 
 pub(crate) use bundle::{Bundle, busybox, probe};
