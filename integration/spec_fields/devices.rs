@@ -26,7 +26,7 @@ fn the_default_devices_work() {
 #[test]
 fn the_default_links_are_there() {
     privileged!();
-    let script = "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo through >/dev/stdout";
+    let script = "cd /dev; for l in fd stdin stdout stderr ptmx; do readlink $l; done; echo through >>/dev/stdout";
     let expected = "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\nthrough";
     Bundle::new("devlinks").shell(script).run().ok().prints(expected);
 }
@@ -64,6 +64,7 @@ fn the_umask_does_not_touch_the_mode_of_a_device() {
 #[test]
 fn a_device_of_an_unknown_type_is_refused() {
     privileged!();
+    lacks!("crun" < "never": "a check of the type of a device");
     let devices = json!([{ "path": "/dev/odd", "type": "x", "major": 1, "minor": 3 }]);
     let container = Container::new(Bundle::new("devtype").set("/linux/devices", devices));
     container.create_command(&[]).finish().refused();
@@ -93,9 +94,9 @@ fn with_the_capability_only_allowed_devices_can_be_opened() {
     privileged!();
     lacks!("crun" < "never": "a rule to make devices under a deny-all list");
     let bundle = Bundle::new("devdeny").capabilities(&["CAP_MKNOD"]);
-    let rules = json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rm" }]);
+    let rules = json!([{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 240, "minor": 7, "access": "rm" }]);
     let bundle = bundle.set("/linux/resources/devices", rules).with_probe("probe");
-    let script = "cd /dev; mknod kmsg c 1 11; probe open kmsg r; probe open kmsg w; mknod mem c 1 1; probe open mem r";
-    let outcome = bundle.shell(script).run().ok();
-    assert_eq!(outcome.trimmed(), "kmsg: ok\nkmsg: EPERM\nmem: EPERM", "{outcome:?}");
+    // Major 240 is for local use, so nothing answers: ENXIO says that the rules let the call through.
+    let script = "cd /dev; mknod a c 240 7; probe open a r; probe open a w; mknod mem c 1 1; probe open mem r";
+    bundle.shell(script).run().ok().prints("a: ENXIO\na: EPERM\nmem: EPERM");
 }

@@ -35,6 +35,7 @@ fn a_bind_mount_has_the_flags_asked_for() {
 #[test]
 fn the_last_of_two_contrary_options_wins() {
     privileged!();
+    lacks!("crun" < "never": "an option that takes back an earlier one");
     assert!(bind_flags(&["ro", "rw"]).starts_with("rw"));
     assert!(bind_flags(&["rw", "ro"]).starts_with("ro"));
     assert!(!bind_flags(&["nosuid", "suid"]).contains("nosuid"));
@@ -54,8 +55,8 @@ fn noexec_and_nosuid_have_their_effect() {
     privileged!();
     let bundle = Bundle::new("effect");
     let volume = bundle.dir("volume");
-    let program = volume.join("id");
-    fs::copy(crate::support::busybox(), &program).expect("copy");
+    let program = volume.join("probe");
+    fs::copy(crate::support::probe("probe"), &program).expect("copy");
     chown(&program, Some(0), Some(0)).expect("owner");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("setuid");
     let bundle =
@@ -63,14 +64,10 @@ fn noexec_and_nosuid_have_their_effect() {
     let bundle =
         bundle.mount("/plain", "bind", &volume, &["bind"]).mount("/nosuid", "bind", &volume, &["bind", "nosuid"]);
     let bundle = bundle.mount("/noexec", "bind", &volume, &["bind", "noexec"]);
-    // The root of the bundle's own file system may be nosuid: then no setuid anywhere, and the first word is 1000 too.
-    let outcome = bundle.shell("/plain/id -u; /nosuid/id -u; /noexec/id -u 2>&1 | grep -c denied").run().ok();
-    let words: Vec<String> = outcome.stdout().lines().map(str::to_owned).collect();
-    assert_eq!(words[1..], ["1000", "1"], "{outcome:?}");
-    assert!(
-        words[0] == "0" || fs::read_to_string("/proc/self/mounts").is_ok_and(|m| m.contains(" /tmp ")),
-        "{outcome:?}"
-    );
+    let outcome =
+        bundle.shell("/plain/probe euid; /nosuid/probe euid; /noexec/probe euid 2>&1 | grep -c denied").run().ok();
+    // Where /tmp itself is nosuid, the first is 1000 too.
+    assert!(["0\n1000\n1", "1000\n1000\n1"].contains(&outcome.trimmed().as_str()), "{outcome:?}");
 }
 
 #[test]
@@ -100,6 +97,9 @@ fn tree_flags(options: &[&str]) -> (String, String) {
 fn recursive_options_reach_the_mounts_below() {
     privileged!();
     for flag in ["ro", "nosuid", "nodev", "noexec", "noatime"] {
+        if flag == "noatime" {
+            lacks!("crun" < "1.9": "rnoatime");
+        }
         let (top, below) = tree_flags(&[&format!("r{flag}")]);
         let has = |flags: &str| flags.split(' ').any(|word| word == flag);
         assert!(has(&top) && has(&below), "r{flag}: {top} / {below}");
@@ -116,6 +116,7 @@ fn plain_options_do_not_reach_the_mounts_below() {
 #[test]
 fn the_sources_own_flags_are_kept_when_nothing_else_is_asked() {
     privileged!();
+    lacks!("crun" < "never": "a bind mount that keeps the flags of its source");
     // In a user namespace the kernel refuses to drop them; without one they must not vanish by accident.
     let tree = MountedTree::new();
     let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_NOEXEC | nix::mount::MsFlags::MS_NODEV;
@@ -129,6 +130,7 @@ fn the_sources_own_flags_are_kept_when_nothing_else_is_asked() {
 #[test]
 fn a_read_only_bind_of_a_noexec_source_works_in_a_user_namespace() {
     privileged!();
+    lacks!("runc" < "1.2": "a remount that keeps locked flags", "crun" < "1.9": "a remount that keeps locked flags");
     let tree = MountedTree::new();
     let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_NOEXEC | nix::mount::MsFlags::MS_NOSUID;
     let sub = tree.path().join("sub");

@@ -91,17 +91,26 @@ fn a_missing_target_is_made_as_the_source_is() {
 #[test]
 fn links_on_the_way_to_a_target_are_followed_inside_the_rootfs() {
     privileged!();
-    let outside = tempfile::tempdir().expect("directory");
     let bundle = Bundle::new("linktarget");
     let volume = bundle.dir("volume");
     fs::write(volume.join("a"), "seen\n").expect("file");
     symlink("/var/real", bundle.rootfs().join("absolute")).expect("link");
     symlink("../../../../../var/real", bundle.rootfs().join("var/up")).expect("link");
     fs::create_dir_all(bundle.rootfs().join("var/real")).expect("target");
-    symlink(outside.path(), bundle.rootfs().join("out")).expect("link");
     let bundle = bundle.mount("/absolute/x", "bind", &volume, &["bind"]).mount("/var/up/y", "bind", &volume, &["bind"]);
-    let bundle = bundle.mount("/out/z", "bind", &volume, &["bind"]);
     bundle.shell("cat /var/real/x/a /var/real/y/a").run().ok().prints("seen\nseen");
+}
+
+#[test]
+fn a_link_to_a_directory_of_the_host_leads_nowhere() {
+    privileged!();
+    let outside = tempfile::tempdir().expect("directory");
+    let bundle = Bundle::new("linkout");
+    let volume = bundle.dir("volume");
+    symlink(outside.path(), bundle.rootfs().join("out")).expect("link");
+    // Whether it is an error or made inside the rootfs is the runtime's choice.
+    let outcome = bundle.mount("/out/z", "bind", &volume, &["bind"]).run();
+    assert!([0, 1].contains(&outcome.code()), "{outcome:?}");
     assert_eq!(fs::read_dir(outside.path()).expect("read").count(), 0, "something was made outside the rootfs");
 }
 
@@ -138,7 +147,7 @@ fn a_missing_source_fails_and_names_it() {
 fn an_unknown_type_of_file_system_fails_and_names_it() {
     privileged!();
     let container = Container::new(Bundle::new("nofs").mount("/v", "nosuchfs", "none", &[]));
-    container.create_command(&[]).finish().refused().says("nosuchfs");
+    container.create_command(&[]).finish().refused().explains("nosuchfs");
     container.leaves_nothing();
 }
 
@@ -148,7 +157,7 @@ fn an_unknown_type_of_file_system_fails_and_names_it() {
 fn a_tmpfs_has_the_size_mode_and_owner_asked_for() {
     privileged!();
     let options = ["nosuid", "size=128k", "mode=0751", "uid=1000", "gid=5"];
-    let bundle = Bundle::new("tmpfs").mount("/t", "tmpfs", "tmpfs", &options);
+    let bundle = Bundle::new("tmpfs").mount("/t", "tmpfs", "tmpfs", &options).capabilities(&["CAP_DAC_OVERRIDE"]);
     let script = "stat -c '%a %u %g' /t; head -c 200000 /dev/zero >/t/x 2>/dev/null || echo full; wc -c </t/x";
     bundle.shell(script).run().ok().prints("751 1000 5\nfull\n131072");
 }
@@ -195,7 +204,9 @@ fn the_default_mounts_are_of_their_types() {
 #[test]
 fn proc_shows_only_the_containers_processes() {
     privileged!();
-    Bundle::new("proc").shell("ls /proc | grep -c '^[0-9]'; cat /proc/1/comm").run().ok().prints("3\nsh");
+    let stdout = Bundle::new("proc").shell("ls /proc").run().ok().stdout();
+    let numbers = stdout.lines().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    assert!(numbers.count() <= 2, "{stdout}");
 }
 
 #[test]
@@ -298,6 +309,7 @@ fn root_propagation_is_what_is_asked() {
         let seen = seen(slave);
         assert!(seen.starts_with("master:") && !seen.contains("shared:"), "{slave}: {seen}");
     }
+    lacks!("runc" < "1.2": "a shared root");
     for shared in ["shared", "rshared"] {
         assert!(seen(shared).contains("shared:"), "{shared}");
     }
@@ -359,6 +371,6 @@ fn what_is_below_a_read_only_path_is_read_only_too() {
 #[test]
 fn exec_sees_the_same_masks() {
     privileged!();
-    let container = Bundle::new("maskexec").sleeping().started();
-    container.sh("cat /proc/kcore | wc -c; touch /proc/sys/x 2>&1 | grep -c -i read-only").prints("0\n1");
+    let container = Bundle::new("maskexec").set("/linux/maskedPaths", json!(["/etc/passwd"])).sleeping().started();
+    container.sh("cat /etc/passwd; echo 1 >/proc/sys/kernel/msgmax").exits(1).prints("").says("read-only");
 }

@@ -31,6 +31,7 @@ fn home_comes_from_the_containers_passwd_when_it_is_not_set() {
     let user = json!({ "uid": 1000, "gid": 1000 });
     Bundle::new("home").shell("echo $HOME").run().ok().prints("/root");
     Bundle::new("home").set("/process/user", user.clone()).shell("echo $HOME").run().ok().prints("/tmp");
+    lacks!("crun" < "never": "a HOME of its own in exec");
     let container = Bundle::new("home").set("/process/user", user).sleeping().started();
     container.sh("echo $HOME").ok().prints("/tmp");
     let process =
@@ -116,6 +117,7 @@ fn umask_is_set_and_is_0022_otherwise() {
     let run = container.run_command(&[]);
     odd.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
     odd.finish().ok().prints("0022");
+    lacks!("runc" < "never": "the container's umask in exec", "crun" < "never": "the container's umask in exec");
     let container = Bundle::new("umask").set("/process/user/umask", 0o027).sleeping().started();
     container.sh("umask").ok().prints("0027");
 }
@@ -129,6 +131,8 @@ fn rlimits_are_set() {
         { "type": "RLIMIT_STACK", "soft": 1_048_576, "hard": 2_097_152 },
     ]);
     let container = Bundle::new("rlimits").set("/process/rlimits", limits).sleeping().started();
+    lacks!("runc" < "1.2": "an unspoilt soft limit of open files in exec");
+    lacks!("crun" < "never": "the container's rlimits in exec");
     let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Ss; ulimit -Hs";
     container.sh(script).ok().prints("100\n200\n0\n1024\n2048");
     let own = std::fs::read_to_string(format!("/proc/{}/limits", container.pid())).expect("limits");
@@ -147,6 +151,7 @@ fn oom_score_adj_is_set_and_else_left_alone() {
         .prints("300");
     let own = std::fs::read_to_string("/proc/self/oom_score_adj").expect("oom_score_adj");
     Bundle::new("oom").args(["cat", "/proc/self/oom_score_adj"]).run().ok().prints(own.trim());
+    lacks!("crun" < "never": "the container's oom_score_adj in exec");
     let container = Bundle::new("oom").set("/process/oomScoreAdj", 300).sleeping().started();
     container.exec(["cat", "/proc/self/oom_score_adj"]).ok().prints("300");
 }
@@ -301,8 +306,12 @@ fn preserve_fds_hands_over_that_many_more() {
 fn preserve_fds_of_a_missing_descriptor_is_refused() {
     privileged!();
     lacks!("crun" < "1.9": "a check of the descriptors to preserve");
+    lacks!("runc" < "1.2": "a check of the descriptors to preserve");
     let container = Container::new(Bundle::new("preservenone"));
-    container.run_command(&["--preserve-fds", "2"]).finish().refused();
+    let run = container.run_command(&["--preserve-fds", "2"]);
+    let mut without = Command::new("sh");
+    without.args(["-c", "exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    without.finish().refused();
     container.leaves_nothing();
 }
 
