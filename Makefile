@@ -66,7 +66,7 @@ else
 endif
 
 bench: build
-	PENT="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --bench whole_process
+	PENT_BIN="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --features libseccomp --bench whole_process
 
 install: build
 	install -D -m 755 "$(PENT)" "$(DESTDIR)$(PREFIX)/bin/pent"
