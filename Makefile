@@ -19,7 +19,8 @@ PENT = $(TARGET_DIR)/$(TARGET)/release/pent
 PENT_GUARDED = $(TARGET_DIR)/$(TARGET)/integration/pent
 
 UNIT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
-PRIVILEGED_TESTS := $(patsubst integration/%.rs,--test %,$(wildcard integration/*.rs))
+# The [[test]] entries of the manifest that lie in integration/.
+PRIVILEGED_TESTS := $(shell awk -F'"' '/^name/ { name = $$2 } /^path = "integration\// { print "--test " name }' Cargo.toml)
 
 .PHONY: all setup build run test unit privileged check deny bench install clean
 

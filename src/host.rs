@@ -82,7 +82,7 @@ impl Host {
     /// When /proc cannot be read.
     pub fn probe(need_cgroup_roots: bool) -> Result<Self, Error> {
         let proc = |path: &'static str| move |errno: nix::errno::Errno| Error::Proc { path, source: errno.into() };
-        let own_cgroup = OwnCgroup::read()?;
+        let own_cgroup = OwnCgroup::probe()?;
         let cgroup = Layout::probe(&own_cgroup, need_cgroup_roots)?;
         let uid_map = std::fs::read("/proc/self/uid_map")
             .map_err(|source| Error::Proc { path: "/proc/self/uid_map", source })?;

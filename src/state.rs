@@ -16,6 +16,7 @@ pub use dir::Dir;
 pub use process::{INIT_COMM, Process};
 pub use root::Root;
 
+use crate::cgroup::{self, Cgroup};
 use crate::report::Hint;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType};
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The freezer cannot be read.
+    #[error(transparent)]
+    Freezer(#[from] cgroup::Error),
     /// The kernel refused to open or signal a process.
     #[error("cannot signal process {pid}: {source}")]
     Signal {
@@ -108,6 +112,7 @@ impl Hint for Error {
                 let id = path.parent().and_then(Path::file_name).unwrap_or_default();
                 Some(format!("`pent delete --force {}` removes what is left", id.display()))
             }
+            Self::Freezer(error) => error.hint(),
             Self::NotRunning | Self::Busy | Self::Io { .. } | Self::Signal { .. } => None,
         }
     }
@@ -155,11 +160,13 @@ impl fmt::Display for Status {
 }
 
 /// `state.json`: what create decided and later commands cannot find out by themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct State {
     /// Version of the runtime specification that the state follows: [`crate::cli::SPEC_VERSION`].
     pub oci_version: String,
+    /// The `ociVersion` of the configuration, which some limits depend on.
+    pub config_version: String,
     /// The container's id.
     pub id: String,
     /// The container's first process.
@@ -175,36 +182,34 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// The user id that created it.
     pub owner: u32,
-    /// What the cgroup module needs to find the cgroup again; absent when the container has none of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<serde_json::Value>,
+    /// The container's cgroup; absent when it has none of its own.
+    #[serde(default, skip_serializing_if = "Cgroup::is_none")]
+    pub cgroup: Cgroup,
     /// The configuration's `linux.namespaces`.
     #[serde(default)]
     pub namespaces: Vec<LinuxNamespace>,
     /// Whether the first process has a terminal.
     #[serde(default)]
     pub terminal: bool,
+    /// Whether the configuration has poststop hooks: delete reads it again only then.
+    #[serde(default)]
+    pub poststop: bool,
 }
 
 impl State {
-    /// What the container is doing now. `is_frozen` is asked only about a container that could be paused.
+    /// What the container is doing now.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] when /proc cannot be read, or the error of `is_frozen`.
-    pub fn status<E: From<Error>>(
-        &self,
-        dir: &Dir,
-        is_frozen: impl FnOnce(&serde_json::Value) -> Result<bool, E>,
-    ) -> Result<Status, E> {
+    /// [`Error::Io`] when /proc cannot be read; [`Error::Freezer`] when the cgroup cannot.
+    pub fn status(&self, dir: &Dir) -> Result<Status, Error> {
         let Some(stat) = self.init.stat()? else { return Ok(Status::Stopped) };
-        if stat.comm == INIT_COMM.as_bytes() && dir.has_gate() {
-            return Ok(Status::Created);
+        if self.cgroup.is_frozen()? {
+            return Ok(Status::Paused);
         }
-        match &self.cgroup {
-            Some(cgroup) if is_frozen(cgroup)? => Ok(Status::Paused),
-            _ => Ok(Status::Running),
-        }
+        // A started program may call itself anything, but its gate is gone; a gate without the name is one that the
+        // interrupted start of a running container left.
+        if stat.comm == INIT_COMM.as_bytes() && dir.has_gate() { Ok(Status::Created) } else { Ok(Status::Running) }
     }
 
     /// Whether the end of the first process is the end of all: it is so in a pid namespace of the container's own

@@ -16,7 +16,7 @@ pub(super) fn run(session: &Session<'_>, args: &List) -> Result<u8> {
         let Ok(dir) = Dir::open(&root, &id) else { continue };
         match dir.load() {
             Ok(Some(state)) => {
-                let status = super::status(&state, &dir)?;
+                let status = state.status(&dir).explained()?;
                 found.push((state, status));
             }
             // Being created, or being deleted.
@@ -70,12 +70,14 @@ fn table(found: &[(State, Status)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::Cgroup;
     use crate::state::Process;
 
     #[test]
     fn the_table_is_runc_s() {
         let state = State {
             oci_version: "1.3.0".into(),
+            config_version: "1.0.2".into(),
             id: "t1".into(),
             init: Process { pid: 2901, start_time: 1 },
             bundle: "/tmp/rt".into(),
@@ -83,9 +85,10 @@ mod tests {
             created: "2026-11-23T20:05:09.504989602Z".into(),
             annotations: std::collections::BTreeMap::new(),
             owner: 0,
-            cgroup: None,
+            cgroup: Cgroup::default(),
             namespaces: Vec::new(),
             terminal: false,
+            poststop: false,
         };
         assert_eq!(
             table(&[(state, Status::Running)]),

@@ -1,12 +1,18 @@
 //! One file per verb, each thin: read the state, do one thing, print.
 #![forbid(unsafe_code)]
 
+pub mod delete;
+mod events;
+mod kill;
 mod list;
+mod pause;
+mod ps;
 mod state;
+mod update;
 
 use crate::cli::{CgroupManager, Command, Global, Invocation, SPEC_VERSION};
 use crate::report::{Failure, Hint, Reporter};
-use crate::state::{Dir, Error, Root, State, Status};
+use crate::state::{Dir, Root, State};
 use anyhow::{Context as _, bail};
 use std::error::Error as StdError;
 use std::fmt;
@@ -95,15 +101,17 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
     match command {
         Command::State(args) => state::run(session, &args),
         Command::List(args) => list::run(session, &args),
+        Command::Kill(args) => kill::run(session, &args),
+        Command::Delete(args) => delete::run(session, &args),
+        Command::Ps(args) => ps::run(session, &args),
+        Command::Pause(args) => pause::pause(session, &args),
+        Command::Resume(args) => pause::resume(session, &args),
+        Command::Update(args) => update::run(session, *args),
+        Command::Events(args) => events::run(session, &args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
         _ => bail!("this command is not built yet"),
     }
-}
-
-/// What a container is doing now.
-fn status(state: &State, dir: &Dir) -> anyhow::Result<Status> {
-    state.status(dir, |_| Ok::<_, Error>(false)).explained()
 }
 
 /// What `--version` prints. go-runc and others want `NAME version X.Y.Z` on the first line.
@@ -181,6 +189,7 @@ fn render(error: &anyhow::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Error;
 
     #[test]
     fn hints_survive_contexts_and_causes_are_said_once() {

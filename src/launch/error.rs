@@ -273,7 +273,7 @@ fn executable_message(name: &str, failure: &Failure) -> String {
 }
 
 fn mismatch(failure: &Failure) -> String {
-    use parts::verify;
+    use super::child::verify;
     let caps = || {
         let names = capability::names(failure.value).join(", ");
         if names.is_empty() { "none".to_owned() } else { names }

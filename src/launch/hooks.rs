@@ -178,6 +178,25 @@ impl Prepared {
     }
 }
 
+/// Runs hooks of the runtime's namespace that are not part of a plan (poststart, poststop), one after the other.
+///
+/// # Errors
+/// The message about the first that failed, with its number; those after it have not run.
+pub fn run(
+    kind: HookKind,
+    hooks: &[plan::Hook],
+    state: &State,
+    directory: &std::path::Path,
+    pid: i32,
+) -> Result<(), (usize, String)> {
+    let prepared = prepare(hooks, state, Some(directory))
+        .map_err(|errno| (0, format!("error running {} hook #0: {}", kind.name(), errno.desc().to_lowercase())))?;
+    for (index, hook) in prepared.iter().enumerate() {
+        hook.run(pid).map_err(|failure| (index, describe(kind, &failure.at(index), &prepared)))?;
+    }
+    Ok(())
+}
+
 /// The message for a hook that failed, in runc's words, which callers match.
 pub fn describe(kind: HookKind, failure: &Failure, hooks: &[Prepared]) -> String {
     let index = usize::try_from(failure.value & u64::from(u32::MAX)).unwrap_or(0);

@@ -79,11 +79,11 @@ impl Launch<'_> {
         let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
         let cgroup_dir = match self.cgroup {
-            Some(cgroup) if cgroup.joins_by_clone() => Some(cgroup.dir()?),
+            Some(cgroup) if !cgroup.is_none() => cgroup.clone_dir()?,
             _ => None,
         };
         let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
-        let birth = Birth { flags, cgroup: cgroup_dir.as_ref().map(AsFd::as_fd), helper: !plan.join.is_empty() };
+        let birth = Birth { flags, cgroup: cgroup_dir, helper: !plan.join.is_empty() };
         let child = child::Child {
             plan,
             slots: &mut prepared.slots,
@@ -192,7 +192,7 @@ fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<(i32, OwnedFd)
     let status = clone::wait(helper.as_fd()).map_err(system("wait for the helper process"))?;
     match message {
         Some((Message::Born(pid), _)) => {
-            let pidfd = crate::sys::process::pidfd_open(pid).map_err(system("open the child by its pid"))?;
+            let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
             Ok((pid, pidfd))
         }
         Some((Message::Failed(script, op, failure), _)) => Err(Error::child(plan, script, op, failure, &[])),
@@ -213,7 +213,8 @@ impl Running {
                 }
                 Op::JoinCgroup => {
                     if let Some(cgroup) = cgroup {
-                        cgroup.add(self.pid)?;
+                        // The version 2 tree, where there is one, it was born into.
+                        cgroup.add_v1(self.pid.unsigned_abs())?;
                     }
                 }
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,

@@ -35,7 +35,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(|i| i.to_word()).collect()).unwrap_or_default(),
+        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(|i| word(i)).collect()).unwrap_or_default(),
         segments: exe::segments(),
         host_namespaces: own_namespaces()?,
         oom_score,
@@ -71,6 +71,13 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], oom_score: &mut Option<Str
     Ok(())
 }
 
+/// An instruction as the kernel lays it out.
+fn word(insn: &crate::seccomp::Insn) -> u64 {
+    let [c0, c1] = insn.code.to_ne_bytes();
+    let [k0, k1, k2, k3] = insn.k.to_ne_bytes();
+    u64::from_ne_bytes([c0, c1, insn.jt, insn.jf, k0, k1, k2, k3])
+}
+
 /// Inherited by the child; returns what it was before, for a process that stays.
 fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
     const PATH: &str = "/proc/self/oom_score_adj";
@@ -84,9 +91,9 @@ fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
 
 /// The container's init, unless its pid belongs to another process by now.
 fn open_process(pid: i32, start_time: u64) -> Result<OwnedFd, Failure> {
-    let pidfd = crate::sys::process::pidfd_open(pid)?;
-    match crate::state::start_time(pid) {
-        Some(time) if time == start_time => Ok(pidfd),
+    let pidfd = clone::open_process(pid)?;
+    match crate::state::Process::identify(pid) {
+        Ok(process) if process.start_time == start_time => Ok(pidfd),
         _ => Err(Errno::ESRCH.into()),
     }
 }

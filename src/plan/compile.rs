@@ -24,8 +24,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
-    /// No cgroup is made, and asking for limits is an error.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub cgroup_driver: cgroup::Driver,
 }
 
 /// Everything that decides what a plan is.
@@ -71,7 +71,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let binary = shield(&mut b, linux, &namespaces);
 
     // On version 1 nothing is born into a cgroup: its namespace has to wait until the parent has moved the child.
-    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.is_empty();
+    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
     let root = root_filesystem(&mut b, request, linux, binary);
     let masks = linux.masked_paths().as_deref().unwrap_or_default();
     let null = (!masks.is_empty()).then(|| {
@@ -134,7 +134,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     process::execute(&mut b, &context);
     if let Some(score) = program.oom_score_adj() {
-        b.prepare.push(Prepare::SetOomScore { score: *score });
+        b.prepare.push(Prepare::SetOomScore { score });
     }
 
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
@@ -215,14 +215,19 @@ fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp
 }
 
 fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> CgroupPlan {
-    let asked = cgroup::Request {
+    let rootless = !request.host.is_privileged() || request.host.in_user_namespace;
+    let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy());
+    let asked = cgroup::Input {
         layout: &request.host.cgroup,
         own: &request.host.own_cgroup,
-        path: linux.cgroups_path().as_deref(),
+        driver: request.options.cgroup_driver,
+        cgroups_path: path.as_deref(),
         id: request.id,
         resources: linux.resources().as_ref(),
-        rootless: !request.host.is_privileged() || request.host.in_user_namespace,
-        disabled: request.options.no_cgroup,
+        default_devices: cgroup::DEFAULT_RULES,
+        rootless,
+        oci_version: request.spec.version(),
+        owner: None,
     };
     match cgroup::compile(&asked) {
         Ok(plan) => {

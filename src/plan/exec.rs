@@ -111,7 +111,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         b.meet(Point::Started);
     }
     process::execute(&mut b, &context);
-    let init_score = request.spec.process().as_ref().and_then(|process| *process.oom_score_adj());
+    let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
     if let Some(score) = request.process.oom_score_adj().or(init_score) {
         b.prepare.push(Prepare::SetOomScore { score });
     }

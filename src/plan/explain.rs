@@ -3,6 +3,7 @@
 
 use super::Plan;
 use super::op::{Child, Filesystem, IdMap, Namespace, Parent, Prepare, Source};
+use crate::cgroup::DevicePlan;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
 use std::fmt;
@@ -263,6 +264,25 @@ impl fmt::Display for Child {
     }
 }
 
+impl Plan {
+    fn cgroup_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for directory in &self.cgroup.directories {
+            writeln!(f, "  make cgroup {}", directory.mount.join(&directory.path).display())?;
+        }
+        for write in &self.cgroup.limits.writes {
+            writeln!(f, "  set {} {} ({})", write.file, write.value, write.spec_path)?;
+        }
+        match &self.cgroup.limits.devices {
+            DevicePlan::Untouched => Ok(()),
+            DevicePlan::Files { rules, .. } => writeln!(f, "  allow devices by file: {}", rules.join(", ")),
+            DevicePlan::Program { rules, instructions } => {
+                let count = instructions.as_ref().map_or(0, Vec::len);
+                writeln!(f, "  allow devices by a program of {count} instructions: {}", rules.join(", "))
+            }
+        }
+    }
+}
+
 /// The whole plan, a line an operation.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -272,7 +292,7 @@ impl fmt::Display for Plan {
             writeln!(f, "warning: {warning}")?;
         }
         writeln!(f, "\nbefore clone")?;
-        write!(f, "{}", self.cgroup)?;
+        self.cgroup_lines(f)?;
         for op in &self.prepare {
             writeln!(f, "  {op}")?;
         }

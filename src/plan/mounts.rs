@@ -40,6 +40,12 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The container's own cgroup in one of the host's hierarchies.
+    fn directory_below(&self, mount: &Path) -> Option<PathBuf> {
+        let directory = self.cgroup.directories.iter().find(|directory| directory.mount == mount)?;
+        Some(mount.join(&directory.path))
+    }
+
     /// The child makes its cgroup namespace itself, once the parent has moved it.
     fn unshares_cgroup(&self) -> bool {
         !self.cgroup_by_clone && self.namespaces.is_new(Namespace::Cgroup)
@@ -376,7 +382,7 @@ fn cgroup_tree(
             propagation: options.propagation.clone(),
         }));
     } else {
-        let Some(dir) = context.cgroup.directory_below(host_mount) else {
+        let Some(dir) = context.directory_below(host_mount) else {
             b.error(
                 format!("{path}.type"),
                 "the container has no cgroup of its own to show",

@@ -191,7 +191,7 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
 pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     let no_new_privs = context.process.no_new_privileges().unwrap_or_default();
     if let Some(filter) = context.seccomp {
-        let verify = filter.allows_asking_for_mode();
+        let verify = allows_asking_for_mode(filter);
         b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
         if !no_new_privs {
             let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
@@ -199,6 +199,17 @@ pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
         }
     }
     b.child.push(Child::Execute);
+}
+
+/// Whether the filter lets the process ask the kernel about it: prctl(2) `PR_GET_SECCOMP`. If not, that seccomp(2) succeeded
+/// has to do.
+fn allows_asking_for_mode(filter: &crate::seccomp::Program) -> bool {
+    const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
+    let Some(native) = filter.abis.first() else { return false };
+    let (nr, option) = (libc::SYS_prctl, libc::PR_GET_SECCOMP.unsigned_abs());
+    u32::try_from(nr).is_ok_and(|nr| {
+        filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW
+    })
 }
 
 fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Error, Root, State, check_id};
+use crate::cgroup::Cgroup;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -219,13 +220,15 @@ impl Dir {
         self.read(CONFIG)?.ok_or_else(|| Error::Missing { path: self.path.join(CONFIG) })
     }
 
-    /// Notes what outlives a crash of create and is not in this directory (the cgroup), before it is made.
+    /// Notes the cgroup, which outlives a crash of create and is not in this directory, before it is made.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn save_intent(&self, cgroup: &serde_json::Value) -> Result<(), Error> {
-        self.write(INTENT, cgroup.to_string().as_bytes())
+    pub fn save_intent(&self, cgroup: &Cgroup) -> Result<(), Error> {
+        let path = || self.path.join(INTENT);
+        let bytes = serde_json::to_vec(cgroup).map_err(|source| Error::Corrupt { path: path(), source })?;
+        self.write(INTENT, &bytes)
     }
 
     /// What [`Dir::save_intent`] noted. Half a note is none: what it announces was not made yet.
@@ -233,8 +236,8 @@ impl Dir {
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn load_intent(&self) -> Result<Option<serde_json::Value>, Error> {
-        Ok(self.read(INTENT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    pub fn load_intent(&self) -> Result<Cgroup, Error> {
+        Ok(self.read(INTENT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
     }
 
     /// The name of the socket, in this directory, that keeps the container waiting for start.

@@ -141,3 +141,9 @@ pub fn getpid() -> i32 {
 pub fn assert_single_threaded() -> Result<()> {
     unshare(libc::CLONE_VM)
 }
+
+/// pidfd_open(2) (Linux 5.3), close-on-exec.
+pub fn open_process(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: no pointers.
+    unsafe { syscall!(libc::SYS_pidfd_open, pid, 0) }.map(owned)
+}

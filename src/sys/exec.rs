@@ -1,6 +1,6 @@
 //! Executing a program with arrays that were made beforehand.
 
-use super::{Result, check};
+use super::check;
 use std::ffi::{CStr, CString, c_char};
 
 /// A NULL-terminated array of strings for execve(2), made once so that the child has nothing to allocate.

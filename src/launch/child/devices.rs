@@ -12,13 +12,13 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Something else is in the device's place.
-pub const OCCUPIED: u32 = 1;
+pub(in crate::launch) const OCCUPIED: u32 = 1;
 /// The host's device is not the one that was asked for.
-pub const OTHER_DEVICE: u32 = 2;
+pub(in crate::launch) const OTHER_DEVICE: u32 = 2;
 /// /dev/pts is no devpts.
-pub const NO_DEVPTS: u32 = 3;
+pub(in crate::launch) const NO_DEVPTS: u32 = 3;
 /// No terminal can be had from it.
-pub const NO_PTMX: u32 = 4;
+pub(in crate::launch) const NO_PTMX: u32 = 4;
 
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 

@@ -9,7 +9,7 @@ mod devices;
 mod mounts;
 mod process;
 mod root;
-mod verify;
+pub(in crate::launch) mod verify;
 
 use super::hooks;
 use super::wire::{self, Failure, Message, Script};
@@ -267,7 +267,6 @@ pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
     pub(in crate::launch) use super::process::OUTSIDE;
-    pub(in crate::launch) use super::verify;
 }
 
 /// Namespace flags fit the int that setns(2) takes.

@@ -15,15 +15,15 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The mount point cannot be found or made.
-pub const TARGET: u32 = 1;
+pub(in crate::launch) const TARGET: u32 = 1;
 /// An option was refused; `value` is its index.
-pub const OPTION: u32 = 2;
+pub(in crate::launch) const OPTION: u32 = 2;
 /// The filesystem type is unknown to the kernel.
-pub const FILESYSTEM: u32 = 3;
+pub(in crate::launch) const FILESYSTEM: u32 = 3;
 /// The mount point must be an ordinary directory.
-pub const NOT_PLAIN: u32 = 4;
+pub(in crate::launch) const NOT_PLAIN: u32 = 4;
 /// The item of a list; `value` is its index.
-pub const ITEM: u32 = 5;
+pub(in crate::launch) const ITEM: u32 = 5;
 
 impl Child<'_> {
     /// The rootfs; for a process that joins a container, the root it is in.

@@ -11,11 +11,11 @@ use std::ffi::CStr;
 use std::os::fd::AsFd;
 
 /// The working directory is outside the root.
-pub const OUTSIDE: u32 = 1;
+pub(in crate::launch) const OUTSIDE: u32 = 1;
 /// The program is a directory.
-pub const IS_DIRECTORY: u32 = 2;
+pub(in crate::launch) const IS_DIRECTORY: u32 = 2;
 /// HOME is too long.
-pub const TOO_LONG: u32 = 3;
+pub(in crate::launch) const TOO_LONG: u32 = 3;
 
 impl<'a> Child<'a> {
     /// A directory of the host, got through a descriptor (CVE-2024-21626), reads as unreachable.

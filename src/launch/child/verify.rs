@@ -9,29 +9,29 @@ use nix::errno::Errno;
 use std::os::fd::AsFd;
 
 /// Numbers of what was compared, for the message.
-pub const UID: u32 = 1;
+pub(in crate::launch) const UID: u32 = 1;
 /// The gid.
-pub const GID: u32 = 2;
+pub(in crate::launch) const GID: u32 = 2;
 /// The number of supplementary groups.
-pub const GROUPS: u32 = 3;
+pub(in crate::launch) const GROUPS: u32 = 3;
 /// The bounding set.
-pub const BOUNDING: u32 = 4;
+pub(in crate::launch) const BOUNDING: u32 = 4;
 /// The effective set.
-pub const EFFECTIVE: u32 = 5;
+pub(in crate::launch) const EFFECTIVE: u32 = 5;
 /// The permitted set.
-pub const PERMITTED: u32 = 6;
+pub(in crate::launch) const PERMITTED: u32 = 6;
 /// The inheritable set.
-pub const INHERITABLE: u32 = 7;
+pub(in crate::launch) const INHERITABLE: u32 = 7;
 /// The ambient set.
-pub const AMBIENT: u32 = 8;
+pub(in crate::launch) const AMBIENT: u32 = 8;
 /// no_new_privs.
-pub const NO_NEW_PRIVS: u32 = 9;
+pub(in crate::launch) const NO_NEW_PRIVS: u32 = 9;
 /// A namespace; `value` is its index in `Namespace::ALL`.
-pub const NAMESPACE: u32 = 10;
+pub(in crate::launch) const NAMESPACE: u32 = 10;
 /// The flags of a mount; `value` has those that are missing.
-pub const MOUNT: u32 = 11;
+pub(in crate::launch) const MOUNT: u32 = 11;
 /// The seccomp mode.
-pub const SECCOMP: u32 = 12;
+pub(in crate::launch) const SECCOMP: u32 = 12;
 
 fn same<T: PartialEq>(is: T, should: T, part: u32, value: u64) -> Done {
     if is == should { Ok(()) } else { Err(Failure::mismatch(part, value)) }
