@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod config;
 mod report;
 mod runtime;
 mod view;
 
 use anyhow::{Context as _, Result, bail};
-use bundle::{Kind, Limits, Root};
+use bundle::Root;
+use config::{Kind, Limits};
 use report::{Operation, Table};
 use runtime::Runtime;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! What the runtimes see of the machine's cgroups: one layout for all, in a mount namespace of its own.
 
-use crate::bundle::{CGROUP, Limits};
+use crate::config::{CGROUP, Limits};
 use anyhow::{Context as _, Result, bail};
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::mount::{MsFlags, mount};
