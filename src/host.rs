@@ -84,8 +84,8 @@ impl Host {
         let proc = |path: &'static str| move |errno: nix::errno::Errno| Error::Proc { path, source: errno.into() };
         let own_cgroup = OwnCgroup::probe()?;
         let cgroup = Layout::probe(&own_cgroup, need_cgroup_roots)?;
-        let uid_map = std::fs::read("/proc/self/uid_map")
-            .map_err(|source| Error::Proc { path: "/proc/self/uid_map", source })?;
+        let uid_map =
+            std::fs::read("/proc/self/uid_map").map_err(|source| Error::Proc { path: "/proc/self/uid_map", source })?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
@@ -114,9 +114,8 @@ impl Host {
 impl Binary {
     fn probe() -> nix::Result<Self> {
         let st = nix::sys::stat::stat("/proc/self/exe")?;
-        let readonly = nix::sys::statvfs::statvfs("/proc/self/exe")?
-            .flags()
-            .contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
+        let readonly =
+            nix::sys::statvfs::statvfs("/proc/self/exe")?.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
         let path = std::fs::read_link("/proc/self/exe").ok().filter(|path| {
             nix::sys::stat::stat(path.as_path()).is_ok_and(|at| at.st_ino == st.st_ino && at.st_dev == st.st_dev)
         });

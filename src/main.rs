@@ -1,6 +1,11 @@
 //! The `pent` command.
 #![forbid(unsafe_code)]
 
+/// Proves that the container's child allocates nothing; the plain system allocator otherwise.
+#[cfg(any(debug_assertions, feature = "guard"))]
+#[global_allocator]
+static ALLOCATOR: pent::alloc::Guard = pent::alloc::Guard;
+
 use pent::report::Reporter;
 use std::process::ExitCode;
 

@@ -5,8 +5,8 @@
 //! Nothing here allocates: the child uses it.
 #![forbid(unsafe_code)]
 
-use crate::sys::fd::{self, resolve};
 use crate::sys::Result;
+use crate::sys::fd::{self, resolve};
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

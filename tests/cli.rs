@@ -324,6 +324,47 @@ fn while_it_is_created() {
 }
 
 #[test]
+fn spec_writes_once() {
+    let dir = dir();
+    prints(dir.path(), &["spec"], "");
+    let config: serde_json::Value = serde_json::from_slice(&fs::read(dir.path().join("config.json")).unwrap()).unwrap();
+    assert_eq!(config["process"]["args"], serde_json::json!(["sh"]));
+    fails(dir.path(), &["spec"], 1, "config.json exists");
+    fs::create_dir(dir.path().join("b")).unwrap();
+    prints(dir.path(), &["spec", "--rootless", "-bundle", "b"], "");
+    let text = fs::read_to_string(dir.path().join("b/config.json")).unwrap();
+    assert!(text.contains(&format!("\"hostID\": {}", nix::unistd::geteuid())), "{text}");
+    let said = pent(dir.path(), &["spec", "-b", "none"]);
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.starts_with("cannot create none/config.json: No such file or directory"), "{}", said.err);
+}
+
+#[test]
+fn poststop_hooks_run_and_may_fail() {
+    let mut container = Container::new("c", false);
+    let path = container.path().to_owned();
+    let marker = path.join("marker");
+    let config = serde_json::json!({"hooks": {"poststop": [
+        {"path": "/bin/sh", "args": ["sh", "-c", "exit 3"]},
+        {"path": "/bin/sh", "args": ["sh", "-c", format!("cat > {}", marker.display())]},
+    ]}});
+    let state_dir = path.join("root/c");
+    fs::write(state_dir.join("config.json"), config.to_string()).unwrap();
+    let state = fs::read_to_string(state_dir.join("state.json")).unwrap();
+    let bundle = path.to_str().unwrap();
+    let state = state.replace("\"poststop\":false", "\"poststop\":true").replace("\"/b\"", &format!("{bundle:?}"));
+    fs::write(state_dir.join("state.json"), state).unwrap();
+    container.child.kill().unwrap();
+    container.child.wait().unwrap();
+    let said = pent(&path, &["delete", "c"]);
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert_eq!(said.err, "warning: error running poststop hook #0: exit status 3\n");
+    let seen: serde_json::Value = serde_json::from_slice(&fs::read(marker).unwrap()).unwrap();
+    assert_eq!((&seen["id"], &seen["status"], &seen["pid"]), (&"c".into(), &"stopped".into(), &0.into()));
+    assert!(!state_dir.exists());
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_error() {
     let running = Container::new("c", false);
     let mut command = Command::new(env!("CARGO_BIN_EXE_pent"));

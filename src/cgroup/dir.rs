@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the end of a cgroup whose processes are dying is waited for.
@@ -33,9 +34,9 @@ pub struct Place {
     /// Whether the container does without it when it cannot be joined.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
-    /// Made by this process just now, so in the state that the kernel makes cgroups in.
+    /// Made by this process just now, so with the device rules that the kernel makes cgroups with.
     #[serde(skip)]
-    pub(super) fresh: bool,
+    fresh: AtomicBool,
     #[serde(skip)]
     dir: OnceLock<OwnedFd>,
 }
@@ -44,7 +45,7 @@ impl Place {
     /// A place that may not exist yet.
     #[must_use]
     pub fn new(mount: PathBuf, path: String, controllers: Vec<String>, optional: bool) -> Self {
-        Self { mount, path, controllers, optional, fresh: false, dir: OnceLock::new() }
+        Self { mount, path, controllers, optional, fresh: AtomicBool::new(false), dir: OnceLock::new() }
     }
 
     /// Whether the hierarchy is version 2.
@@ -60,13 +61,13 @@ impl Place {
     }
 
     /// Makes the directory, with its parents when they are missing. One system call in the usual case.
-    pub(super) fn make(&mut self) -> Result<(), Error> {
+    pub(super) fn make(&self) -> Result<(), Error> {
         let mode = Mode::from_bits_truncate(0o755);
         let directory = self.directory();
         let failed = |path: &Path, errno: Errno| Error::Make { path: path.into(), source: errno.into() };
         // mkdir follows links, but a cgroup filesystem has none, and the mount point is as the kernel names it.
         match mkdir(&directory, mode) {
-            Ok(()) => self.fresh = true,
+            Ok(()) => self.fresh.store(true, Ordering::Relaxed),
             Err(Errno::EEXIST) => {}
             Err(Errno::ENOENT) => {
                 let mut parent = self.mount.clone();
@@ -78,7 +79,7 @@ impl Place {
                     }
                 }
                 match mkdir(&directory, mode) {
-                    Ok(()) => self.fresh = true,
+                    Ok(()) => self.fresh.store(true, Ordering::Relaxed),
                     Err(Errno::EEXIST) => {}
                     Err(errno) => return Err(failed(&directory, errno)),
                 }
@@ -86,6 +87,16 @@ impl Place {
             Err(errno) => return Err(failed(&directory, errno)),
         }
         Ok(())
+    }
+
+    /// Whether this process made the directory, and its device rules are still those it was made with.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed)
+    }
+
+    /// [`Self::is_fresh`], for the last time: device rules are about to be changed.
+    pub(super) fn take_fresh(&self) -> bool {
+        self.fresh.swap(false, Ordering::Relaxed)
     }
 
     /// The directory, opened once (`O_PATH`).
@@ -118,9 +129,7 @@ impl Place {
 
     /// The text of the control file `name`.
     pub(super) fn read(&self, name: &str) -> io::Result<String> {
-        let mut text = String::new();
-        self.open(name, OFlag::O_RDONLY)?.read_to_string(&mut text)?;
-        Ok(text)
+        read_all(self.open(name, OFlag::O_RDONLY)?)
     }
 
     /// The text of the control file `name`; empty when there is none.
@@ -230,6 +239,23 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
+/// The whole text of a control file. Their size is not known beforehand: asking for it is a waste of system calls.
+fn read_all(mut file: File) -> io::Result<String> {
+    let mut text = vec![0; 4096];
+    let mut filled = 0;
+    loop {
+        match file.read(text.get_mut(filled..).unwrap_or_default())? {
+            0 => break,
+            more => filled += more,
+        }
+        if filled == text.len() {
+            text.resize(filled * 2, 0);
+        }
+    }
+    text.truncate(filled);
+    String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
 /// Opens an absolute path without following any symbolic link.
 fn open_beneath(path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC;
@@ -315,10 +341,7 @@ fn collect_pids(dir: OwnedFd, path: &Path, pids: &mut Vec<u32>) -> Result<(), Er
 fn read_pids(dir: Option<BorrowedFd<'_>>, path: &Path) -> Result<Vec<u32>, Error> {
     let Some(dir) = dir else { return Ok(Vec::new()) };
     let read = |name: &str| -> io::Result<String> {
-        let mut text = String::new();
-        let fd = openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-        File::from(fd).read_to_string(&mut text)?;
-        Ok(text)
+        read_all(File::from(openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?))
     };
     let text = match read("cgroup.procs") {
         // A threaded version 2 cgroup lists threads only.

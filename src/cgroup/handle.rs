@@ -1,37 +1,30 @@
 //! The handle of a container's cgroup: make it, limit it, fill it, freeze it, kill it, remove it.
 #![forbid(unsafe_code)]
 
-use super::devices::{DEFAULT_RULES, Policy};
-use super::dir::{Place, is_gone};
-use super::plan::{CgroupPlan, DevicePlan, IfMissing, Limits, MemoryCheck, Now, Write, compile_update};
+use super::devices::DEFAULT_RULES;
+use super::dir::Place;
+use super::plan::{CgroupPlan, Now, compile_update};
 use super::{Error, Stats};
 use crate::report::Diagnostic;
-use crate::sys::bpf::{self, Insn};
 use nix::fcntl::OFlag;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 use std::time::{Duration, Instant};
 
-/// Version 2 controllers that are enabled for their accounting (stats, OOM events) even when no limit needs them.
-const ACCOUNTING: [&str; 4] = ["cpu", "io", "memory", "pids"];
 /// How long freezing may take.
 const FREEZING: Duration = Duration::from_secs(10);
-/// How long killed processes may take to disappear from the lists.
-const KILLING: Duration = Duration::from_secs(5);
+/// How long freezing may take when it only serves to kill.
+const FREEZING_TO_KILL: Duration = Duration::from_secs(1);
 
 /// A container's cgroup: its directory in each hierarchy. Serialisable: it is part of the container's state.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cgroup {
-    places: Vec<Place>,
+    pub(super) places: Vec<Place>,
 }
 
 /// What an update has to know beside the new limits.
@@ -67,38 +60,12 @@ impl Cgroup {
             Ok(()) => Ok(cgroup),
             Err(error) => {
                 let deadline = Place::deadline();
-                for place in cgroup.places.iter().filter(|place| place.fresh) {
+                for place in cgroup.places.iter().filter(|place| place.is_fresh()) {
                     // The first error is the one that matters; what stays behind is empty.
                     drop(place.remove(deadline));
                 }
                 Err(error)
             }
-        }
-    }
-
-    fn make(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
-        let mut failed = None;
-        self.places.retain_mut(|place| {
-            if failed.is_some() {
-                return true;
-            }
-            match make_place(place, plan) {
-                Ok(()) => true,
-                Err(_) if place.optional => false,
-                Err(error) if is_refused(&error) && !plan.required => false,
-                Err(error) => {
-                    failed = Some(error);
-                    true
-                }
-            }
-        });
-        match failed {
-            // Without a path of its own, a rootless container fails because of its limits: say so.
-            Some(error @ Error::Make { .. }) if is_refused(&error) && !nix::unistd::geteuid().is_root() => {
-                Err(Error::Rootless { source: Box::new(error) })
-            }
-            Some(error) => Err(error),
-            None => Ok(()),
         }
     }
 
@@ -108,18 +75,6 @@ impl Cgroup {
     /// The first that is refused, with its control file and JSON path.
     pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
         self.apply_limits(&plan.limits)
-    }
-
-    fn apply_limits(&self, limits: &Limits) -> Result<(), Error> {
-        if let Some(check) = limits.memory_check {
-            self.check_memory(check)?;
-        }
-        Writer { cgroup: self, open: None, deferred: Vec::new() }.run(&limits.writes)?;
-        match &limits.devices {
-            DevicePlan::Untouched => Ok(()),
-            DevicePlan::Files { policy, .. } => self.apply_device_files(policy),
-            DevicePlan::Program { instructions, .. } => self.apply_device_program(instructions.as_deref()),
-        }
     }
 
     /// Changes the limits of a running container. Device rules are replaced when `resources` has any.
@@ -144,7 +99,7 @@ impl Cgroup {
         let plan = compile_update(primary.is_v2(), resources, DEFAULT_RULES, rootless, oci_version, now)
             .map_err(Error::Invalid)?;
         if primary.is_v2() && !plan.controllers.is_empty() {
-            enable_controllers(primary, &plan)?;
+            super::make::enable_controllers(primary, &plan)?;
         }
         self.apply_limits(&plan.limits)?;
         Ok(plan.warnings)
@@ -179,7 +134,7 @@ impl Cgroup {
     }
 
     /// The directory whose list of processes is taken as the container's: one that the container must be in.
-    fn primary(&self) -> Result<&Place, Error> {
+    pub(super) fn primary(&self) -> Result<&Place, Error> {
         let known = ["devices", "memory", "pids", "freezer", "cpu"];
         let rank = |place: &&Place| {
             let name = known.iter().position(|name| place.controllers.iter().any(|own| own == name));
@@ -269,6 +224,10 @@ impl Cgroup {
     /// # Errors
     /// When there is no freezer, or a process does not stop in time: then all run again.
     pub fn freeze(&self) -> Result<(), Error> {
+        self.freeze_within(FREEZING)
+    }
+
+    fn freeze_within(&self, limit: Duration) -> Result<(), Error> {
         let (place, file) = self.freezer()?;
         let (value, undo) = if file == V2_FREEZER { ("1", "0") } else { ("FROZEN", "THAWED") };
         let started = Instant::now();
@@ -284,8 +243,8 @@ impl Cgroup {
             }
             match frozen(place, file) {
                 Ok(true) => return Ok(()),
-                Ok(false) if started.elapsed() < FREEZING => {}
-                Ok(false) => break Error::Freeze { path: place.directory(), seconds: FREEZING.as_secs() },
+                Ok(false) if started.elapsed() < limit => {}
+                Ok(false) => break Error::Freeze { path: place.directory(), seconds: limit.as_secs() },
                 Err(error) => break error,
             }
             std::thread::sleep(pause);
@@ -328,66 +287,50 @@ impl Cgroup {
         }
     }
 
-    /// Sends `signal` to every process in the cgroup and below it.
+    /// Sends `signal` to every process in the cgroup and below it. Does not wait for their end; [`Self::delete`] does.
     ///
     /// SIGKILL goes by `cgroup.kill` where there is one (kernel 5.14, hybrid layouts too). Otherwise the cgroup is frozen for
-    /// the time of the signals, so that none is forked past them. After SIGKILL the processes are gone from the lists, or
-    /// it is an error.
+    /// the time of the signals, so that none is forked past them. After SIGKILL nothing stays frozen: the dead must be able
+    /// to leave.
     ///
     /// # Errors
-    /// When a list cannot be read, a process cannot be signalled, or one survives SIGKILL.
+    /// When a list cannot be read or a process cannot be signalled.
     pub fn kill_all(&self, signal: Signal) -> Result<(), Error> {
         let primary = self.primary()?;
-        if signal == Signal::SIGKILL
-            && let Some(unified) = self.unified()
-            && unified.write("cgroup.kill", "1").is_ok()
-        {
-            // Version 1 keeps frozen processes from dying.
-            if !primary.is_v2() && self.is_frozen()? {
-                self.thaw()?;
-            }
-            if self.is_empty_before(primary, Instant::now() + KILLING / 10)? {
-                return Ok(());
-            }
-            // Some may have left the version 2 tree of a hybrid layout: signal what is still listed.
-        }
-        let deadline = Instant::now() + KILLING;
-        loop {
-            let was_frozen = self.is_frozen()?;
-            // Without a freezer the loop has to do.
-            let frozen = was_frozen || self.freeze().is_ok();
-            let pids = primary.all_pids();
-            let result = pids.and_then(|pids| signal_all(&pids, signal).map(|()| pids.len()));
-            if frozen && (!was_frozen || signal == Signal::SIGKILL) {
-                self.thaw()?;
-            }
-            let count = result?;
-            if signal != Signal::SIGKILL || count == 0 {
-                return Ok(());
-            }
-            if self.is_empty_before(primary, (Instant::now() + KILLING / 10).min(deadline))? {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                let count = primary.all_pids()?.len();
-                return Err(Error::Unkillable { count, path: primary.directory() });
+        let fatal = signal == Signal::SIGKILL;
+        if fatal && let Some(unified) = self.unified() {
+            // A hybrid container may have processes that were moved out of its version 2 cgroup.
+            let killed = if primary.is_v2() { Vec::new() } else { unified.all_pids()? };
+            if unified.write("cgroup.kill", "1").is_ok() {
+                if primary.is_v2() {
+                    return Ok(());
+                }
+                if self.is_frozen()? {
+                    self.thaw()?;
+                }
+                if primary.all_pids()?.iter().all(|pid| killed.contains(pid)) {
+                    return Ok(());
+                }
             }
         }
-    }
-
-    /// Waits until `place` lists no process, at most until `deadline`.
-    fn is_empty_before(&self, place: &Place, deadline: Instant) -> Result<bool, Error> {
-        let mut pause = Duration::from_micros(50);
-        loop {
-            if place.all_pids()?.is_empty() {
-                return Ok(true);
+        let was_frozen = self.is_frozen()?;
+        let frozen = was_frozen || self.freeze_within(FREEZING_TO_KILL).is_ok();
+        let mut known = Vec::new();
+        let result = loop {
+            let new = primary.all_pids().and_then(|pids| {
+                let new: Vec<u32> = pids.into_iter().filter(|pid| !known.contains(pid)).collect();
+                signal_all(&new, signal).map(|()| new)
+            });
+            match new {
+                // What does not stand still may fork in the meantime: until nobody is new.
+                Ok(new) if !frozen && fatal && !new.is_empty() => known.extend(new),
+                result => break result.map(drop),
             }
-            if Instant::now() >= deadline {
-                return Ok(false);
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(10));
+        };
+        if frozen && (!was_frozen || fatal) {
+            self.thaw()?;
         }
+        result
     }
 
     /// Removes the cgroup with everything below it. Waits two seconds at most for dying processes; what is gone is removed.
@@ -424,110 +367,10 @@ impl Cgroup {
         let text = place.read_if_any(if place.is_v2() { "memory.events" } else { "memory.oom_control" })?;
         Ok(text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0))
     }
-
-    /// A descriptor that tells when the container runs out of memory: for `events`.
-    ///
-    /// # Errors
-    /// [`Error::None`] when nobody accounts its memory; otherwise when the files cannot be opened.
-    pub fn oom_watch(&self) -> Result<OomWatch<'_>, Error> {
-        let place = self.place("memory").ok_or(Error::None)?;
-        let failed = |file: &str, source| Error::Read { path: place.directory().join(file), source };
-        if place.is_v2() {
-            let file =
-                place.open("memory.events", OFlag::O_RDONLY).map_err(|source| failed("memory.events", source))?;
-            let watch = OomWatch { cgroup: self, source: Source::Events(file), last: 0 };
-            return Ok(OomWatch { last: self.oom_kill_count()?, ..watch });
-        }
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let eventfd = EventFd::from_value_and_flags(0, flags).map_err(|errno| failed("eventfd", errno.into()))?;
-        let control =
-            place.open("memory.oom_control", OFlag::O_RDONLY).map_err(|source| failed("memory.oom_control", source))?;
-        place.set("cgroup.event_control", &format!("{} {}", eventfd.as_raw_fd(), control.as_raw_fd()))?;
-        Ok(OomWatch { cgroup: self, source: Source::Counter(eventfd), last: 0 })
-    }
-
-    fn check_memory(&self, check: MemoryCheck) -> Result<(), Error> {
-        let Some(place) = self.place("memory") else { return Ok(()) };
-        let number = |file: &str| place.read(file).ok().and_then(|text| text.trim().parse::<u64>().ok());
-        let (memory, both) = if place.is_v2() {
-            let memory = number("memory.current");
-            (memory, memory.map(|memory| memory.saturating_add(number("memory.swap.current").unwrap_or(0))))
-        } else {
-            (number("memory.usage_in_bytes"), number("memory.memsw.usage_in_bytes"))
-        };
-        // A usage that cannot be read rejects nothing, as in runc.
-        for (what, limit, usage) in [("memory+swap", check.swap, both), ("memory", check.limit, memory)] {
-            if let Some(usage) = usage
-                && limit > 0
-                && limit.unsigned_abs() <= usage
-            {
-                return Err(Error::BelowUsage { what, limit, usage });
-            }
-        }
-        Ok(())
-    }
-
-    fn apply_device_files(&self, policy: &Policy) -> Result<(), Error> {
-        let Some(place) = self.place("devices") else {
-            return Err(Error::NotJoined { controller: "devices".to_owned(), setting: String::new() });
-        };
-        // A new cgroup has its parent's rules; whatever they are, a reset begins.
-        let all = Policy { default_allow: true, ..Policy::default() };
-        let current =
-            if place.fresh { all } else { Policy::parse_list(&place.read_if_any("devices.list")?).unwrap_or(all) };
-        let writes = current.transition(policy);
-        let as_write = |(allow, value): (bool, String)| Write {
-            controller: "devices".to_owned(),
-            file: if allow { "devices.allow" } else { "devices.deny" }.to_owned(),
-            value,
-            spec_path: String::new(),
-            if_missing: IfMissing::Fail,
-            retry: false,
-        };
-        let writes: Vec<_> = writes.into_iter().map(as_write).collect();
-        Writer { cgroup: self, open: None, deferred: Vec::new() }.run(&writes)
-    }
-
-    /// Attaches the program in the place of the one that is there; with `None`, leaves none.
-    fn apply_device_program(&self, instructions: Option<&[Insn]>) -> Result<(), Error> {
-        let place = self.primary()?;
-        if instructions.is_none() && place.fresh {
-            return Ok(());
-        }
-        let failed = |step| move |source| Error::Program { step, path: place.directory(), source };
-        let dir = place.dir()?;
-        let program = instructions.map(bpf::load_device_program).transpose().map_err(failed("load"))?;
-        // Another update may replace the same program at the same time: look again then.
-        for _ in 0..20 {
-            let old = if place.fresh { Vec::new() } else { attached(dir).map_err(failed("query"))? };
-            let replaced = if let [only] = old.as_slice() { Some(only.as_fd()) } else { None };
-            let result = match &program {
-                Some(program) => match bpf::attach_device_program(dir, program.as_fd(), replaced) {
-                    Ok(()) if replaced.is_some() => return Ok(()),
-                    Err(error) if replaced.is_some() && error.raw_os_error() == Some(libc::ENOENT) => continue,
-                    // Before 5.6 there is no replacing: attach, then detach.
-                    Err(error) if replaced.is_some() && error.raw_os_error() == Some(libc::EINVAL) => {
-                        bpf::attach_device_program(dir, program.as_fd(), None)
-                    }
-                    result => result,
-                },
-                None => Ok(()),
-            };
-            result.map_err(failed("attach"))?;
-            for old in &old {
-                match bpf::detach_device_program(dir, old.as_fd()) {
-                    Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(failed("detach")(error)),
-                    _ => {}
-                }
-            }
-            return Ok(());
-        }
-        Err(failed("replace")(io::Error::from_raw_os_error(libc::EAGAIN)))
-    }
 }
 
-const V1_FREEZER: &str = "freezer.state";
-const V2_FREEZER: &str = "cgroup.freeze";
+pub(super) const V1_FREEZER: &str = "freezer.state";
+pub(super) const V2_FREEZER: &str = "cgroup.freeze";
 
 /// Whether the cgroup has come to rest.
 fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
@@ -535,19 +378,6 @@ fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
         return Ok(place.read_if_any(file)?.trim() == "FROZEN");
     }
     Ok(place.read_if_any("cgroup.events")?.lines().any(|line| line == "frozen 1"))
-}
-
-/// The device programs attached to a directory.
-fn attached(dir: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
-    let mut programs = Vec::new();
-    for id in bpf::device_program_ids(dir)? {
-        match bpf::program_by_id(id) {
-            Ok(program) => programs.push(program),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(programs)
 }
 
 fn signal_all(pids: &[u32], signal: Signal) -> Result<(), Error> {
@@ -569,298 +399,5 @@ fn add_to(place: &Place, pid: u32) -> Result<(), Error> {
     match place.add(pid) {
         Err(_) if place.optional => Ok(()),
         result => result,
-    }
-}
-
-/// Whether an error means that this user may not: then a container without limits does without a cgroup.
-fn is_refused(error: &Error) -> bool {
-    let (Error::Make { source, .. } | Error::Write { source, .. } | Error::Open { source, .. }) = error else {
-        return false;
-    };
-    matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
-}
-
-fn make_place(place: &mut Place, plan: &CgroupPlan) -> Result<(), Error> {
-    place.make()?;
-    if !place.fresh && !place.optional {
-        check_unused(place)?;
-    }
-    if place.is_v2() {
-        if !place.optional {
-            enable_controllers(place, plan)?;
-        }
-        if let Some(owner) = plan.owner {
-            delegate(place, owner)?;
-        }
-    } else if place.controllers.iter().any(|name| name == "cpuset") {
-        inherit_cpuset(place)?;
-    }
-    Ok(())
-}
-
-/// A cgroup that was there already must be empty and running.
-fn check_unused(place: &Place) -> Result<(), Error> {
-    let count = place.all_pids()?.len();
-    if count > 0 {
-        return Err(Error::NotEmpty { count, path: place.directory() });
-    }
-    let state = if place.is_v2() {
-        place.read_if_any(V2_FREEZER)?
-    } else if place.controllers.iter().any(|name| name == "freezer") {
-        place.read_if_any(V1_FREEZER)?
-    } else {
-        return Ok(());
-    };
-    match state.trim() {
-        "1" | "FROZEN" | "FREEZING" => Err(Error::Frozen { path: place.directory() }),
-        _ => Ok(()),
-    }
-}
-
-/// Makes sure that the controllers that `plan` needs, and where possible those for accounting, are in the cgroup.
-///
-/// Nothing is written where they are there already: a write to `cgroup.subtree_control` costs time for every cgroup below.
-fn enable_controllers(place: &Place, plan: &CgroupPlan) -> Result<(), Error> {
-    let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let present = words(place.read_if_any("cgroup.controllers")?);
-    let wanted = plan.controllers.iter().map(String::as_str).chain(ACCOUNTING);
-    let mut missing: Vec<&str> = wanted.filter(|name| !present.iter().any(|known| known == name)).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let root = Place::new(place.mount.clone(), String::new(), Vec::new(), false);
-    let available = words(root.read_if_any("cgroup.controllers")?);
-    missing.retain(|name| available.iter().any(|known| known == name));
-    if !missing.is_empty() {
-        let mut path = String::new();
-        let parents = place.path.rsplit_once('/').map_or("", |(parents, _)| parents);
-        enable_in(&root, &missing);
-        for component in parents.split('/').filter(|component| !component.is_empty()) {
-            path = if path.is_empty() { component.to_owned() } else { format!("{path}/{component}") };
-            enable_in(&Place::new(place.mount.clone(), path.clone(), Vec::new(), false), &missing);
-        }
-    }
-    let lacking = |present: &[String]| plan.controllers.iter().find(|name| !present.contains(name)).cloned();
-    if lacking(&present).is_some() {
-        let present = words(place.read_if_any("cgroup.controllers")?);
-        if let Some(controller) = lacking(&present) {
-            let write = plan.limits.writes.iter().find(|write| write.controller == controller);
-            return Err(Error::Controller {
-                file: write.map(|write| write.file.clone()).unwrap_or_default(),
-                setting: write.map(|write| write.spec_path.clone()).unwrap_or_default(),
-                path: place.directory(),
-                controller,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Enables controllers for the children of `parent`, each on its own when not all can be. What limits need is checked
-/// afterwards, in the cgroup itself.
-fn enable_in(parent: &Place, missing: &[&str]) {
-    let enabled = parent.read("cgroup.subtree_control").unwrap_or_default();
-    let missing = missing.iter().filter(|name| !enabled.split_whitespace().any(|known| known == **name));
-    let words: Vec<String> = missing.map(|name| format!("+{name}")).collect();
-    if words.is_empty() || parent.write("cgroup.subtree_control", &words.join(" ")).is_ok() {
-        return;
-    }
-    for word in words {
-        drop(parent.write("cgroup.subtree_control", &word));
-    }
-}
-
-/// Gives the cgroup to the user of the container: the directory and the files that the kernel says are safe to give away
-/// (`/sys/kernel/cgroup/delegate`, cgroups(7)).
-fn delegate(place: &Place, owner: u32) -> Result<(), Error> {
-    use nix::fcntl::AtFlags;
-    use nix::unistd::{Uid, fchownat};
-    let list = std::fs::read_to_string("/sys/kernel/cgroup/delegate")
-        .unwrap_or_else(|_| "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n".to_owned());
-    let owner = Some(Uid::from_raw(owner));
-    let dir = place.dir()?;
-    let failed =
-        |name: &str, errno: nix::errno::Errno| Error::Make { path: place.directory().join(name), source: errno.into() };
-    fchownat(dir, "", owner, None, AtFlags::AT_EMPTY_PATH).map_err(|errno| failed("", errno))?;
-    for name in list.lines().filter(|name| !name.is_empty() && !name.contains('/')) {
-        match fchownat(dir, name, owner, None, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(()) | Err(nix::errno::Errno::ENOENT) => {}
-            Err(errno) => return Err(failed(name, errno)),
-        }
-    }
-    Ok(())
-}
-
-/// A version 1 cpuset is made without processors and memory, and holds no process until it has some: those of its parent.
-fn inherit_cpuset(place: &Place) -> Result<(), Error> {
-    let mut path = String::new();
-    let mut parent: BTreeMap<&str, String> = BTreeMap::new();
-    let files = ["cpuset.cpus", "cpuset.mems"];
-    let components: Vec<&str> = place.path.split('/').collect();
-    // Usually only the last one is new, and its parent has what it needs.
-    let mut from = components.len().saturating_sub(1);
-    let at = |depth: usize| {
-        let path = components.get(..depth).unwrap_or_default().join("/");
-        Place::new(place.mount.clone(), path, place.controllers.clone(), false)
-    };
-    loop {
-        let above = at(from);
-        for file in files {
-            parent.insert(file, above.read_if_any(file)?.trim().to_owned());
-        }
-        if from == 0 || parent.values().all(|value| !value.is_empty()) {
-            break;
-        }
-        from -= 1;
-    }
-    for depth in from + 1..=components.len() {
-        path.clone_from(&components.get(..depth).unwrap_or_default().join("/"));
-        let child = at(depth);
-        for file in files {
-            let Some(value) = parent.get_mut(file) else { continue };
-            let own = if place.fresh && depth == components.len() { String::new() } else { child.read_if_any(file)? };
-            if own.trim().is_empty() {
-                if !value.is_empty() {
-                    child.set(file, value)?;
-                }
-            } else {
-                own.trim().clone_into(value);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Does writes in order: opens each file once for writes in a row, repeats what has to wait for another.
-struct Writer<'a> {
-    cgroup: &'a Cgroup,
-    open: Option<(&'a str, &'a str, File)>,
-    deferred: Vec<&'a Write>,
-}
-
-impl<'a> Writer<'a> {
-    fn run(mut self, writes: &'a [Write]) -> Result<(), Error> {
-        for (index, write) in writes.iter().enumerate() {
-            match self.write(write) {
-                Err(Error::Write { source, .. }) if write.retry && source.raw_os_error() == Some(libc::EINVAL) => {
-                    self.deferred.push(write);
-                }
-                result => result?,
-            }
-            if writes.get(index + 1).is_none_or(|next| next.controller != write.controller) {
-                for write in std::mem::take(&mut self.deferred) {
-                    self.write(write)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, write: &'a Write) -> Result<(), Error> {
-        let Write { controller, file, value, spec_path, .. } = write;
-        let Some(place) = self.cgroup.place(controller) else {
-            return Err(Error::NotJoined { controller: controller.clone(), setting: spec_path.clone() });
-        };
-        let failed = |file: &str, value: &str, source| Error::Write {
-            path: place.directory().join(file),
-            value: value.to_owned(),
-            setting: spec_path.clone(),
-            source,
-        };
-        let known = self.open.take().filter(|(same, name, _)| same == controller && name == file);
-        let mut opened = match known {
-            Some((_, _, opened)) => opened,
-            // A directory with limits has several files to open: relative to its descriptor.
-            None => match place.dir().map(|_| place.open(file, OFlag::O_WRONLY))? {
-                Ok(opened) => opened,
-                Err(error) if is_gone(&error) => match &write.if_missing {
-                    IfMissing::Ignore => return Ok(()),
-                    IfMissing::Else { file, value } => {
-                        return place.write(file, value).map_err(|source| failed(file, value, source));
-                    }
-                    IfMissing::Fail => return Err(missing(place, write, error)),
-                },
-                Err(error) => return Err(failed(file, value, error)),
-            },
-        };
-        opened.write_all(value.as_bytes()).map_err(|source| failed(file, value, source))?;
-        self.open = Some((controller, file, opened));
-        Ok(())
-    }
-}
-
-/// Why a control file is not there.
-fn missing(place: &Place, write: &Write, source: io::Error) -> Error {
-    let Write { controller, file, value, spec_path, .. } = write;
-    let has = |text: String| text.split_whitespace().any(|known| known == controller);
-    if place.is_v2() && controller != "cgroup" && !place.read("cgroup.controllers").is_ok_and(has) {
-        return Error::Controller {
-            controller: controller.clone(),
-            file: file.clone(),
-            path: place.directory(),
-            setting: spec_path.clone(),
-        };
-    }
-    Error::Write { path: place.directory().join(file), value: value.clone(), setting: spec_path.clone(), source }
-}
-
-/// Tells when a container runs out of memory. [`AsFd`] for poll(2): wait for `POLLPRI` or `POLLIN` (version 2 gives the
-/// first, version 1 the second), then ask [`OomWatch::occurred`].
-#[derive(Debug)]
-pub struct OomWatch<'a> {
-    cgroup: &'a Cgroup,
-    source: Source,
-    last: u64,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// `memory.events`, which the kernel marks when it changes.
-    Events(File),
-    /// An eventfd that version 1 counts up, and once more when the cgroup is removed.
-    Counter(EventFd),
-}
-
-impl OomWatch<'_> {
-    /// Whether the OOM killer was at work since the last question; nothing when the cgroup is gone.
-    ///
-    /// # Errors
-    /// When the files cannot be read.
-    pub fn occurred(&mut self) -> Result<Option<bool>, Error> {
-        let path = || self.cgroup.place("memory").map(Place::directory).unwrap_or_default();
-        if self.cgroup.place("memory").is_none_or(|place| place.dir().is_err() || !place.directory().is_dir()) {
-            return Ok(None);
-        }
-        match &self.source {
-            Source::Events(file) => {
-                // poll(2) reports a change only after the file was read from its beginning.
-                let mut text = [0_u8; 512];
-                match std::os::unix::fs::FileExt::read_at(file, &mut text, 0) {
-                    Err(error) if is_gone(&error) => return Ok(None),
-                    Err(source) => return Err(Error::Read { path: path(), source }),
-                    Ok(_) => {}
-                }
-                let count = self.cgroup.oom_kill_count()?;
-                let more = count > self.last;
-                self.last = count;
-                Ok(Some(more))
-            }
-            Source::Counter(eventfd) => match eventfd.read() {
-                Ok(count) => Ok(Some(count > 0)),
-                Err(nix::errno::Errno::EAGAIN) => Ok(Some(false)),
-                Err(errno) => Err(Error::Read { path: path(), source: errno.into() }),
-            },
-        }
-    }
-}
-
-impl AsFd for OomWatch<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.source {
-            Source::Events(file) => file.as_fd(),
-            Source::Counter(eventfd) => eventfd.as_fd(),
-        }
     }
 }

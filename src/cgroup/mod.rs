@@ -46,11 +46,14 @@
 //!   (see [`Input::oci_version`]).
 #![forbid(unsafe_code)]
 
+mod apply;
 mod convert;
 mod devices;
 mod dir;
 mod handle;
 mod layout;
+mod make;
+mod oom;
 mod path;
 mod plan;
 mod program;
@@ -60,8 +63,9 @@ mod v2;
 
 pub use devices::{ALL, DEFAULT_RULES, Devices, Kind, MKNOD, Policy, READ, Rule, WRITE};
 pub use dir::Place;
-pub use handle::{Cgroup, OomWatch, UpdateContext};
+pub use handle::{Cgroup, UpdateContext};
 pub use layout::{Hierarchy, Layout, OwnCgroup};
+pub use oom::OomWatch;
 pub use path::is_relative;
 pub use plan::{
     CgroupPlan, DevicePlan, Directory, Driver, IfMissing, Input, Limits, MemoryCheck, Now, Write, compile,
@@ -218,14 +222,6 @@ pub enum Error {
         signal: &'static str,
         /// Why.
         source: io::Error,
-    },
-    /// Processes are still there after SIGKILL.
-    #[error("cgroup {}: {count} process(es) still running after SIGKILL", path.display())]
-    Unkillable {
-        /// How many.
-        count: usize,
-        /// The cgroup.
-        path: PathBuf,
     },
     /// `--cgroup` names something that is not below the container's cgroup.
     #[error("bad sub cgroup path: {0}")]

@@ -61,6 +61,9 @@ pub struct CgroupPlan {
     pub controllers: Vec<String>,
     /// Whether a directory that cannot be made is an error; otherwise the container stays in the caller's cgroup.
     pub required: bool,
+    /// A rootless caller left the choice of the cgroup to the runtime: only its limits can need one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rootless: bool,
     /// The host uid that shall own the version 2 directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
@@ -282,7 +285,8 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
         compile_limits(&mut draft, resources, version2);
     }
     let limited = !draft.limits.writes.is_empty();
-    plan.required = !input.rootless || limited || !path::is_default(input.cgroups_path);
+    plan.rootless = input.rootless && path::is_default(input.cgroups_path);
+    plan.required = limited || !plan.rootless;
 
     match input.layout {
         _ if input.driver == Driver::Disabled => {

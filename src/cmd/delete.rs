@@ -5,6 +5,9 @@
 
 use super::{Explained, Session, hinted, kill};
 use crate::cli::Delete;
+use crate::launch::hooks;
+use crate::plan::compile_hooks;
+use crate::plan::op::HookKind;
 use crate::report::Reporter;
 use crate::state::{Dir, Error, State, Status};
 use anyhow::{Context as _, Result, bail};
@@ -89,10 +92,12 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
         }
         state.cgroup.delete().explained()?;
     }
-    if state.poststop
-        && let Err(error) = poststop(&dir, state)
-    {
-        report.warn(format!("{error:#}"));
+    if state.poststop {
+        // The specification: warn, and go on with the remaining hooks and the rest.
+        match poststop(&dir, state) {
+            Ok(failures) => failures.into_iter().for_each(|failure| report.warn(failure)),
+            Err(error) => report.warn(format!("cannot run poststop hooks: {error:#}")),
+        }
     }
     dir.remove().explained()
 }
@@ -107,12 +112,20 @@ fn wipe(dir: Dir) -> Result<()> {
     dir.remove().explained()
 }
 
-/// Runs the configuration's poststop hooks with the state of a stopped container on their standard input.
-fn poststop(dir: &Dir, state: &State) -> Result<()> {
+/// Runs the configuration's poststop hooks with the state of a stopped container on their standard input; the messages of
+/// those that failed.
+fn poststop(dir: &Dir, state: &State) -> Result<Vec<String>> {
     let config = dir.load_config().explained()?;
-    let hooks = poststop_hooks(&config).context("cannot read the poststop hooks")?;
-    let state = serde_json::to_vec(&state.report(Status::Stopped))?;
-    run_hooks(&hooks, &state)
+    let hooks = compile_hooks(Some(&poststop_hooks(&config)?));
+    let serde_json::Value::Object(fields) = serde_json::to_value(state.report(Status::Stopped))? else {
+        bail!("the state is not an object");
+    };
+    let hooks = hooks::prepare(&hooks, &hooks::State::new(fields), Some(&state.bundle))?;
+    let run = |(index, hook): (usize, &hooks::Prepared)| {
+        let failure = hook.run(0).err()?.at(index);
+        Some(hooks::describe(HookKind::Poststop, &failure, &hooks))
+    };
+    Ok(hooks.iter().enumerate().filter_map(run).collect())
 }
 
 /// Only this part of the configuration is read: the rest was checked when it was used.
@@ -128,10 +141,6 @@ fn poststop_hooks(config: &[u8]) -> serde_json::Result<Vec<Hook>> {
     }
     let config: Config = serde_json::from_slice(config)?;
     Ok(config.hooks.and_then(|hooks| hooks.poststop).unwrap_or_default())
-}
-
-fn run_hooks(hooks: &[Hook], _state: &[u8]) -> Result<()> {
-    bail!("{} poststop hook(s) not run: hooks are not built yet", hooks.len())
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ fn watch(state: &State, args: &Events) -> Result<u8> {
     let mut oom = match state.cgroup.oom_watch() {
         Ok(watch) => Some(watch),
         Err(cgroup::Error::None) => None,
+        // A version 2 cgroup without the memory controller.
+        Err(cgroup::Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error).explained(),
     };
     // memory.events is always readable, and its changes are urgent; the counter of version 1 is readable when it counted.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Console, listen_fds, send_pidfd, write_pid_file};
-use super::{Explained as _, Session, attend, hinted, status};
+use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::Cgroup;
 use crate::cli::Exec;
 use crate::host::Host;
@@ -10,14 +10,14 @@ use crate::launch::{Gate, Launch};
 use crate::plan::{self, ExecRequest};
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
-use crate::state::{State, Status};
+use crate::state::Status;
 use crate::sys::fd;
 use anyhow::{Context as _, bail};
 use oci_spec::runtime::{Capabilities, Process, Spec};
 
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
-    let (dir, state) = session.load(&args.id)?;
-    match status(&state, &dir)? {
+    let (dir, mut state) = session.load(&args.id)?;
+    match state.status(&dir).explained()? {
         Status::Stopped => bail!("cannot exec in a stopped container"),
         Status::Paused if !args.ignore_paused => {
             bail!("cannot exec in a paused container (use --ignore-paused to override)")
@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
     let process = process(args, &spec)?;
     refuse_labels(args)?;
-    let cgroup = cgroup(args, &state)?;
+    let cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let host = Host::probe(false).explained()?;
     let request = ExecRequest {
         id: &state.id,
@@ -40,8 +40,8 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         init_pid: state.init.pid,
         init_start_time: state.init.start_time,
         preserve_fds: args.preserve_fds + listen_fds(),
-        cgroup_by_clone: cgroup.as_ref().is_some_and(Cgroup::is_v2),
-        has_cgroup: cgroup.as_ref().is_some_and(|cgroup| !cgroup.is_none()),
+        cgroup_by_clone: cgroup.is_v2(),
+        has_cgroup: !cgroup.is_none(),
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
     let plan = plan::compile_exec(&request).map_err(invalid).explained()?;
@@ -53,13 +53,14 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
     let launch = Launch {
         plan: &plan,
-        cgroup: cgroup.as_ref(),
+        cgroup: &cgroup,
         gate: Gate::Parent,
         state: super::make::hook_state(&state, "running"),
         bundle: &state.bundle,
         stays: !args.detach,
     };
-    let mut running = launch.create(|_| Ok(())).explained()?;
+    let mut running = launch.clone_child().explained()?;
+    running.make_ready(&plan, &cgroup).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {
@@ -106,17 +107,11 @@ fn refuse_labels(args: &Exec) -> anyhow::Result<()> {
 }
 
 /// The container's cgroup, or the one below it that `--cgroup` names.
-fn cgroup(args: &Exec, state: &State) -> anyhow::Result<Option<Cgroup>> {
-    let Some(value) = &state.cgroup else {
-        if args.cgroup.is_empty() {
-            return Ok(None);
-        }
-        return Err(hinted("--cgroup: the container has no cgroup of its own", "leave it out"));
-    };
-    let cgroup: Cgroup = serde_json::from_value(value.clone()).context("cannot read the container's cgroup")?;
+fn cgroup(args: &Exec, own: Cgroup) -> anyhow::Result<Cgroup> {
     match args.cgroup.as_slice() {
-        [] => Ok(Some(cgroup)),
-        [path] if !path.contains(':') => Ok(Some(cgroup.sub(path).explained()?)),
+        [] => Ok(own),
+        _ if own.is_none() => Err(hinted("--cgroup: the container has no cgroup of its own", "leave it out")),
+        [path] if !path.contains(':') => own.sub(path).explained(),
         _ => Err(hinted(
             "--cgroup: only one path for all controllers is supported",
             "pass one --cgroup PATH without a controller",
@@ -137,10 +132,8 @@ fn process(args: &Exec, spec: &Spec) -> anyhow::Result<Process> {
         }
         None => from_flags(args, base)?,
     };
-    let findings: Vec<Diagnostic> = spec::validate_process(&process)
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Error)
-        .collect();
+    let findings: Vec<Diagnostic> =
+        spec::validate_process(&process).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
     if findings.is_empty() {
         return Ok(process);
     }
@@ -206,8 +199,9 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<(
     }
     let mut added = Capabilities::new();
     for name in names {
-        let capability = capability::from_name(name)
-            .ok_or_else(|| hinted(&format!("--cap: unknown capability {name:?}"), "names are those of capabilities(7)"))?;
+        let capability = capability::from_name(name).ok_or_else(|| {
+            hinted(&format!("--cap: unknown capability {name:?}"), "names are those of capabilities(7)")
+        })?;
         added.insert(capability);
     }
     let mut caps = process.capabilities().clone().unwrap_or_default();

@@ -33,7 +33,6 @@ pub(super) struct Made {
     pub(super) dir: Dir,
     pub(super) state: State,
     pub(super) running: Running,
-    pub(super) cgroup: Cgroup,
 }
 
 /// Who starts it.
@@ -92,7 +91,8 @@ impl Bundle {
         report(session, &loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
-        let findings = spec::validate(&spec);
+        let rootless = !nix::unistd::geteuid().is_root();
+        let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(invalid(findings)).explained();
         }
@@ -157,7 +157,7 @@ pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starte
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;
     let made = build(&mut dir, bundle, starter);
-    let (bundle, state, mut running, cgroup) = match made {
+    let (bundle, state, mut running) = match made {
         Ok(made) => made,
         Err(error) => {
             // The error that is shown is the one that matters; what cannot be removed now, `delete --force` finds.
@@ -166,7 +166,7 @@ pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starte
         }
     };
     let made = hand_out(session, args, &mut running, console);
-    let made = Made { bundle, dir, state, running, cgroup }.or_undone(made);
+    let made = Made { bundle, dir, state, running }.or_undone(made);
     made.inspect(|_| session.report.hush())
 }
 
@@ -185,50 +185,59 @@ impl Made {
     pub(super) fn undo(self) {
         self.running.kill();
         // As above: the first error is the one to show.
-        drop(self.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
-        drop(self.cgroup.delete());
+        drop(self.state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+        drop(self.state.cgroup.delete());
         drop(self.dir.remove());
     }
 }
 
-fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running, Cgroup)> {
+fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
     dir.save_config(&bundle.config).explained()?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
-        dir.save_intent(&serde_json::to_value(&planned)?).explained()?;
+        dir.save_intent(&planned).explained()?;
     }
     let gate = match starter {
         Starter::Start => Gate::Listener(listen(dir)?),
         Starter::ThisAndWait | Starter::ThisAndLeave => Gate::Parent,
     };
     let cgroup = Cgroup::create(&bundle.plan.cgroup).explained()?;
-    let undo = |error: anyhow::Error| {
-        drop(cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
-        drop(cgroup.delete());
-        error
-    };
-    cgroup.apply(&bundle.plan.cgroup).explained().map_err(undo)?;
-    let mut state = new_state(dir.id(), &bundle, &cgroup)?;
+    let mut state = new_state(dir.id(), &bundle, cgroup);
+    match launch(dir, &bundle, &mut state, gate, starter) {
+        Ok(running) => Ok((bundle, state, running)),
+        Err(error) => {
+            // The first error is the one to show.
+            drop(state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+            drop(state.cgroup.delete());
+            Err(error)
+        }
+    }
+}
+
+fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: Starter) -> anyhow::Result<Running> {
+    state.cgroup.apply(&bundle.plan.cgroup).explained()?;
     let launch = Launch {
         plan: &bundle.plan,
-        cgroup: Some(&cgroup),
+        cgroup: &state.cgroup,
         gate,
-        state: hook_state(&state, "creating"),
+        state: hook_state(state, "creating"),
         bundle: &bundle.directory,
         stays: starter == Starter::ThisAndWait,
     };
-    let born = |pid| {
-        state.init = Process::identify(pid).explained()?;
-        dir.save(&state).explained()
-    };
-    let running = launch.create(born).explained().map_err(undo)?;
-    Ok((bundle, state, running, cgroup))
+    let mut running = launch.clone_child().explained()?;
+    let saved = Process::identify(running.pid).and_then(|init| {
+        state.init = init;
+        dir.save(state)
+    });
+    saved.explained().inspect_err(|_| running.kill())?;
+    running.make_ready(&bundle.plan, &state.cgroup).explained()?;
+    Ok(running)
 }
 
-fn new_state(id: &str, bundle: &Bundle, cgroup: &Cgroup) -> anyhow::Result<State> {
+fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
     let annotations = bundle.spec.annotations().iter().flatten();
     let linux = bundle.spec.linux().as_ref();
-    Ok(State {
+    State {
         oci_version: SPEC_VERSION.to_owned(),
         id: id.to_owned(),
         init: Process { pid: 0, start_time: 0 },
@@ -237,10 +246,12 @@ fn new_state(id: &str, bundle: &Bundle, cgroup: &Cgroup) -> anyhow::Result<State
         created: time::rfc3339_nano(std::time::SystemTime::now()),
         annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
         owner: nix::unistd::geteuid().as_raw(),
-        cgroup: if cgroup.is_none() { None } else { Some(serde_json::to_value(cgroup)?) },
+        cgroup,
         namespaces: linux.and_then(|linux| linux.namespaces().clone()).unwrap_or_default(),
         terminal: bundle.plan.terminal,
-    })
+        config_version: bundle.spec.version().clone(),
+        poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
+    }
 }
 
 /// The gate: a listening socket in the state directory, which the container's first process waits at.
@@ -299,12 +310,7 @@ impl Console {
 }
 
 /// Gives out what callers wait for: the terminal, then the pid file, once the process really exists.
-fn hand_out(
-    session: &Session<'_>,
-    args: &Make,
-    running: &mut Running,
-    console: Option<Console>,
-) -> anyhow::Result<()> {
+fn hand_out(session: &Session<'_>, args: &Make, running: &mut Running, console: Option<Console>) -> anyhow::Result<()> {
     if let Some(console) = console
         && let Some((master, number)) = running.terminal.take()
     {
@@ -321,8 +327,8 @@ fn hand_out(
 }
 
 pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> anyhow::Result<()> {
-    let stream = UnixStream::connect(path)
-        .with_context(|| format!("--pidfd-socket: cannot connect to {}", path.display()))?;
+    let stream =
+        UnixStream::connect(path).with_context(|| format!("--pidfd-socket: cannot connect to {}", path.display()))?;
     socket::send(stream.as_fd(), b"pidfd", Some(pidfd.as_fd())).context("--pidfd-socket: cannot send the pidfd")
 }
 

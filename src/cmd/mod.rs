@@ -1,12 +1,20 @@
 //! One file per verb, each thin: read the state, do one thing, print.
 #![forbid(unsafe_code)]
 
+mod attend;
+mod create;
 pub mod delete;
 mod events;
+mod exec;
 mod kill;
 mod list;
+mod make;
 mod pause;
+mod plan;
 mod ps;
+mod run;
+mod spec;
+mod start;
 mod state;
 mod update;
 
@@ -99,6 +107,11 @@ pub fn run(invocation: Invocation, report: &Reporter) -> Result<u8, Failure> {
 
 fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Create(args) => create::run(session, &args),
+        Command::Start(args) => start::run(session, &args),
+        Command::Run(args) => run::run(session, &args),
+        Command::Exec(args) => exec::run(session, &args),
+        Command::Plan(args) => plan::run(session, &args),
         Command::State(args) => state::run(session, &args),
         Command::List(args) => list::run(session, &args),
         Command::Kill(args) => kill::run(session, &args),
@@ -108,6 +121,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Resume(args) => pause::resume(session, &args),
         Command::Update(args) => update::run(session, *args),
         Command::Events(args) => events::run(session, &args),
+        Command::Spec(args) => spec::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
         _ => bail!("this command is not built yet"),

@@ -33,5 +33,5 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
 
 fn delete(session: &Session<'_>, made: Made) -> anyhow::Result<()> {
     let Made { dir, state, .. } = made;
-    super::delete::destroy(session, dir, &state)
+    super::delete::destroy(dir, &state, session.report)
 }

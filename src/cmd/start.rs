@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Bundle, poststart};
-use super::{Explained as _, Session, status};
+use super::{Explained as _, Session};
 use crate::cli::Start;
 use crate::launch;
 use crate::plan::Options;
@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     let (mut dir, state) = session.load(&args.id)?;
     dir.lock().explained()?;
-    match status(&state, &dir)? {
+    match state.status(&dir).explained()? {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
         Status::Creating | Status::Running | Status::Paused => bail!("cannot start an already running container"),

@@ -4,7 +4,8 @@
 use super::{Explained, Session, hinted};
 use crate::cgroup::UpdateContext;
 use crate::cli::{Rootless, Update};
-use crate::report::Reporter;
+use crate::report::{Reporter, Severity};
+use crate::spec;
 use crate::state::{Error, Status};
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
@@ -17,7 +18,11 @@ pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
     refuse_rdt(&args)?;
     let resources = match &args.resources {
         Some(path) => read(path, session.report)?,
-        None => from_flags(&args, session.report),
+        None => {
+            let resources = from_flags(&args, session.report);
+            check("options", &resources, session.report)?;
+            resources
+        }
     };
     dir.lock().explained()?;
     if state.status(&dir).explained()? == Status::Stopped {
@@ -44,7 +49,7 @@ fn refuse_rdt(args: &Update) -> Result<()> {
     Err(hinted(what, "resctrl is not supported by this runtime; leave the option out"))
 }
 
-/// Reads LinuxResources from a file, or from standard input for `-`. Fields that mean nothing are warned about.
+/// Reads LinuxResources from a file, or from standard input for `-`.
 fn read(path: &Path, report: &Reporter) -> Result<LinuxResources> {
     let mut bytes = Vec::new();
     let name = if path == Path::new("-") {
@@ -54,22 +59,23 @@ fn read(path: &Path, report: &Reporter) -> Result<LinuxResources> {
         bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         path.display().to_string()
     };
-    parse(&bytes, |unknown| report.warn(format!("{name}: {unknown} is not a field of LinuxResources: ignored")))
-        .with_context(|| format!("cannot read resources from {name}"))
+    let loaded = match spec::parse_resources(&bytes) {
+        Ok(loaded) => loaded,
+        Err(found) => return Err(spec::Error::Invalid { path: name.into(), diagnostics: found }).explained(),
+    };
+    loaded.warnings.iter().for_each(|warning| report.warn(format!("{name}: {warning}")));
+    check(&name, &loaded.spec, report)?;
+    Ok(loaded.spec)
 }
 
-fn parse(bytes: &[u8], mut unknown: impl FnMut(String)) -> Result<LinuxResources> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let mut track = serde_path_to_error::Track::new();
-    let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let resources = serde_ignored::deserialize(tracked, |path| unknown(path.to_string()));
-    match resources {
-        Ok(resources) => json.end().map(|()| resources).map_err(Into::into),
-        Err(error) => match track.path().to_string() {
-            path if path == "." || path == "?" => Err(error.into()),
-            path => Err(anyhow::Error::from(error).context(path)),
-        },
+/// The rules that hold for any resources, given as JSON or as flags.
+fn check(name: &str, resources: &LinuxResources, report: &Reporter) -> Result<()> {
+    let found = spec::validate_resources(resources);
+    if found.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(spec::Error::Invalid { path: name.into(), diagnostics: found }).explained();
     }
+    found.iter().for_each(|warning| report.warn(format!("{name}: {warning}")));
+    Ok(())
 }
 
 fn from_flags(args: &Update, report: &Reporter) -> LinuxResources {
@@ -115,23 +121,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn containerd_s_json() {
-        let none = |unknown: String| panic!("{unknown}");
-        let json = br#"{"memory":{"limit":33554432,"swap":-1},"cpu":{"shares":2,"cpus":"0"},"pids":{"limit":100}}"#;
-        let resources = parse(json, none).unwrap();
-        assert_eq!(resources.memory().as_ref().unwrap().limit(), Some(33_554_432));
-        assert_eq!(resources.cpu().as_ref().unwrap().cpus().as_deref(), Some("0"));
-        let mut ignored = Vec::new();
-        parse(br#"{"memory":{"limt":1},"x":2}"#, |unknown| ignored.push(unknown)).unwrap();
-        assert_eq!(ignored.len(), 2);
-        assert!(ignored[0].contains("memory") && ignored[0].ends_with("limt"), "{ignored:?}");
-        for (bad, want) in [
-            (r#"{"memory":{"limit":"1"}}"#, "memory.limit: invalid type"),
-            ("{", "EOF while parsing"),
-            ("{} x", "trailing characters"),
-        ] {
-            let error = parse(bad.as_bytes(), |_| {}).unwrap_err();
-            assert!(format!("{error:#}").starts_with(want), "{error:#}");
-        }
+    fn only_what_was_given_is_set() {
+        let report = Reporter::new(&crate::cli::Global::default());
+        let given =
+            Update { memory: Some(-1), cpuset_cpus: Some(String::new()), blkio_weight: Some(0), ..Update::default() };
+        let resources = from_flags(&given, &report);
+        assert_eq!(resources.memory().as_ref().unwrap().limit(), Some(-1));
+        assert_eq!(resources.memory().as_ref().unwrap().swap(), None);
+        let cpu = resources.cpu().as_ref().unwrap();
+        assert_eq!((cpu.cpus(), cpu.mems(), cpu.shares(), cpu.idle()), (&None, &None, None, None));
+        assert!(resources.block_io().is_none() && resources.pids().is_none() && resources.devices().is_none());
+        let given = Update { pids_limit: Some(0), blkio_weight: Some(10), cpu_quota: Some(-1), ..Update::default() };
+        let resources = from_flags(&given, &report);
+        assert_eq!(resources.pids().as_ref().unwrap().limit(), 0);
+        assert_eq!(resources.block_io().as_ref().unwrap().weight(), Some(10));
+        assert_eq!(resources.cpu().as_ref().unwrap().quota(), Some(-1));
     }
 }

@@ -170,7 +170,9 @@ fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
         Prepare::CloneMount(source) => source_hint(source, failure),
         Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),
-        Prepare::SetTimeOffsets { .. } => Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into()),
+        Prepare::SetTimeOffsets { .. } => {
+            Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into())
+        }
         _ => None,
     }
 }
@@ -243,16 +245,17 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         },
         Op::FindExecutable { name, .. } => executable_message(&name.to_string(), failure),
         Op::Execute => format!("exec: {why}"),
-        Op::SetAmbient { .. } if failure.part == 1 => format!(
-            "can't raise ambient capability {}: {why}",
-            capability::names(1 << failure.value.min(63)).join("")
-        ),
+        Op::SetAmbient { .. } if failure.part == 1 => {
+            format!("can't raise ambient capability {}: {why}", capability::names(1 << failure.value.min(63)).join(""))
+        }
         Op::VerifyNamespaces { .. } | Op::VerifyMounts | Op::VerifyCredentials(_) | Op::LoadSeccomp { .. }
             if failure.errno == 0 =>
         {
             mismatch(failure)
         }
-        Op::EnterNamespace { kind, .. } => format!("linux.namespaces: cannot enter the {} namespace: {why}", kind.file()),
+        Op::EnterNamespace { kind, .. } => {
+            format!("linux.namespaces: cannot enter the {} namespace: {why}", kind.file())
+        }
         _ if failure.errno == 0 => format!("cannot {op}: not as expected ({}, {})", failure.part, failure.value),
         _ => format!("cannot {op}: {why}"),
     }
@@ -306,7 +309,9 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::Attach { .. }, Errno::EROFS) => {
             "the mount point is missing and the root filesystem is read-only: make it in the image".into()
         }
-        (Op::Attach { .. }, Errno::ENOTDIR) => "a directory can only be mounted on a directory, a file on a file".into(),
+        (Op::Attach { .. }, Errno::ENOTDIR) => {
+            "a directory can only be mounted on a directory, a file on a file".into()
+        }
         (Op::MakeFilesystem(_), Errno::ENODEV) => "this kernel has no such filesystem".into(),
         (Op::MakeFilesystem(_), Errno::EPERM) => {
             "in a user namespace only some filesystems can be mounted, and only with namespaces of its own".into()

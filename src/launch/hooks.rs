@@ -227,14 +227,17 @@ mod tests {
     fn hook(script: &str, timeout: Option<u32>) -> Prepared {
         let args = ["sh", "-c", script].map(Text::new).to_vec();
         let hook = plan::Hook { path: Text::new("/bin/sh"), args, env: vec![Text::new("ONLY=this")], timeout };
-        let state = State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
+        let state =
+            State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
         prepare(&[hook], &state, None).expect("prepared").remove(0)
     }
 
     #[test]
     fn state_has_the_pid_of_the_moment() {
-        let state = State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
-        let hooks = [plan::Hook { path: Text::new("/bin/cat"), args: vec![Text::new("cat")], env: vec![], timeout: None }];
+        let state =
+            State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
+        let hooks =
+            [plan::Hook { path: Text::new("/bin/cat"), args: vec![Text::new("cat")], env: vec![], timeout: None }];
         let hook = prepare(&hooks, &state, None).expect("prepared").remove(0);
         assert!(hook.run(4711).is_ok());
         let read: serde_json::Value = serde_json::from_str(&hook.output()).expect("JSON");

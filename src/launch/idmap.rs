@@ -10,11 +10,11 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 /// The helper program is not installed.
-pub const NO_HELPER: u32 = 1;
+pub(super) const NO_HELPER: u32 = 1;
 /// The helper program refused: /etc/subuid or /etc/subgid do not allow it.
-pub const REFUSED: u32 = 2;
+pub(super) const REFUSED: u32 = 2;
 /// The kernel refused the mapping.
-pub const MAPPING: u32 = 3;
+pub(super) const MAPPING: u32 = 3;
 
 /// Writes both maps of process `pid`. `value` of a failure is 0 for uids and 1 for gids.
 pub(super) fn write(pid: i32, uids: &IdMap, gids: &IdMap, deny_setgroups: bool) -> Result<(), Failure> {
@@ -72,7 +72,6 @@ pub(super) fn namespace(uids: &IdMap, gids: &IdMap) -> Result<OwnedFd, Failure> 
         write(pid, uids, gids, false)?;
         let path = format!("/proc/{pid}/ns/user");
         let path = crate::plan::text::Text::new(path);
-        crate::sys::fd::open(crate::sys::fd::CWD, &path, libc::O_RDONLY)
-            .map_err(|errno: Errno| errno.into())
+        crate::sys::fd::open(crate::sys::fd::CWD, &path, libc::O_RDONLY).map_err(|errno: Errno| errno.into())
     })
 }

@@ -29,8 +29,8 @@ use wire::{Message, Script};
 pub struct Launch<'a> {
     /// The script.
     pub plan: &'a Plan,
-    /// The control group, made and limited already; `None` without one.
-    pub cgroup: Option<&'a Cgroup>,
+    /// The control group, made and limited already.
+    pub cgroup: &'a Cgroup,
     /// Who starts the program.
     pub gate: Gate,
     /// What hooks read on stdin; the pid is added.
@@ -55,13 +55,12 @@ pub struct Running {
 }
 
 impl Launch<'_> {
-    /// Prepares, clones, and goes through the parent's script up to the point where the container is ready.
-    ///
-    /// `born` is called once with the child's pid, before the child gets far: to write it down.
+    /// Opens what the plan names and clones the child, which then waits for [`Running::make_ready`]: time for the caller
+    /// to write its pid down.
     ///
     /// # Errors
-    /// What failed, in the parent or in the child; the child is gone then.
-    pub fn create(self, born: impl FnOnce(i32) -> anyhow::Result<()>) -> Result<Running, Error> {
+    /// What failed; there is no child then.
+    pub fn clone_child(self) -> Result<Running, Error> {
         let plan = self.plan;
         let mut prepared = prepare::prepare(plan)?;
         let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
@@ -78,10 +77,7 @@ impl Launch<'_> {
         let mut checks = vec![child::MountCheck::NONE; plan.mount_checks];
         let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
-        let cgroup_dir = match self.cgroup {
-            Some(cgroup) if !cgroup.is_none() => cgroup.clone_dir()?,
-            _ => None,
-        };
+        let cgroup_dir = if self.cgroup.is_none() { None } else { self.cgroup.clone_dir()? };
         let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
         let birth = Birth { flags, cgroup: cgroup_dir, helper: !plan.join.is_empty() };
         let child = child::Child {
@@ -102,12 +98,8 @@ impl Launch<'_> {
             executable: None,
         };
         let (pid, pidfd) = birth.clone_child(child, &sync, plan)?;
-        let mut running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
-        let done = born(pid)
-            .map_err(Error::Caller)
-            .and_then(|()| running.walk(plan, self.cgroup))
-            .and_then(|()| restore(&prepared, self.stays));
-        if let Err(error) = done {
+        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
+        if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
         }
@@ -135,12 +127,7 @@ struct Birth<'a> {
 
 impl Birth<'_> {
     /// Returns in the parent only. The child walks its script.
-    fn clone_child(
-        &self,
-        child: child::Child<'_>,
-        sync: &OwnedFd,
-        plan: &Plan,
-    ) -> Result<(i32, OwnedFd), Error> {
+    fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<(i32, OwnedFd), Error> {
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (flags, cgroup) = if self.helper { (0, None) } else { (self.flags, self.cgroup) };
         match clone::fork(flags, cgroup).map_err(failed)? {
@@ -202,7 +189,15 @@ fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<(i32, OwnedFd)
 }
 
 impl Running {
-    fn walk(&mut self, plan: &Plan, cgroup: Option<&Cgroup>) -> Result<(), Error> {
+    /// Goes through the parent's script up to the point where the container is ready.
+    ///
+    /// # Errors
+    /// What failed, in the parent or in the child; the child is gone then.
+    pub fn make_ready(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
+        self.walk(plan, cgroup).inspect_err(|_| self.kill())
+    }
+
+    fn walk(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
         for op in &plan.parent {
             match op {
                 Op::Meet { point: Point::Started } => return Ok(()),
@@ -212,10 +207,8 @@ impl Running {
                         .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
                 }
                 Op::JoinCgroup => {
-                    if let Some(cgroup) = cgroup {
-                        // The version 2 tree, where there is one, it was born into.
-                        cgroup.add_v1(self.pid.unsigned_abs())?;
-                    }
+                    // The version 2 tree, where there is one, it was born into.
+                    cgroup.add_v1(self.pid.unsigned_abs())?;
                 }
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
@@ -261,8 +254,7 @@ impl Running {
     fn run_hooks(&self, kind: HookKind) -> Result<(), Error> {
         for (_, hooks) in self.parent_hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
-                hook.run(self.pid)
-                    .map_err(|failure| Error::Hook(hooks::describe(kind, &failure.at(index), hooks)))?;
+                hook.run(self.pid).map_err(|failure| Error::Hook(hooks::describe(kind, &failure.at(index), hooks)))?;
             }
         }
         Ok(())
@@ -323,11 +315,7 @@ pub fn start(connection: BorrowedFd<'_>, plan: impl FnOnce() -> Result<Plan, Err
 }
 
 /// The socket closes when the program is executed: silence is success.
-fn await_exec(
-    sync: BorrowedFd<'_>,
-    plan: &Plan,
-    hooks: &[(HookKind, Vec<hooks::Prepared>)],
-) -> Result<(), Error> {
+fn await_exec(sync: BorrowedFd<'_>, plan: &Plan, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Result<(), Error> {
     match wire::receive(sync) {
         Ok(None) => Ok(()),
         Ok(Some((Message::Failed(script, op, failure), _))) => Err(Error::child(plan, script, op, failure, hooks)),

@@ -35,7 +35,11 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(|i| word(i)).collect()).unwrap_or_default(),
+        filter: plan
+            .seccomp
+            .as_ref()
+            .map(|program| program.insns.iter().map(|i| word(i)).collect())
+            .unwrap_or_default(),
         segments: exe::segments(),
         host_namespaces: own_namespaces()?,
         oom_score,
@@ -85,7 +89,8 @@ fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
     if before.as_deref().map(str::trim) == Some(score.to_string().as_str()) {
         return Ok(None);
     }
-    std::fs::write(PATH, score.to_string()).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    std::fs::write(PATH, score.to_string())
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
     Ok(before)
 }
 

@@ -99,16 +99,9 @@ impl Message {
 }
 
 fn point(number: u32) -> Option<Point> {
-    [
-        Point::UserNamespaceMapped,
-        Point::CgroupJoined,
-        Point::MountsDone,
-        Point::HooksDone,
-        Point::Ready,
-        Point::Started,
-    ]
-    .into_iter()
-    .find(|point| *point as u32 == number)
+    [Point::UserNamespaceMapped, Point::CgroupJoined, Point::MountsDone, Point::HooksDone, Point::Ready, Point::Started]
+        .into_iter()
+        .find(|point| *point as u32 == number)
 }
 
 /// Sends a message, with a descriptor when given.

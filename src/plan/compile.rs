@@ -100,10 +100,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let dev = devices::compile(&mut b, linux, &namespaces, &mounted);
     terminal(&mut b, program, dev);
     b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
-    b.child.push(Child::VerifyNamespaces {
-        new: namespaces::asked_new(linux),
-        joined: namespaces.joined.clone(),
-    });
+    b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
     let hooks = Hooks::compile(spec);
     early_hooks(&mut b, &hooks);
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
@@ -175,7 +172,11 @@ fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
     ];
     for (path, asked) in missing {
         if asked {
-            b.error(path, "not supported by this version of pent", "leave it out, or use another runtime for this container");
+            b.error(
+                path,
+                "not supported by this version of pent",
+                "leave it out, or use another runtime for this container",
+            );
         }
     }
     let confinements = [
@@ -187,9 +188,17 @@ fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
             continue;
         }
         if enabled {
-            b.error(path, format!("{module} is not supported by this version of pent"), "leave it out of the configuration");
+            b.error(
+                path,
+                format!("{module} is not supported by this version of pent"),
+                "leave it out of the configuration",
+            );
         } else {
-            b.error(path, format!("{module} is not enabled on this host"), "enable it, or leave it out of the configuration");
+            b.error(
+                path,
+                format!("{module} is not enabled on this host"),
+                "enable it, or leave it out of the configuration",
+            );
         }
     }
 }
@@ -259,7 +268,7 @@ fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) 
 }
 
 /// Keeps the container from the host's binary, unless nothing in it could write to it anyway (threats B).
-fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option<Slot> {
+fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option<Child> {
     let binary = &b.host.binary;
     let owner_unmapped = namespaces.is_new(Namespace::User)
         && b.host.is_privileged()
@@ -276,7 +285,8 @@ fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option
         b.child.push(Child::OpenBinary { mount, file, path });
     }
     b.child.push(Child::ShieldBinary { file });
-    Some(mount)
+    let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
+    directory.map(|directory| Child::ParkBinary { mount, directory })
 }
 
 /// Where the binary is; the kernel has to be able to switch to another view of it.
@@ -300,11 +310,15 @@ fn host_propagation(linux: &Linux) -> Propagation {
     }
 }
 
-fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, binary: Option<Slot>) -> Slot {
+fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, binary: Option<Child>) -> Slot {
     let slot = b.slot();
     let path = request.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     if path.as_os_str().is_empty() {
-        b.error("root.path", "there is no root filesystem", "set root.path to a directory, absolute or below the bundle");
+        b.error(
+            "root.path",
+            "there is no root filesystem",
+            "set root.path to a directory, absolute or below the bundle",
+        );
     }
     b.source(Source {
         slot,
@@ -325,7 +339,8 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
     // Sources come from the child where the parent may not, and are known only when the mounts are compiled: see `place_sources`.
     b.sources_at = b.child.len();
     b.mount_checks += 1;
-    b.child.push(Child::AttachRoot { slot, binary });
+    b.child.extend(binary);
+    b.child.push(Child::AttachRoot { slot });
     slot
 }
 
@@ -419,7 +434,11 @@ fn finish_root(
         b.mount_checks += 1;
         b.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
-    b.child.push(if request.options.no_pivot { Child::MoveRoot { slot: root } } else { Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared } });
+    b.child.push(if request.options.no_pivot {
+        Child::MoveRoot { slot: root }
+    } else {
+        Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared }
+    });
     let propagation = match linux.rootfs_propagation().as_deref() {
         Some("shared") => Some((Spread::Shared, false)),
         Some("rshared") => Some((Spread::Shared, true)),

@@ -189,6 +189,9 @@ impl fmt::Display for Child {
             Self::SetRootPropagation { propagation } => write!(f, "make every mount {propagation}"),
             Self::MakeRootParentPrivate => f.write_str("make the mount under the root private"),
             Self::CloneMount(source) => source.fmt(f),
+            Self::ParkBinary { directory, .. } => {
+                write!(f, "mount the read-only view on {directory}, which goes with the host's tree")
+            }
             Self::AttachRoot { .. } => f.write_str("attach root filesystem"),
             Self::OpenNull { .. } => f.write_str("open /dev/null of the host"),
             Self::MakeFilesystem(filesystem) => filesystem.fmt(f),

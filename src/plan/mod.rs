@@ -16,7 +16,7 @@ pub mod order;
 mod process;
 pub mod text;
 
-pub use compile::{Options, Request, compile};
+pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
 
 use crate::cgroup::CgroupPlan;

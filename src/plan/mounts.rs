@@ -75,7 +75,11 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
         let target = destination(mount);
         let path = format!("mounts[{index}]");
         if target == Path::new("/") && !options.remount {
-            b.error(format!("{path}.destination"), "a mount cannot replace the root", "use root.path for the root filesystem");
+            b.error(
+                format!("{path}.destination"),
+                "a mount cannot replace the root",
+                "use root.path for the root filesystem",
+            );
             continue;
         }
         let kind = mount.typ().as_deref().unwrap_or_default();
@@ -150,14 +154,7 @@ fn expected(attributes: Attributes, tree: Attributes) -> u64 {
     (attributes.set | tree.set) & !(attributes.clear & !attributes.set) & flags
 }
 
-fn bind(
-    b: &mut Builder<'_>,
-    context: &Context<'_>,
-    mount: &Mount,
-    options: &MountOptions,
-    target: &Path,
-    path: &str,
-) {
+fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &MountOptions, target: &Path, path: &str) {
     let Some(source) = mount.source() else {
         b.error(format!("{path}.source"), format!("the bind mount on {} has no source", target.display()), "");
         return;
@@ -170,10 +167,11 @@ fn bind(
     // Events must not travel from the container to the host unless they are asked to.
     let mut propagation = vec![context.root_propagation];
     propagation.extend_from_slice(&options.propagation);
-    let idmap = options.idmap.or_else(|| {
-        mount.uid_mappings().as_ref().map(|_| crate::spec::mount_options::Reach { recursive: false })
-    });
-    let idmap = idmap.map(|reach| IdmapSource { namespace: mapping(b, context, mount, path), recursive: reach.recursive });
+    let idmap = options
+        .idmap
+        .or_else(|| mount.uid_mappings().as_ref().map(|_| crate::spec::mount_options::Reach { recursive: false }));
+    let idmap =
+        idmap.map(|reach| IdmapSource { namespace: mapping(b, context, mount, path), recursive: reach.recursive });
     b.source(Source {
         slot,
         path: Text::path(context.bundle.join(source)),
@@ -197,7 +195,11 @@ fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str
         gids = id_map(context.linux.gid_mappings().as_ref());
     }
     if uids.is_empty() || gids.is_empty() {
-        b.error(path, "an id-mapped mount needs both uidMappings and gidMappings", "add them to the mount, or to linux");
+        b.error(
+            path,
+            "an id-mapped mount needs both uidMappings and gidMappings",
+            "add them to the mount, or to linux",
+        );
     }
     if !b.host.is_privileged() {
         b.error(path, "id-mapped mounts need CAP_SYS_ADMIN on the host", "run as root, or leave the option out");
@@ -296,7 +298,11 @@ fn legacy(b: &mut Builder<'_>, kind: &str, source: Text, options: &MountOptions,
 fn cgroup(b: &mut Builder<'_>, context: &Context<'_>, options: &MountOptions, target: &Path, path: &str) {
     match &b.host.cgroup {
         Layout::Absent => {
-            b.error(format!("{path}.type"), "no cgroup filesystem is mounted on this host", "leave the cgroup mount out");
+            b.error(
+                format!("{path}.type"),
+                "no cgroup filesystem is mounted on this host",
+                "leave the cgroup mount out",
+            );
         }
         Layout::V2 { mount } => {
             let mount = mount.clone();

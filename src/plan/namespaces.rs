@@ -92,7 +92,11 @@ fn time_offsets(
     offsets: &std::collections::HashMap<String, oci_spec::runtime::LinuxTimeOffset>,
 ) {
     if !all.is_new(Namespace::Time) {
-        b.error("linux.timeOffsets", "time offsets need a new time namespace", "add {\"type\": \"time\"} to linux.namespaces");
+        b.error(
+            "linux.timeOffsets",
+            "time offsets need a new time namespace",
+            "add {\"type\": \"time\"} to linux.namespaces",
+        );
         return;
     }
     let mut clocks: Vec<_> = offsets.iter().collect();
@@ -153,7 +157,11 @@ pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux
     if namespaces.is_new(Namespace::User) {
         for (map, path) in [(&uids, "linux.uidMappings"), (&gids, "linux.gidMappings")] {
             if host_id(map, 0).is_none() {
-                b.error(path, "id 0 of the container is not mapped", "map containerID 0: the mounts are made as its root");
+                b.error(
+                    path,
+                    "id 0 of the container is not mapped",
+                    "map containerID 0: the mounts are made as its root",
+                );
             }
         }
         let deny_setgroups = groups_denied(b.host, linux, namespaces);

@@ -3,6 +3,8 @@
 //! An operation is data. It refers to descriptors by [`Slot`]: the number of a place in a table that the parent fills in
 //! part before clone (`prepare`) and the child in part as it goes. Nothing here touches the system.
 #![forbid(unsafe_code)]
+// The fields of operations are what the operation's own line says.
+#![allow(missing_docs)]
 
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation};
@@ -51,16 +53,8 @@ pub enum Namespace {
 impl Namespace {
     /// All, in the order in which existing ones are entered: user first for its rights, mount late because paths change
     /// meaning, pid last (threats A).
-    pub const ALL: [Self; 8] = [
-        Self::User,
-        Self::Cgroup,
-        Self::Ipc,
-        Self::Uts,
-        Self::Network,
-        Self::Time,
-        Self::Mount,
-        Self::Pid,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Cgroup, Self::Ipc, Self::Uts, Self::Network, Self::Time, Self::Mount, Self::Pid];
 
     /// The `CLONE_NEW*` flag.
     pub fn flag(self) -> u64 {
@@ -276,9 +270,11 @@ pub enum Child {
     MakeRootParentPrivate,
     /// Clones the mount at a host path (where the parent may not).
     CloneMount(Source),
-    /// Attaches the root filesystem over the host's root. The binary's read-only mount goes below it, to vanish with the
-    /// host's tree at once: closed by itself, it would cost the kernel a grace period of its own.
-    AttachRoot { slot: Slot, binary: Option<Slot> },
+    /// Attaches the binary's read-only mount over the directory it is of, so that it vanishes with the host's tree: closed
+    /// by itself, it would cost the kernel a grace period of its own.
+    ParkBinary { mount: Slot, directory: Text },
+    /// Attaches the root filesystem over the host's root.
+    AttachRoot { slot: Slot },
     /// Takes /dev/null and checks that it is character device 1:3.
     OpenNull { slot: Slot },
     /// Makes a filesystem.

@@ -58,11 +58,8 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
 /// # Errors
 /// The first promise that does not hold.
 pub fn check(plan: &Plan) -> Result<(), Violation> {
-    let parent: Vec<_> = plan
-        .parent
-        .iter()
-        .filter_map(|op| if let Parent::Meet { point } = op { Some(*point) } else { None })
-        .collect();
+    let parent: Vec<_> =
+        plan.parent.iter().filter_map(|op| if let Parent::Meet { point } = op { Some(*point) } else { None }).collect();
     let child: Vec<_> =
         plan.child.iter().filter_map(|op| if let Child::Meet { point } = op { Some(*point) } else { None }).collect();
     if parent != child || !parent.is_sorted() {
@@ -111,6 +108,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
                 | Child::OpenNull { .. }
                 | Child::OpenBinary { .. }
                 | Child::ShieldBinary { .. }
+                | Child::ParkBinary { .. }
                 | Child::MakeFilesystem(_)
                 | Child::BindDevice { .. }
                 | Child::MakeDevice { .. }

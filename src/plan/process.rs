@@ -133,7 +133,9 @@ fn capability_sets(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {
         let why = if all & !known != 0 { "this kernel does not know" } else { "the runtime itself lacks" };
         b.warn(format!("{}.capabilities", context.path), format!("not granted, because {why} it: {names}"));
     }
-    asked.map(|set| set & available)
+    let [bounding, effective, permitted, inheritable, ambient] = asked.map(|set| set & available);
+    // Others cannot be ambient (capabilities(7)); `spec::validate` has warned about them.
+    [bounding, effective, permitted, inheritable, ambient & permitted & inheritable]
 }
 
 /// From the runtime's rights to the container's, in the order of credentials(7) that leaves no gap (threats, hygiene).
@@ -207,9 +209,8 @@ fn allows_asking_for_mode(filter: &crate::seccomp::Program) -> bool {
     const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
     let Some(native) = filter.abis.first() else { return false };
     let (nr, option) = (libc::SYS_prctl, libc::PR_GET_SECCOMP.unsigned_abs());
-    u32::try_from(nr).is_ok_and(|nr| {
-        filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW
-    })
+    u32::try_from(nr)
+        .is_ok_and(|nr| filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW)
 }
 
 fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {
@@ -222,7 +223,11 @@ fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 
 /// execvp(3)'s search, spelled out: names with a slash are taken as they are.
 fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
     let Some(name) = process.args().as_ref().and_then(|args| args.first()).filter(|name| !name.is_empty()) else {
-        b.error(format!("{path}.args"), "there is no program to execute", "set process.args to the program and its arguments");
+        b.error(
+            format!("{path}.args"),
+            "there is no program to execute",
+            "set process.args to the program and its arguments",
+        );
         return;
     };
     let candidates = if name.contains('/') {

@@ -85,8 +85,7 @@ pub fn can_switch() -> bool {
     let mut size: u32 = 0;
     let size_ptr: *mut u32 = &raw mut size;
     // SAFETY: PR_SET_MM_MAP_SIZE writes one unsigned int.
-    let ret =
-        unsafe { syscall!(libc::SYS_prctl, libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, size_ptr, 0, 0) };
+    let ret = unsafe { syscall!(libc::SYS_prctl, libc::PR_SET_MM, libc::PR_SET_MM_MAP_SIZE, size_ptr, 0, 0) };
     ret.is_ok() && usize::try_from(size) == Ok(size_of::<MmMap>())
 }
 

@@ -32,15 +32,12 @@ pub mod resolve {
 /// openat2(2) (Linux 5.6), close-on-exec always. A lookup that raced with a rename (`EAGAIN`) is tried again, with a bound.
 pub fn open_in(dir: BorrowedFd<'_>, path: &CStr, flags: i32, mode: u32, resolve: u64) -> Result<OwnedFd> {
     const TRIES: u32 = 128;
-    let how =
-        OpenHow { flags: u64::from((flags | libc::O_CLOEXEC).cast_unsigned()), mode: u64::from(mode), resolve };
+    let how = OpenHow { flags: u64::from((flags | libc::O_CLOEXEC).cast_unsigned()), mode: u64::from(mode), resolve };
     let how_ptr: *const OpenHow = &raw const how;
     let mut tries = 0;
     loop {
         // SAFETY: `path` is NUL-terminated, `how` is valid for the size passed; both are only read.
-        let ret = unsafe {
-            syscall!(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how_ptr, size_of::<OpenHow>())
-        };
+        let ret = unsafe { syscall!(libc::SYS_openat2, dir.as_raw_fd(), path.as_ptr(), how_ptr, size_of::<OpenHow>()) };
         tries += 1;
         match ret {
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) if tries < TRIES => {}

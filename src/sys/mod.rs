@@ -6,12 +6,12 @@
 
 use nix::errno::Errno;
 
+pub mod bpf;
 pub mod clone;
 pub mod cred;
 pub mod exe;
 pub mod exec;
 pub mod fd;
-pub mod bpf;
 pub mod mount;
 pub mod process;
 pub mod seccomp;

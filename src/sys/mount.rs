@@ -83,7 +83,8 @@ pub fn fsopen(fstype: &CStr) -> Result<OwnedFd> {
 /// fsconfig(2) `FSCONFIG_SET_STRING`; the kernel takes values of at most 255 bytes.
 pub fn fsconfig_string(fs: BorrowedFd<'_>, key: &CStr, value: &CStr) -> Result<()> {
     // SAFETY: both strings are NUL-terminated and only read.
-    unsafe { syscall!(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0) }.map(drop)
+    unsafe { syscall!(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0) }
+        .map(drop)
 }
 
 /// fsconfig(2) `FSCONFIG_SET_FLAG`.
@@ -112,17 +113,14 @@ pub fn set_attr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let attr_ptr: *const MountAttr = attr;
     // SAFETY: `attr` is a valid mount_attr of the size passed, only read; the path is the static empty string.
-    unsafe {
-        syscall!(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, attr_ptr, size_of::<MountAttr>())
-    }
-    .map(drop)
+    unsafe { syscall!(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, attr_ptr, size_of::<MountAttr>()) }
+        .map(drop)
 }
 
 /// mount(2), for what the new API cannot do: `target` is usually a `/proc/self/fd/N` made from a resolved descriptor.
 pub fn mount(source: &CStr, target: &CStr, fstype: &CStr, flags: libc::c_ulong, data: &CStr) -> Result<()> {
     // SAFETY: all strings are NUL-terminated and only read.
-    let ret =
-        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) };
+    let ret = unsafe { libc::mount(source.as_ptr(), target.as_ptr(), fstype.as_ptr(), flags, data.as_ptr().cast()) };
     check(ret.into()).map(drop)
 }
 
@@ -145,9 +143,7 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
     let out: *mut libc::statx = &raw mut st;
     // SAFETY: `out` points to a statx the kernel may fill; the path is the static empty string.
-    unsafe {
-        syscall!(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, out)
-    }?;
+    unsafe { syscall!(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, out) }?;
     Ok((st.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(st.stx_mnt_id))
 }
 
@@ -157,7 +153,7 @@ struct StatMount {
     size: u32,
     mnt_opts: u32,
     mask: u64,
-    sb: [u64; 4],
+    sb: [u64; 3],
     mnt_id: u64,
     mnt_parent_id: u64,
     mnt_id_old: u32,

@@ -90,3 +90,28 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
         && control.fd >= 0;
     Ok((got, came.then(|| owned(usize::try_from(control.fd).unwrap_or(usize::MAX)))))
 }
+
+/// The address of a socket by directory descriptor: paths of any length fit, and none is resolved again.
+fn address(dir: BorrowedFd<'_>, name: &str) -> Result<nix::sys::socket::UnixAddr> {
+    nix::sys::socket::UnixAddr::new(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()).as_str())
+}
+
+fn seqpacket() -> Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType};
+    nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+}
+
+/// A listening SOCK_SEQPACKET socket named `name` in the directory `dir`. Not for the child: it allocates.
+pub fn listen(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = seqpacket()?;
+    nix::sys::socket::bind(socket.as_raw_fd(), &address(dir, name)?)?;
+    nix::sys::socket::listen(&socket, nix::sys::socket::Backlog::new(1)?)?;
+    Ok(socket)
+}
+
+/// Connects to what [`listen`] made. Not for the child: it allocates.
+pub fn connect(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = seqpacket()?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &address(dir, name)?)?;
+    Ok(socket)
+}

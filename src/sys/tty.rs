@@ -47,3 +47,12 @@ pub fn make_controlling(tty: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: TIOCSCTTY takes an int by value; 0 never steals a terminal.
     check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSCTTY, 0) }.into()).map(drop)
 }
+
+/// The window size in characters, if this is a terminal.
+pub fn size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    let size_ptr: *mut libc::winsize = &raw mut size;
+    // SAFETY: TIOCGWINSZ writes one winsize.
+    check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGWINSZ, size_ptr) }.into()).ok()?;
+    Some((size.ws_col, size.ws_row))
+}

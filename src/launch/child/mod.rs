@@ -118,7 +118,8 @@ impl<'a> Child<'a> {
             Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
             Op::MakeRootParentPrivate => self.make_root_parent_private(),
             Op::CloneMount(source) => self.clone_mount(source),
-            Op::AttachRoot { slot, binary } => self.attach_root(*slot, *binary),
+            Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
+            Op::AttachRoot { slot } => self.attach_root(*slot),
             Op::OpenNull { slot } => self.open_null(*slot),
             Op::MakeFilesystem(filesystem) => self.make_filesystem(filesystem),
             Op::MountLegacy { kind, source, target, flags, data, propagation } => {

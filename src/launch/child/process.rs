@@ -4,8 +4,8 @@
 use super::{Child, Done};
 use crate::launch::wire::Failure;
 use crate::plan::text::Text;
-use crate::sys::fd::{self, CWD, resolve};
 use crate::sys::cred;
+use crate::sys::fd::{self, CWD, resolve};
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::AsFd;

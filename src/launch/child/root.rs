@@ -39,12 +39,17 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// On top of the host's root in this namespace: no path of the host is involved, and pivot_root(2) finds its parent private.
-    pub(super) fn attach_root(&mut self, slot: Slot, binary: Option<Slot>) -> Done {
-        let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        if let Some(binary) = binary.and_then(|slot| self.slot(slot).ok()) {
-            mount::attach(binary, host.as_fd())?;
+    pub(super) fn park_binary(&mut self, mount: Slot, directory: &Text) -> Done {
+        // No mount: the binary runs from memory. No directory: out of reach for this user; then it is closed by exec.
+        if let (Ok(tree), Ok(at)) = (self.slot(mount), fd::open(CWD, directory, libc::O_PATH | libc::O_DIRECTORY)) {
+            mount::attach(tree, at.as_fd())?;
         }
+        Ok(())
+    }
+
+    /// On top of the host's root in this namespace: no path of the host is involved, and pivot_root(2) finds its parent private.
+    pub(super) fn attach_root(&mut self, slot: Slot) -> Done {
+        let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         mount::attach(self.slot(slot)?, host.as_fd())?;
         self.root = Some(slot);
         Ok(())
