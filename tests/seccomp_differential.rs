@@ -125,13 +125,12 @@ fn any_comparable_policy() -> impl Strategy<Value = LinuxSeccomp> {
         0..5,
     );
     (action(), listed, prop::collection::vec(call, 0..40)).prop_map(|(default, listed, calls)| {
-        let calls: BTreeMap<&str, (&str, Option<u32>, Vec<Vec<Value>>)> =
-            calls.into_iter().map(|(name, action, rules)| (name, (action.0, action.1, rules))).collect();
+        let calls: BTreeMap<_, _> = calls.into_iter().map(|(name, action, rules)| (name, (action, rules))).collect();
         let mut all = Vec::new();
-        for (name, (action, errno, conditions)) in calls {
+        for (name, (action, conditions)) in calls {
             let names = [name.to_owned()];
             if conditions.is_empty() {
-                all.push(rule(&names, (action, errno), &[]));
+                all.push(rule(&names, action, &[]));
             }
             let several = conditions.len() > 1;
             for conditions in conditions {
@@ -141,7 +140,7 @@ fn any_comparable_policy() -> impl Strategy<Value = LinuxSeccomp> {
                     fitting.truncate(1); // known difference 5
                 }
                 if !fitting.is_empty() {
-                    all.push(rule(&names, (action, errno), &fitting));
+                    all.push(rule(&names, action, &fitting));
                 }
             }
         }

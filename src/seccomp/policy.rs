@@ -272,10 +272,9 @@ impl<'a> Rules<'a> {
             let Some(number) = row.number(abi) else { continue };
             if !said.named {
                 // Newer than anything the policy names: its author could not know it.
-                if row.since > self.newest && row.since >= VERSIONED_SINCE && self.newest > 0 {
-                    if let Some(slot) = plain.get_mut(index(number)) {
-                        *slot = unknown;
-                    }
+                let is_later = row.since > self.newest && row.since >= VERSIONED_SINCE && self.newest > 0;
+                if let Some(slot) = plain.get_mut(index(number)).filter(|_| is_later) {
+                    *slot = unknown;
                 }
                 continue;
             }
