@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int report(const char *what, long result)
@@ -82,6 +83,14 @@ int main(int argc, char **argv)
         return report(word, socket(atoi(word), *second ? atoi(second) : SOCK_STREAM, 0));
     if (!strcmp(verb, "tiocsti"))
         return report("tiocsti", syscall(SYS_ioctl, 0, *word ? strtoul(word, NULL, 0) : 0x5412UL, "x"));
+    if (!strcmp(verb, "notify")) { /* MESSAGE, as sd_notify(3) does */
+        struct sockaddr_un to = {.sun_family = AF_UNIX};
+        const char *path = getenv("NOTIFY_SOCKET");
+        if (!path)
+            return report("NOTIFY_SOCKET", (errno = ENOENT, -1));
+        strncpy(to.sun_path, path, sizeof to.sun_path - 1);
+        return report(word, sendto(socket(AF_UNIX, SOCK_DGRAM, 0), word, strlen(word), 0, (struct sockaddr *)&to, sizeof to));
+    }
     if (!strcmp(verb, "scheduler")) {
         struct sched_param p = {0};
         sched_getparam(0, &p);
@@ -106,6 +115,6 @@ int main(int argc, char **argv)
         printf("%d\n", prctl(PR_GET_DUMPABLE));
         return 0;
     }
-    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|scheduler|ioprio|keyring|euid|dumpable\n");
+    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|notify|scheduler|ioprio|keyring|euid|dumpable\n");
     return 2;
 }

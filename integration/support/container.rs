@@ -6,6 +6,7 @@ use super::{Bundle, Finish as _, Leftovers, Outcome, Runtime, seconds, wait_unti
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fs;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -205,7 +206,8 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let deleted = self.delete_force();
+        // A panic here, on top of the test's own, would abort the whole target.
+        let deleted = std::panic::catch_unwind(AssertUnwindSafe(|| self.delete_force()));
         if let Ok(pid) = fs::read_to_string(self.pid_file()).unwrap_or_default().parse() {
             let end = Instant::now() + Duration::from_secs(2);
             while !is_dead(pid) && Instant::now() < end {
@@ -223,6 +225,7 @@ impl Drop for Container {
         }
         found.remove();
         if !std::thread::panicking() {
+            let deleted = deleted.expect("delete --force runs");
             assert_eq!(deleted.code(), 0, "delete --force: {deleted:?}");
             assert!(found.is_empty(), "left behind after delete --force:\n{found}");
         }

@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write as _;
 use std::sync::{LazyLock, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,12 @@ fn ended() -> MutexGuard<'static, HashMap<i32, i32>> {
 pub(super) fn adopt() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // libtest has no time limit of its own.
+        std::thread::spawn(|| {
+            std::thread::sleep(seconds(300));
+            writeln!(std::io::stderr(), "a test target still runs after five minutes: aborting").ok();
+            std::process::abort();
+        });
         nix::sys::prctl::set_child_subreaper(true).expect("child subreaper");
         std::thread::spawn(|| {
             loop {

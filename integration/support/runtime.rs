@@ -4,7 +4,7 @@
 use super::seconds;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{ErrorKind, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -145,8 +145,17 @@ impl Finish for Command {
         // Files, not pipes: `create` hands its output to a container that outlives it, so a pipe has no end to wait for.
         let (out, err) = (capture(), capture());
         self.stdout(out.try_clone().expect("duplicate")).stderr(err.try_clone().expect("duplicate"));
-        let mut child = self.spawn().unwrap_or_else(|e| panic!("{self:?} does not start: {e}"));
         let end = Instant::now() + limit;
+        let mut child = loop {
+            match self.spawn() {
+                Ok(child) => break child,
+                // A program just copied is still open for writing in a process another thread is forking.
+                Err(e) if e.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(e) => panic!("{self:?} does not start: {e}"),
+            }
+        };
         let (status, timed_out) = loop {
             if let Some(status) = child.try_wait().expect("wait for the runtime") {
                 break (status, false);

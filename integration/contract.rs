@@ -1,0 +1,549 @@
+//! What callers (containerd's shim, podman, conmon, CRI-O, docker) rely on: flags, files, streams, messages, JSON.
+#![forbid(unsafe_code)]
+
+mod support;
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
+use support::{Bundle, Container, Finish as _, Kind, cgroup2_only, lacks, privileged, read, seconds, wait_until};
+
+// Flags.
+
+#[test]
+fn flags_are_accepted_in_gos_style() {
+    privileged!();
+    lacks!("crun" < "never": "flags with a single dash");
+    let container = Container::new(Bundle::new("flags"));
+    let root = format!("-root={}", container.runtime.root.display());
+    let bundle = container.bundle.path().to_string_lossy().into_owned();
+    let call = |args: &[&str]| container.runtime.bare().args([&root[..], "-debug=false"]).args(args).finish();
+    call(&["create", "-bundle", &bundle, "--no-pivot=false", "-no-new-keyring", container.id()]).ok();
+    call(&["start", container.id()]).ok();
+    container.wait_status("stopped");
+    call(&["delete", "-force=true", container.id()]).ok();
+    container.leaves_nothing();
+}
+
+#[test]
+fn options_are_accepted_after_the_container_id() {
+    privileged!();
+    lacks!("crun" < "never": "options after positionals");
+    lacks!("runc" < "never": "options after positionals in this version of its parser");
+    let container = Container::new(Bundle::new("after").sleeping());
+    let bundle = container.bundle.path().to_string_lossy().into_owned();
+    container.runtime.call(["create", container.id(), "--bundle", &bundle]).ok();
+    container.start().ok();
+    container.runtime.call(["kill", container.id(), "KILL"]).ok();
+    container.wait_status("stopped");
+    container.runtime.call(["delete", container.id(), "--force"]).ok();
+}
+
+#[test]
+fn the_bundle_is_the_current_directory_unless_named() {
+    privileged!();
+    let container = Container::new(Bundle::new("cwdbundle").args(["echo", "here"]));
+    let mut command = container.runtime.command(["run", container.id()]);
+    command.current_dir(container.bundle.path()).finish().ok().prints("here");
+}
+
+#[test]
+fn version_prints_the_lines_that_go_runc_parses() {
+    privileged!();
+    let container = Container::new(Bundle::new("version"));
+    let stdout = container.runtime.bare().arg("--version").finish().ok().stdout();
+    let lines: Vec<&str> = stdout.lines().collect();
+    let words: Vec<&str> = lines[0].split(' ').collect();
+    assert_eq!((words.len(), words[1]), (3, "version"), "{stdout}");
+    assert!(words[2].starts_with(|c: char| c.is_ascii_digit()), "{stdout}");
+    assert!(lines.iter().any(|line| line.starts_with("commit: ")), "{stdout}");
+    assert!(lines.iter().any(|line| line.starts_with("spec: 1.")), "{stdout}");
+}
+
+#[test]
+fn help_is_there_on_every_level() {
+    privileged!();
+    let container = Container::new(Bundle::new("help"));
+    for args in [&["--help"][..], &["create", "--help"], &["exec", "--help"]] {
+        assert!(container.runtime.bare().args(args).finish().ok().stdout().contains("exec") || args[0] == "create");
+    }
+    lacks!("crun" < "never": "the command help");
+    container.runtime.bare().args(["-h"]).finish().ok();
+    let outcome = container.runtime.bare().args(["help", "foo"]).finish();
+    assert!((outcome.stdout() + &outcome.stderr()).contains("No help topic for 'foo'"), "{outcome:?}");
+}
+
+// The log and standard error.
+
+fn failing_create(container: &Container, log: &str, options: &[&str]) -> support::Outcome {
+    let mut command = container.runtime.command(["--log", log]);
+    command.args(options).args(["create", "--bundle"]).arg(container.bundle.path()).arg(container.id());
+    command.finish().refused()
+}
+
+#[test]
+fn a_failure_is_one_line_of_json_in_the_log() {
+    privileged!();
+    let container = Container::new(Bundle::new("logjson").args(["no-such-program"]));
+    let log = container.bundle.file("log.json", "").to_string_lossy().into_owned();
+    failing_create(&container, &log, &["--log-format", "json"]);
+    let text = fs::read_to_string(&log).expect("the log");
+    // podman parses the whole file as one object.
+    lacks!("runc" < "never": "a log of a single line");
+    let entry: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(text.lines().count(), 1);
+    assert!(entry["msg"].as_str().is_some_and(|msg| msg.contains("no-such-program")), "{text}");
+    assert_eq!(entry["level"], "error", "{text}");
+    let time = entry["time"].as_str().expect("a time");
+    let shape: String = time.chars().take(19).map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00", "{time}");
+    assert!(time.ends_with('Z') || time[19..].contains(['+', '-']), "not RFC 3339: {time}");
+}
+
+#[test]
+fn the_log_is_appended_to() {
+    privileged!();
+    let container = Container::new(Bundle::new("logappend").args(["no-such-program"]));
+    let log = container.bundle.file("log.json", "{\"level\":\"info\",\"msg\":\"earlier\"}\n");
+    let log = log.to_string_lossy().into_owned();
+    failing_create(&container, &log, &["--log-format", "json"]);
+    let text = fs::read_to_string(&log).expect("the log");
+    assert!(text.starts_with("{\"level\":\"info\",\"msg\":\"earlier\"}\n"), "{text}");
+    let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["level"], "error");
+}
+
+#[test]
+fn a_success_writes_nothing_to_the_log_and_to_standard_error() {
+    privileged!();
+    let container = Container::new(Bundle::new("logquiet").sleeping());
+    let log = container.bundle.file("log.json", "");
+    let bundle = container.bundle.path().to_string_lossy().into_owned();
+    for args in [
+        &["create", "--bundle", &bundle, container.id()][..],
+        &["start", container.id()],
+        &["exec", container.id(), "true"],
+    ] {
+        let mut command = container.runtime.command(["--log"]);
+        let outcome = command.arg(&log).args(["--log-format", "json"]).args(args).finish().ok();
+        assert_eq!(outcome.stderr() + &outcome.stdout(), "");
+    }
+    assert_eq!(read(&log), "");
+}
+
+#[test]
+fn the_message_is_on_standard_error_too_and_once() {
+    privileged!();
+    let container = Container::new(Bundle::new("logerr").args(["no-such-program"]));
+    let log = container.bundle.file("log.json", "").to_string_lossy().into_owned();
+    let outcome = failing_create(&container, &log, &["--log-format", "json"]);
+    assert_eq!(outcome.stderr().matches("no-such-program").count(), 1, "{outcome:?}");
+}
+
+#[test]
+fn debug_lines_are_debug_lines() {
+    privileged!();
+    lacks!("crun" < "never": "debug lines");
+    let container = Container::new(Bundle::new("debug"));
+    let log = container.bundle.file("log.json", "");
+    let mut command = container.runtime.command(["--debug", "--log"]);
+    command
+        .arg(&log)
+        .args(["--log-format", "json", "run", "--bundle"])
+        .arg(container.bundle.path())
+        .arg(container.id());
+    command.finish().ok();
+    let text = fs::read_to_string(&log).expect("the log");
+    assert!(!text.is_empty());
+    for line in text.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert_eq!(entry["level"], "debug", "{line}");
+    }
+}
+
+// The pid file.
+
+#[test]
+fn the_pid_file_has_digits_only() {
+    privileged!();
+    let container = Bundle::new("pidfile").created();
+    let text = fs::read_to_string(container.pid_file()).expect("the pid file");
+    assert!(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()), "{text:?}");
+    assert_eq!(container.state()["pid"].to_string(), text);
+}
+
+#[test]
+fn the_pid_file_is_relative_to_the_callers_directory() {
+    privileged!();
+    lacks!("crun" < "never": "a pid file relative to the caller's directory");
+    let container = Container::new(Bundle::new("pidrel").sleeping());
+    let dir = container.bundle.dir("elsewhere");
+    let mut command = container.runtime.command(["create", "--pid-file", "relative.pid", "--bundle"]);
+    command.arg(container.bundle.path()).arg(container.id()).current_dir(&dir).finish().ok();
+    assert!(dir.join("relative.pid").is_file());
+}
+
+#[test]
+fn no_pid_file_is_written_when_create_fails() {
+    privileged!();
+    let container = Container::new(Bundle::new("pidnone").args(["no-such-program"]));
+    container.create_command(&[]).finish().refused();
+    assert!(!container.pid_file().is_file());
+}
+
+// Standard streams.
+
+#[test]
+fn pipes_belong_to_the_containers_user() {
+    privileged!();
+    let bundle = Bundle::new("pipeowner").set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    let container = Container::new(bundle.shell("stat -L -c %u /proc/self/fd/1; echo again >/dev/stdout"));
+    let mut create = container.create_command(&[]);
+    let mut create = create.stdout(Stdio::piped()).spawn().expect("create");
+    let mut output = create.stdout.take().expect("piped");
+    assert!(create.wait().expect("create ends").success());
+    container.start().ok();
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("read");
+    assert_eq!(text, "1000\nagain\n");
+}
+
+#[test]
+fn files_and_devices_given_as_streams_keep_their_owner() {
+    privileged!();
+    let bundle = Bundle::new("streamowner").set("/process/user", json!({ "uid": 1000, "gid": 1000 })).sleeping();
+    let container = bundle.created();
+    let null = fs::metadata("/dev/null").expect("null");
+    assert_eq!((null.uid(), null.mode() & 0o777), (0, 0o666));
+    drop(container);
+}
+
+// State, list, ps.
+
+#[test]
+fn state_has_every_field() {
+    privileged!();
+    lacks!("crun" < "never": "an absolute rootfs in the state");
+    let container =
+        Bundle::new("statejson").set("/annotations", json!({ "org.example.colour": "blue" })).sleeping().started();
+    let state = container.state();
+    assert!(state["ociVersion"].as_str().is_some_and(|version| version.starts_with("1.")), "{state}");
+    assert_eq!(state["id"], container.id());
+    assert_eq!(state["pid"], container.pid());
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["bundle"], json!(container.bundle.path()));
+    assert_eq!(state["rootfs"], json!(container.bundle.rootfs()));
+    assert_eq!(state["annotations"]["org.example.colour"], "blue");
+    assert!(state["created"].as_str().is_some_and(|time| time.contains('T') && time.ends_with('Z')), "{state}");
+    assert!(state["owner"].is_string(), "{state}");
+}
+
+#[test]
+fn list_shows_every_container_in_each_format() {
+    privileged!();
+    let container = Bundle::new("list").sleeping().started();
+    container.runtime.call(["list", "--quiet"]).ok().prints(container.id());
+    let all = container.runtime.call(["list", "--format", "json"]).ok().json();
+    assert_eq!(all[0]["id"], container.id(), "{all}");
+    assert_eq!(all[0]["status"], "running", "{all}");
+    assert_eq!(all[0]["pid"], container.pid(), "{all}");
+    let table = container.runtime.call(["list"]).ok().stdout();
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((lines[1][0], lines[1][1], lines[1][2]), (container.id(), &*container.pid().to_string(), "running"));
+    lacks!("crun" < "never": "runc's columns");
+    assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+}
+
+#[test]
+fn list_of_nothing_is_empty() {
+    privileged!();
+    let container = Container::new(Bundle::new("listnone"));
+    container.runtime.call(["list", "-q"]).ok().prints("");
+    let json = container.runtime.call(["list", "-f", "json"]).ok().trimmed();
+    assert!(json == "null" || json.starts_with('['), "{json}");
+}
+
+#[test]
+fn ps_lists_the_hosts_ids_as_json() {
+    privileged!();
+    let container = Bundle::new("psjson").shell("sleep 1000 & echo up; wait").started();
+    container.wait_output("up");
+    wait_until("two processes", seconds(5), || {
+        let all = container.runtime.call(["ps", "--format", "json", container.id()]).ok().json();
+        let pids: Vec<i64> = all.as_array().expect("an array").iter().filter_map(Value::as_i64).collect();
+        pids.len() == 2 && pids.contains(&i64::from(container.pid()))
+    });
+}
+
+#[test]
+fn ps_shows_a_table_and_passes_its_options_to_ps() {
+    privileged!();
+    lacks!("crun" < "never": "the table of ps(1)");
+    let container = Bundle::new("pstable").shell("exec sleep 1000").started();
+    wait_until("sleep runs", seconds(5), || container.call("ps", &[]).ok().stdout().contains("sleep 1000"));
+    let table = container.call("ps", &[]).ok().stdout();
+    assert!(table.starts_with("UID") && table.lines().count() == 2, "{table}");
+    let table = container.call("ps", &["-e", "-o", "pid,comm"]).ok().stdout();
+    assert!(table.contains("COMMAND") && table.lines().count() == 2, "{table}");
+}
+
+// Update and events.
+
+#[test]
+fn update_takes_single_resources_as_flags() {
+    privileged!();
+    let container = Bundle::new("updateflags").sleeping().started();
+    let update = |flags: &[&str]| container.runtime.call([&["update"], flags, &[container.id()]].concat()).ok();
+    let file = |controller: &str, v1: &str, v2: &str| {
+        read(container.cgroup_file(controller, if cgroup2_only() { v2 } else { v1 }))
+    };
+    update(&["--pids-limit", "20"]);
+    assert_eq!(file("pids", "pids.max", "pids.max"), "20");
+    update(&["--memory", "67108864"]);
+    assert_eq!(file("memory", "memory.limit_in_bytes", "memory.max"), "67108864");
+    update(&["--cpu-quota", "30000", "--cpu-period", "60000"]);
+    assert!(file("cpu", "cpu.cfs_quota_us", "cpu.max").starts_with("30000"));
+    update(&["--cpuset-cpus", "0"]);
+    assert_eq!(file("cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    lacks!("crun" < "never": "sizes with a unit");
+    update(&["--memory", "128M"]);
+    assert_eq!(file("memory", "memory.limit_in_bytes", "memory.max"), "134217728");
+    update(&["--memory", "-1"]);
+    let free = file("memory", "memory.limit_in_bytes", "memory.max");
+    assert!(free == "max" || free.parse::<u64>().is_ok_and(|bytes| bytes > 1 << 60), "{free}");
+}
+
+#[test]
+fn update_takes_resources_from_standard_input_and_from_a_file() {
+    privileged!();
+    let container = Bundle::new("updatejson").sleeping().started();
+    let limit = |pids: i32| json!({ "pids": { "limit": pids } }).to_string();
+    let seen = || read(container.cgroup_file("pids", "pids.max"));
+    container.runtime.command(["update", "--resources", "-", container.id()]).finish_with(&limit(31)).ok();
+    assert_eq!(seen(), "31");
+    container.runtime.command(["update", "--resources=-", container.id()]).finish_with(&limit(32)).ok();
+    assert_eq!(seen(), "32");
+    let file = container.bundle.file("resources.json", &limit(33)).to_string_lossy().into_owned();
+    container.runtime.call(["update", "--resources", &file, container.id()]).ok();
+    assert_eq!(seen(), "33");
+}
+
+#[test]
+fn update_leaves_what_it_is_not_told_and_the_devices_alone() {
+    privileged!();
+    let bundle = Bundle::new("updaterest").set("/linux/resources/pids/limit", 40).with_probe("probe");
+    let devices = json!([{ "path": "/dev/mine", "type": "c", "major": 240, "minor": 7 }]);
+    let container = bundle.set("/linux/devices", devices).sleeping().started();
+    container.runtime.call(["update", "--memory", "67108864", container.id()]).ok();
+    assert_eq!(read(container.cgroup_file("pids", "pids.max")), "40");
+    container.sh("echo x >/dev/null && head -c1 /dev/zero | wc -c").ok().prints("1");
+    container.exec(["probe", "open", "/dev/mine", "r"]).ok().prints("/dev/mine: EPERM");
+}
+
+#[test]
+fn update_of_what_does_not_exist_is_refused() {
+    privileged!();
+    let container = Container::new(Bundle::new("updatenone"));
+    container.runtime.call(["update", "--pids-limit", "5", container.id()]).refused().says("does not exist");
+}
+
+#[test]
+fn events_stats_are_one_object_of_what_the_cgroup_counts() {
+    privileged!();
+    lacks!("crun" < "never": "events");
+    let container = Bundle::new("events").set("/linux/resources/pids/limit", 50).sleeping().started();
+    let stats = container.runtime.call(["events", "--stats", container.id()]).ok().json();
+    assert_eq!(stats["type"], "stats", "{stats}");
+    assert_eq!(stats["id"], container.id(), "{stats}");
+    let data = &stats["data"];
+    assert_eq!(data["pids"]["limit"], 50, "{stats}");
+    assert!(data["pids"]["current"].as_u64().is_some_and(|count| count >= 1), "{stats}");
+    assert!(data["cpu"]["usage"]["total"].as_u64().is_some_and(|time| time > 0), "{stats}");
+    assert!(data["memory"]["usage"]["usage"].as_u64().is_some_and(|bytes| bytes > 0), "{stats}");
+    assert!(data["memory"]["usage"]["limit"].is_u64(), "{stats}");
+}
+
+#[test]
+fn events_come_at_an_interval_until_the_container_ends() {
+    privileged!();
+    lacks!("crun" < "never": "events");
+    let container = Bundle::new("eventloop").sleeping().started();
+    let mut events = container.runtime.command(["events", "--interval=100ms", container.id()]);
+    let mut events = events.stdout(Stdio::piped()).spawn().expect("events");
+    let mut output = events.stdout.take().expect("piped");
+    let mut some = vec![0; 200];
+    output.read_exact(&mut some).expect("a first event");
+    container.kill("KILL").ok();
+    container.wait_status("stopped");
+    container.delete().ok();
+    wait_until("events ends", seconds(10), || events.try_wait().expect("wait").is_some());
+    let mut rest = String::from_utf8(some).expect("text");
+    output.read_to_string(&mut rest).expect("the rest");
+    for line in rest.lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(event["type"] == "stats" || event["type"] == "oom", "{line}");
+    }
+}
+
+// Features and spec.
+
+#[test]
+fn features_is_json_and_silent_on_standard_error() {
+    privileged!();
+    lacks!("crun" < "1.9": "features");
+    let container = Container::new(Bundle::new("features"));
+    let outcome = container.runtime.bare().arg("features").finish().ok();
+    assert_eq!(outcome.stderr(), "");
+    let features = outcome.json();
+    assert!(features["ociVersionMin"].is_string() && features["ociVersionMax"].is_string(), "{features}");
+    let has = |pointer: &str, name: &str| {
+        features.pointer(pointer).and_then(Value::as_array).is_some_and(|list| list.iter().any(|item| item == name))
+    };
+    for option in ["rro", "rnosuid", "bind", "tmpcopyup"] {
+        assert!(has("/mountOptions", option), "{option} in {features}");
+    }
+    for kind in ["user", "pid", "cgroup"] {
+        assert!(has("/linux/namespaces", kind), "{kind} in {features}");
+    }
+    for hook in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        assert!(has("/hooks", hook), "{hook} in {features}");
+    }
+    assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"), "{features}");
+    assert!(has("/linux/seccomp/actions", "SCMP_ACT_NOTIFY"), "{features}");
+    assert!(has("/linux/seccomp/operators", "SCMP_CMP_MASKED_EQ"), "{features}");
+    assert_eq!(features["linux"]["cgroup"]["v1"], true, "{features}");
+    lacks!("runc" < "1.2": "idmapped mounts and the time namespace in features");
+    assert!(has("/linux/namespaces", "time"), "{features}");
+    assert_eq!(features["linux"]["mountExtensions"]["idmap"]["enabled"], true, "{features}");
+}
+
+#[test]
+fn spec_writes_the_usual_default() {
+    privileged!();
+    let container = Container::new(Bundle::new("spec"));
+    let dir = container.bundle.dir("new");
+    container.runtime.command(["spec", "--bundle"]).arg(&dir).finish().ok();
+    let config: Value = serde_json::from_str(&read(dir.join("config.json"))).expect("JSON");
+    assert_eq!(config["process"]["terminal"], true);
+    assert_eq!(config["process"]["args"], json!(["sh"]));
+    assert_eq!(config["process"]["cwd"], "/");
+    assert_eq!(config["root"], json!({ "path": "rootfs", "readonly": true }));
+    // What the tests' own default (equal to runc's) has there.
+    let default = Bundle::new("specdefault").config;
+    for pointer in [
+        "/linux/maskedPaths",
+        "/linux/readonlyPaths",
+        "/linux/resources/devices",
+        "/process/rlimits",
+        "/process/noNewPrivileges",
+    ] {
+        if Kind::of_runtime() == Kind::Crun && pointer != "/linux/readonlyPaths" {
+            continue; // its own choice
+        }
+        assert_eq!(config.pointer(pointer), default.pointer(pointer), "{pointer}");
+    }
+    let places = |config: &Value| -> Vec<String> {
+        let mounts = config["mounts"].as_array().expect("mounts").iter();
+        mounts.filter_map(|mount| mount["destination"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(places(&config), places(&default));
+    container.runtime.command(["spec", "--bundle"]).arg(&dir).finish().refused();
+}
+
+#[test]
+fn the_default_spec_runs() {
+    privileged!();
+    let bundle = Bundle::new("specrun");
+    let container = Container::new(bundle);
+    fs::remove_file(container.bundle.path().join("config.json")).expect("remove");
+    container.runtime.command(["spec"]).current_dir(container.bundle.path()).finish().ok();
+    let path = container.bundle.path().join("config.json");
+    let mut config: Value = serde_json::from_str(&read(&path)).expect("JSON");
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = json!(["echo", "it runs"]);
+    config["linux"]["cgroupsPath"] = json!(format!("/{}", container.id()));
+    fs::write(&path, config.to_string()).expect("write");
+    container.run().ok().prints("it runs");
+}
+
+#[test]
+fn spec_rootless_has_a_user_namespace_with_the_callers_id() {
+    privileged!();
+    lacks!("crun" < "never": "mappings in the rootless default");
+    let container = Container::new(Bundle::new("specrootless"));
+    let dir = container.bundle.dir("new");
+    container.runtime.command(["spec", "--rootless", "--bundle"]).arg(&dir).finish().ok();
+    let config: Value = serde_json::from_str(&read(dir.join("config.json"))).expect("JSON");
+    let namespaces = config["linux"]["namespaces"].as_array().expect("namespaces");
+    assert!(namespaces.iter().any(|entry| entry["type"] == "user"), "{config}");
+    assert_eq!(config["linux"]["uidMappings"], json!([{ "containerID": 0, "hostID": 0, "size": 1 }]));
+}
+
+// The environment.
+
+#[test]
+fn readiness_is_passed_on_to_the_callers_notify_socket() {
+    privileged!();
+    lacks!("crun" < "1.9": "a notify socket in a run in the foreground");
+    let bundle = Bundle::new("notify").with_probe("probe").args(["probe", "notify", "READY=1"]);
+    fs::create_dir_all(bundle.rootfs().join("run/notify")).expect("a place for the socket");
+    let path = bundle.path().join("notify.sock");
+    let socket = UnixDatagram::bind(&path).expect("socket");
+    socket.set_read_timeout(Some(seconds(10))).expect("time limit");
+    let container = Container::new(bundle);
+    let outcome = container.run_command(&[]).env("NOTIFY_SOCKET", &path).finish().ok();
+    assert!(outcome.stdout().contains("READY=1: ok"), "{outcome:?}");
+    let mut message = [0; 256];
+    let length = socket.recv(&mut message).expect("a message");
+    assert!(String::from_utf8_lossy(&message[..length]).contains("READY=1"));
+}
+
+#[test]
+fn the_state_directory_is_made_with_its_parents_and_closed_to_others() {
+    privileged!();
+    let mut container = Container::new(Bundle::new("rootdir").sleeping());
+    container.runtime.root = container.bundle.path().join("deep/state");
+    container.create().ok();
+    let entry = fs::read_dir(&container.runtime.root).expect("state").flatten().next().expect("an entry");
+    let mode = |path: &std::path::Path| fs::metadata(path).expect("metadata").mode() & 0o077;
+    assert!(mode(&container.runtime.root) == 0 || mode(&entry.path()) & 0o022 == 0);
+}
+
+#[test]
+fn the_systemd_driver_is_honest_without_systemd() {
+    privileged!();
+    if std::path::Path::new("/run/systemd/system").is_dir() {
+        return support::skip("systemd runs here: the driver has tests of its own");
+    }
+    let container = Container::new(Bundle::new("systemd").set("/linux/cgroupsPath", "system.slice:pent-test:systemd"));
+    let mut command = container.runtime.command(["--systemd-cgroup", "create", "--bundle"]);
+    command.arg(container.bundle.path()).arg(container.id()).finish().refused().says("systemd");
+}
+
+#[test]
+fn the_cgroup_manager_flag_of_podman_is_accepted() {
+    privileged!();
+    lacks!("runc" < "never": "crun's flag --cgroup-manager");
+    let container = Container::new(Bundle::new("cgmanager").args(["echo", "yes"]));
+    let mut command = container.runtime.command(["--cgroup-manager", "cgroupfs", "run", "--bundle"]);
+    command.arg(container.bundle.path()).arg(container.id()).finish().ok().prints("yes");
+    let container = Container::new(Bundle::new("cgmanager").args(["cat", "/proc/self/cgroup"]));
+    let mut command = container.runtime.command(["--cgroup-manager=disabled", "run", "--bundle"]);
+    let outcome = command.arg(container.bundle.path()).arg(container.id()).finish().ok();
+    assert!(!outcome.stdout().contains(container.id()), "{outcome:?}");
+}
+
+#[test]
+fn the_rootless_flag_is_accepted_with_each_value() {
+    privileged!();
+    lacks!("crun" < "never": "runc's flag --rootless");
+    for value in ["true", "false", "auto"] {
+        let container = Container::new(Bundle::new("rootlessflag"));
+        let flag = format!("--rootless={value}");
+        let mut command = container.runtime.command([&flag[..], "run", "--bundle"]);
+        command.arg(container.bundle.path()).arg(container.id()).finish().ok();
+    }
+}
