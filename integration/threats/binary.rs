@@ -3,6 +3,7 @@
 
 use super::loot::{Loot, all_capabilities, docker_and, with_capabilities};
 use crate::support::{Bundle, Container, Finish as _, Runtime, busybox, privileged, seconds};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -49,9 +50,10 @@ impl Copy {
     }
 
     /// The watcher's arguments: it changes only this file.
-    fn watcher(&self) -> [String; 4] {
+    fn watcher(&self) -> Vec<String> {
         let status = fs::metadata(self.path()).expect("the copy");
-        ["/bin/overwrite".to_owned(), "/stop".to_owned(), status.dev().to_string(), status.ino().to_string()]
+        let numbers = [status.dev(), status.ino(), status.size()].map(|number| number.to_string());
+        ["/bin/overwrite", "/stop"].map(str::to_owned).into_iter().chain(numbers).collect()
     }
 }
 
@@ -187,18 +189,14 @@ fn meta_b_the_watcher_overwrites_a_binary_that_enters_unprotected() {
     privileged!();
     let victim = Copy::of(busybox());
     let bundle = with_capabilities(Bundle::new("metaexe"), &all_capabilities()).with_probe("overwrite").writable();
-    let [program, stop, device, inode] = victim.watcher();
-    let container = bundle.args([&program, &stop, &device, &inode]).started();
+    let container = bundle.set("/process/args", json!(victim.watcher())).started();
     container.wait_output("scanning");
     let target = container.pid().to_string();
-    // busybox decides by its name what it is: the copy is called "runtime", so it is told.
+    // The first argument of a busybox that is not called busybox is nothing: it is called by the name of an applet.
+    let sleep = victim.path().with_file_name("sleep");
+    symlink("runtime", &sleep).expect("a link to the victim");
     let mut enter = Command::new("nsenter");
-    enter.args(["--target", &target, "--pid"]).arg(victim.path()).args(["sleep", "0.3"]);
-    let mut enter_by_name = Command::new("nsenter");
-    let shell = format!("exec -a busybox {} sleep 0.3", victim.path().display());
-    enter_by_name.args(["--target", &target, "--pid", "bash", "-c", &shell]);
-    enter.finish_within(seconds(10));
-    enter_by_name.finish_within(seconds(10));
+    enter.args(["--target", &target, "--pid"]).arg(&sleep).arg("0.3").finish_within(seconds(10));
     fs::write(container.bundle.rootfs().join("stop"), "").expect("tell the watcher to stop");
     container.wait_output("done");
     assert!(!victim.is_intact(), "the watcher can overwrite nothing:\n{}", container.stdout());

@@ -69,8 +69,11 @@ fn l_ids_that_are_paths_are_rejected() {
     let mut loot = Loot::new(&[]);
     let relative = canary.relative().join("owned").to_string_lossy().into_owned();
     let absolute = canary.path().join("owned").to_string_lossy().into_owned();
-    for id in ["../../x", "..", ".", "a/../b", "a/b", "/", "a\nb", "a b", "a\u{e9}", "-x/..", &relative, &absolute] {
-        let container = Container::new(Bundle::new("badid"));
+    let names = ["../../x", "..", ".", "a/../b", "a/b", "a/", "a\nb", "a b", "a\u{e9}", "-x/..", "", &relative, &absolute];
+    for id in names {
+        let mut container = Container::new(Bundle::new("badid"));
+        // Deep enough that every path here but the canary's ends inside the bundle, whatever a runtime does with it.
+        container.runtime.root = container.bundle.dir("state/deep/er");
         for verb in ["create", "run"] {
             let mut command = container.runtime.command([verb, "--bundle"]);
             let outcome = command.arg(container.bundle.path()).args(["--", id]).finish_within(seconds(10));
@@ -78,14 +81,19 @@ fn l_ids_that_are_paths_are_rejected() {
             assert_orderly(&outcome);
         }
         // The same path must not lead delete, which removes, out of the state directory either.
-        fs::create_dir_all(canary.path().join("owned")).expect("bait");
-        fs::write(canary.path().join("owned/state.json"), "{}").expect("bait");
+        let baits = [canary.path().join("owned"), container.bundle.dir("state/x")];
+        for bait in &baits {
+            fs::create_dir_all(bait).expect("bait");
+            fs::write(bait.join("state.json"), "{}").expect("bait");
+        }
         for options in [&["delete", "--"][..], &["delete", "--force", "--"], &["kill", "--"], &["state", "--"]] {
             container.runtime.call([options, &[id]].concat());
         }
-        let kept = canary.path().join("owned/state.json").is_file();
-        loot.take_if(!kept, || format!("delete {id:?} removed a directory of the host"));
-        fs::remove_dir_all(canary.path().join("owned")).ok();
+        for bait in &baits {
+            let kept = bait.join("state.json").is_file();
+            loot.take_if(!kept, || format!("delete {id:?} removed {}", bait.display()));
+        }
+        fs::remove_dir_all(&baits[0]).ok();
     }
     canary.look_for_traces(&mut loot);
     loot.must_be_empty();
