@@ -69,7 +69,8 @@ fn l_ids_that_are_paths_are_rejected() {
     let mut loot = Loot::new(&[]);
     let relative = canary.relative().join("owned").to_string_lossy().into_owned();
     let absolute = canary.path().join("owned").to_string_lossy().into_owned();
-    let names = ["../../x", "..", ".", "a/../b", "a/b", "a/", "a\nb", "a b", "a\u{e9}", "-x/..", "", &relative, &absolute];
+    let names =
+        ["../../x", "..", ".", "a/../b", "a/b", "a/", "a\nb", "a b", "a\u{e9}", "-x/..", "", &relative, &absolute];
     for id in names {
         let mut container = Container::new(Bundle::new("badid"));
         // Deep enough that every path here but the canary's ends inside the bundle, whatever a runtime does with it.

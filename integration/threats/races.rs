@@ -93,6 +93,7 @@ fn d_cve_2019_18837_links_in_the_image_lead_no_mount_out() {
     let dangling = canary.path().join("not-yet");
     let magic = Path::new("/proc/self/root").join(canary.path().strip_prefix("/").expect("an absolute path"));
     for target in [canary.path(), &canary.relative(), &dangling, &magic] {
+        for destination in ["/link", "/link/new", "/link/new/deeper", "/dir/../link/new"] {
             for kind in ["tmpfs", "directory", "file"] {
                 let bundle = Bundle::new("links");
                 symlink(target, bundle.rootfs().join("link")).expect("a link of the image");
