@@ -1,7 +1,20 @@
 //! pent: a hardened, OCI-compatible container runtime.
 //!
 //! A container is *decided* in pure code and *made* in dumb code: [`plan::compile`] turns a configuration and facts about
-//! the host into a [`plan::Plan`], which is plain data, and [`launch`] walks it. See `docs/decisions` for why.
+//! the host into a [`plan::Plan`], which is plain data, and [`launch`] walks it. `docs/decisions` says why.
 #![deny(unsafe_code)]
 
+pub mod alloc;
+pub mod cgroup;
+pub mod cli;
+pub mod cmd;
+pub mod host;
+pub mod launch;
+pub mod path;
+pub mod plan;
 pub mod report;
+pub mod seccomp;
+pub mod spec;
+pub mod state;
+pub mod sys;
+pub mod time;

@@ -1,8 +1,16 @@
 //! What a user is told: one message per problem that says what, where, why and what to do.
 #![forbid(unsafe_code)]
 
+use crate::cli::{Global, LogFormat};
+use crate::time;
 use serde::Serialize;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// How much a [`Diagnostic`] matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -61,5 +69,241 @@ pub trait Hint {
     /// The `hint:` line printed under the error, if there is something useful to say.
     fn hint(&self) -> Option<String> {
         None
+    }
+}
+
+/// A failed command as its user sees it: rendered once, at the edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Subject, then cause, in one line where possible. Callers match on it.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Importance of a log line, spelled as logrus spells it: callers look for `error`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Debug,
+    Warning,
+    Error,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Where a command's messages go: the `--log` file in the chosen format, and stderr.
+///
+/// The rules are callers': podman parses the whole log as one JSON object after a failure, so that a failure is exactly one
+/// line and warnings are held until success (unless `--debug`); conmon and CRI-O read failures from stderr alone; a
+/// successful `create` must leave stderr untouched, since it is the container's.
+#[derive(Debug)]
+pub struct Reporter {
+    /// Absolute, since the file is opened when there is something to write and the working directory may have changed.
+    log: Option<PathBuf>,
+    format: LogFormat,
+    debug: bool,
+    quiet: Cell<bool>,
+    warnings: RefCell<Vec<String>>,
+}
+
+impl Reporter {
+    /// A reporter for these flags. Nothing is opened until something is reported.
+    #[must_use]
+    pub fn new(global: &Global) -> Self {
+        // An unreadable working directory leaves the path as it is, which is as good as it gets.
+        let log = global.log.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        Self {
+            log,
+            format: global.log_format,
+            debug: global.debug,
+            quiet: Cell::new(false),
+            warnings: RefCell::new(Vec::new()),
+        }
+    }
+
+    /// Keeps warnings off stderr: it belongs to a container now.
+    pub fn hush(&self) {
+        self.quiet.set(true);
+    }
+
+    /// Whether `--debug` was given; to save the making of messages nobody reads.
+    #[must_use]
+    pub fn is_debug(&self) -> bool {
+        self.debug
+    }
+
+    /// Reports progress, if `--debug` was given.
+    pub fn debug(&self, message: impl fmt::Display) {
+        if self.debug {
+            self.log_or_stderr(Level::Debug, &message.to_string());
+        }
+    }
+
+    /// Reports something that did not stop the command; written when the command has succeeded.
+    pub fn warn(&self, message: impl Into<String>) {
+        let message = message.into();
+        if self.debug {
+            self.log_or_stderr(Level::Warning, &message);
+        } else {
+            self.warnings.borrow_mut().push(message);
+        }
+    }
+
+    /// Writes the warnings held so far: to the log if there is one, else to stderr (unless hushed).
+    pub fn succeed(&self) {
+        for warning in self.warnings.take() {
+            if self.log.is_some() {
+                self.log_or_stderr(Level::Warning, &warning);
+            } else if !self.quiet.get() {
+                say(&format!("warning: {warning}\n"));
+            }
+        }
+    }
+
+    /// Reports why the command failed: one line in the log, the same message on stderr with its hint on a second line.
+    ///
+    /// Without a log, warnings go before it on stderr: one of them may be the reason.
+    pub fn fail(&self, failure: &Failure) {
+        let logged = match &failure.hint {
+            Some(hint) => format!("{} (hint: {hint})", failure.message),
+            None => failure.message.clone(),
+        };
+        let warnings = self.warnings.take();
+        if self.log.is_none() {
+            if self.format == LogFormat::Json {
+                return self.log_or_stderr(Level::Error, &logged);
+            }
+            for warning in warnings {
+                say(&format!("warning: {warning}\n"));
+            }
+        }
+        let mut text = format!("{}\n", failure.message.trim_end());
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        if self.log.is_some() {
+            self.log_or_stderr(Level::Error, &logged);
+        }
+        say(&text);
+    }
+
+    /// One line in the log; on stderr if there is no log. A log that cannot be written is said on stderr, once per line.
+    fn log_or_stderr(&self, level: Level, message: &str) {
+        let line = format_line(self.format, level, message, SystemTime::now());
+        match &self.log {
+            None => say(&line),
+            Some(path) => {
+                if let Err(error) = open_log(path).and_then(|mut log| log.write_all(line.as_bytes())) {
+                    say(&format!("cannot write log {}: {error}\n", path.display()));
+                }
+            }
+        }
+    }
+}
+
+/// Opened for each line: there is at most one, unless `--debug`.
+fn open_log(path: &std::path::Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Writes to stderr. There is nobody left to tell when that fails.
+fn say(text: &str) {
+    drop(io::stderr().write_all(text.as_bytes()));
+}
+
+/// A log line with its newline, byte for byte as logrus's JSON and text formatters write it.
+fn format_line(format: LogFormat, level: Level, message: &str, now: SystemTime) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        level: Level,
+        msg: &'a str,
+        time: &'a str,
+    }
+    let now = time::rfc3339(now);
+    match format {
+        LogFormat::Json => {
+            // Strings always serialise; were that wrong, an empty line is better than a panic while failing.
+            let mut line = serde_json::to_string(&Line { level, msg: message, time: &now }).unwrap_or_default();
+            line.push('\n');
+            line
+        }
+        LogFormat::Text => format!("time=\"{now}\" level={} msg={}\n", level.name(), quoted(message)),
+    }
+}
+
+/// logrus's rule: bare when every character is one of `[A-Za-z0-9._/@^+-]`, else in Go's quotes (`%q`).
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._/@^+".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\x07' => out.push_str("\\a"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x0b' => out.push_str("\\v"),
+            c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const AT: u64 = 1_700_000_000;
+
+    fn line(format: LogFormat, message: &str) -> String {
+        format_line(format, Level::Error, message, SystemTime::UNIX_EPOCH + Duration::from_secs(AT))
+    }
+
+    #[test]
+    fn json_is_logrus_s() {
+        assert_eq!(
+            line(LogFormat::Json, "container \"x\"\n<gone>"),
+            "{\"level\":\"error\",\"msg\":\"container \\\"x\\\"\\n<gone>\",\"time\":\"2023-11-14T22:13:20Z\"}\n"
+        );
+    }
+
+    #[test]
+    fn text_is_logrus_s() {
+        for (message, want) in [
+            ("container does not exist", r#""container does not exist""#),
+            ("bare-word_1", "bare-word_1"),
+            ("bare-word.1/@^+", "bare-word.1/@^+"),
+            ("", r#""""#),
+            ("unknown signal \"FOO\"", r#""unknown signal \"FOO\"""#),
+            ("a\tb\nc\\", r#""a\tb\nc\\""#),
+            ("bell\x07 nul\0 del\x7f nel\u{85}", r#""bell\a nul\x00 del\x7f nel\u0085""#),
+            ("héllo …", r#""héllo …""#),
+        ] {
+            assert_eq!(
+                line(LogFormat::Text, message),
+                format!("time=\"2023-11-14T22:13:20Z\" level=error msg={want}\n"),
+                "{message:?}"
+            );
+        }
     }
 }

@@ -98,10 +98,14 @@ int main(int argc, char **argv)
         printf("%ld\n", syscall(SYS_keyctl, 0 /* GET_KEYRING_ID */, -3 /* session */, 0, 0, 0));
         return 0;
     }
+    if (!strcmp(verb, "euid")) {
+        printf("%d\n", geteuid());
+        return 0;
+    }
     if (!strcmp(verb, "dumpable")) {
         printf("%d\n", prctl(PR_GET_DUMPABLE));
         return 0;
     }
-    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|scheduler|ioprio|keyring|dumpable\n");
+    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|scheduler|ioprio|keyring|euid|dumpable\n");
     return 2;
 }

@@ -1,0 +1,76 @@
+# make run: everything needed, then an untrusted program in a hardened container.
+# make test: everything needed, then the tests; as root the privileged ones too.
+# CARGO, CARGO_TARGET_DIR, RUNTIME, RUNTIMES, PREFIX and DESTDIR can be set.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+
+# The shipped binary is static: no shared object is ever loaded, neither the host's nor the container's, and it starts
+# three times as fast (docs/performance.md). musl where the toolchain has the target, else static glibc. Naming the
+# target keeps the flags away from procedural macros, which cannot be static.
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+MUSL := $(subst -gnu,-musl,$(HOST))
+has_target = $(wildcard $(shell rustc --print target-libdir --target $(1) 2>/dev/null)/libstd-*)
+# Expanded when used, not when read: `setup` may have added the target meanwhile.
+TARGET = $(if $(call has_target,$(MUSL)),$(MUSL),$(HOST))
+STATIC = RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=pic" CARGO_TARGET_DIR="$(TARGET_DIR)"
+PENT = $(TARGET_DIR)/$(TARGET)/release/pent
+PENT_GUARDED = $(TARGET_DIR)/$(TARGET)/integration/pent
+
+UNIT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+# The [[test]] entries of the manifest that lie in integration/.
+PRIVILEGED_TESTS := $(shell awk -F'"' '/^name/ { name = $$2 } /^path = "integration\// { print "--test " name }' Cargo.toml)
+
+.PHONY: all setup build run test unit privileged check deny bench install clean
+
+all: build
+
+setup:
+	@integration/setup.sh "$(MUSL)" "$(TARGET_DIR)"
+
+build: setup
+	$(STATIC) $(CARGO) build --locked --release --bin pent --target $(TARGET)
+
+run: build
+	@examples/untrusted/run.sh "$(PENT)"
+
+test: setup unit privileged
+
+unit:
+	$(CARGO) test --locked --features libseccomp --lib --bins $(UNIT_TESTS)
+	$(CARGO) test --locked --features libseccomp --doc
+
+# They drive a release build with the allocation guard and all assertions, or RUNTIME in its place.
+ifeq ($(shell id -u),0)
+privileged:
+	$(STATIC) $(CARGO) build --locked --profile integration --features guard --bin pent --target $(TARGET)
+	PENT_BIN="$(PENT_GUARDED)" $(CARGO) test --locked --features libseccomp $(PRIVILEGED_TESTS)
+else
+privileged:
+	@echo 'skip: the privileged tests need root: sudo make test'
+endif
+
+check: deny
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets --features libseccomp -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+
+# Building cargo-deny takes minutes, so a machine without it is told and only CI builds it.
+deny:
+ifeq ($(CI),true)
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --locked check bans licenses sources
+else
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check bans licenses sources; \
+	else echo 'skip: cargo-deny is not installed: cargo install --locked cargo-deny'; fi
+endif
+
+bench: build
+	PENT_BIN="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --features libseccomp --bench whole_process
+
+install: build
+	install -D -m 755 "$(PENT)" "$(DESTDIR)$(PREFIX)/bin/pent"
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,403 @@
+//! The handle of a container's cgroup: make it, limit it, fill it, freeze it, kill it, remove it.
+#![forbid(unsafe_code)]
+
+use super::devices::DEFAULT_RULES;
+use super::dir::Place;
+use super::plan::{CgroupPlan, Now, compile_update};
+use super::{Error, Stats};
+use crate::report::Diagnostic;
+use nix::fcntl::OFlag;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use oci_spec::runtime::LinuxResources;
+use serde::{Deserialize, Serialize};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Component, Path};
+use std::time::{Duration, Instant};
+
+/// How long freezing may take.
+const FREEZING: Duration = Duration::from_secs(10);
+/// How long freezing may take when it only serves to kill.
+const FREEZING_TO_KILL: Duration = Duration::from_secs(1);
+
+/// A container's cgroup: its directory in each hierarchy. Serialisable: it is part of the container's state.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cgroup {
+    pub(super) places: Vec<Place>,
+}
+
+/// What an update has to know beside the new limits.
+#[derive(Debug, Clone, Copy)]
+pub struct UpdateContext<'a> {
+    /// The caller may lack rights: device rules are left alone.
+    pub rootless: bool,
+    /// The `ociVersion` of the container's configuration.
+    pub oci_version: &'a str,
+}
+
+impl Cgroup {
+    /// The cgroup that `plan` will make. Does nothing: it is written to the state file before anything is made.
+    #[must_use]
+    pub fn planned(plan: &CgroupPlan) -> Self {
+        let place = |directory: &super::Directory| {
+            let super::Directory { mount, path, controllers, optional } = directory.clone();
+            Place::new(mount, path, controllers, optional)
+        };
+        Self { places: plan.directories.iter().map(place).collect() }
+    }
+
+    /// Makes the directories of `plan`, enables version 2 controllers, inherits version 1 cpusets.
+    ///
+    /// What cannot be made and is not required is left out of the handle: keep the one that is returned.
+    ///
+    /// # Errors
+    /// When a required directory cannot be made, a controller that a limit needs is not there, or the cgroup exists and has
+    /// processes or is frozen. What was made is removed again.
+    pub fn create(plan: &CgroupPlan) -> Result<Self, Error> {
+        let mut cgroup = Self::planned(plan);
+        match cgroup.make(plan) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                let deadline = Place::deadline();
+                for place in cgroup.places.iter().filter(|place| place.is_fresh()) {
+                    // The first error is the one that matters; what stays behind is empty.
+                    drop(place.remove(deadline));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Sets the limits and device rules of `plan`.
+    ///
+    /// # Errors
+    /// The first that is refused, with its control file and JSON path.
+    pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        self.apply_limits(&plan.limits)
+    }
+
+    /// Changes the limits of a running container. Device rules are replaced when `resources` has any.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the settings are wrong; otherwise as [`Self::apply`]. What was set before stays set.
+    pub fn update(&self, resources: &LinuxResources, context: UpdateContext<'_>) -> Result<Vec<Diagnostic>, Error> {
+        let primary = self.primary()?;
+        let mut now = Now::default();
+        if primary.is_v2() {
+            if resources.memory().as_ref().is_some_and(|memory| memory.swap().is_some() && memory.limit().is_none()) {
+                now.memory_max = Some(match primary.read_if_any("memory.max")?.trim() {
+                    "max" => -1,
+                    text => text.parse().unwrap_or(0),
+                });
+            }
+            if resources.cpu().as_ref().is_some_and(|cpu| cpu.period().is_some() && cpu.quota().is_none()) {
+                now.cpu_quota = primary.read_if_any("cpu.max")?.split(' ').next().and_then(|quota| quota.parse().ok());
+            }
+        }
+        let UpdateContext { rootless, oci_version } = context;
+        let plan = compile_update(primary.is_v2(), resources, DEFAULT_RULES, rootless, oci_version, now)
+            .map_err(Error::Invalid)?;
+        if primary.is_v2() && !plan.controllers.is_empty() {
+            super::make::enable_controllers(primary, &plan)?;
+        }
+        self.apply_limits(&plan.limits)?;
+        Ok(plan.warnings)
+    }
+
+    /// Whether the container has no cgroup of its own.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether limits are in a version 2 tree.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.primary().is_ok_and(Place::is_v2)
+    }
+
+    /// The directories, one per hierarchy; each can be joined on its own ([`Place::add`]), so that the grace periods of
+    /// version 1 can overlap other work.
+    #[must_use]
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The directory of `controller` on version 1, the only one on version 2.
+    #[must_use]
+    pub fn place(&self, controller: &str) -> Option<&Place> {
+        match self.primary() {
+            Ok(primary) if primary.is_v2() => Some(primary),
+            _ => self.places.iter().find(|place| place.controllers.iter().any(|name| name == controller)),
+        }
+    }
+
+    /// The directory whose list of processes is taken as the container's: one that the container must be in.
+    pub(super) fn primary(&self) -> Result<&Place, Error> {
+        let known = ["devices", "memory", "pids", "freezer", "cpu"];
+        let rank = |place: &&Place| {
+            let name = known.iter().position(|name| place.controllers.iter().any(|own| own == name));
+            (place.optional, name.unwrap_or(known.len()))
+        };
+        self.places.iter().min_by_key(rank).ok_or(Error::None)
+    }
+
+    /// The version 2 directory, of a hybrid layout too.
+    fn unified(&self) -> Option<&Place> {
+        self.places.iter().find(|place| place.is_v2())
+    }
+
+    /// The version 2 directory for clone3's `CLONE_INTO_CGROUP`, which places the child without a grace period; on a hybrid
+    /// layout follow with [`Self::add_v1`]. Nothing on pure version 1.
+    ///
+    /// # Errors
+    /// When the directory cannot be opened.
+    pub fn clone_dir(&self) -> Result<Option<BorrowedFd<'_>>, Error> {
+        self.unified().map(Place::dir).transpose()
+    }
+
+    /// Moves a process into the cgroup, in every hierarchy.
+    ///
+    /// # Errors
+    /// The first hierarchy that refuses; optional ones may.
+    pub fn add(&self, pid: u32) -> Result<(), Error> {
+        self.places.iter().try_for_each(|place| add_to(place, pid))
+    }
+
+    /// Moves a process into the version 1 hierarchies only: it was born in the version 2 one.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_v1(&self, pid: u32) -> Result<(), Error> {
+        self.places.iter().filter(|place| !place.is_v2()).try_for_each(|place| add_to(place, pid))
+    }
+
+    /// The `cgroup.procs` files of the version 1 hierarchies, open for writing: whoever writes `0` joins, without a path and
+    /// without an allocation. Files of optional hierarchies that cannot be opened are left out.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn open_procs_v1(&self) -> Result<Vec<OwnedFd>, Error> {
+        let mut files = Vec::new();
+        for place in self.places.iter().filter(|place| !place.is_v2()) {
+            match place.open("cgroup.procs", OFlag::O_WRONLY) {
+                Ok(file) => files.push(OwnedFd::from(file)),
+                Err(_) if place.optional => {}
+                Err(source) => return Err(Error::Open { path: place.directory().join("cgroup.procs"), source }),
+            }
+        }
+        Ok(files)
+    }
+
+    /// The handle of a cgroup below this one (`exec --cgroup`), or of this one for `/`.
+    ///
+    /// # Errors
+    /// [`Error::BadSubPath`] when `path` leads elsewhere.
+    pub fn sub(&self, path: &str) -> Result<Self, Error> {
+        let mut below = Vec::new();
+        for component in Path::new(path).components() {
+            match component {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(name) => below.push(name.to_str().ok_or_else(|| Error::BadSubPath(path.to_owned()))?),
+                Component::ParentDir | Component::Prefix(_) => return Err(Error::BadSubPath(path.to_owned())),
+            }
+        }
+        let place = |place: &Place| {
+            let path = std::iter::once(place.path.as_str()).chain(below.iter().copied()).collect::<Vec<_>>().join("/");
+            Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional)
+        };
+        Ok(Self { places: self.places.iter().map(place).collect() })
+    }
+
+    /// The processes in the cgroup; `recursive` those below it too. None when the cgroup is gone.
+    ///
+    /// # Errors
+    /// When a list cannot be read, or there is no cgroup.
+    pub fn pids(&self, recursive: bool) -> Result<Vec<u32>, Error> {
+        let primary = self.primary()?;
+        if recursive { primary.all_pids() } else { primary.pids() }
+    }
+
+    /// Stops every process in the cgroup and below it, and waits until they are stopped.
+    ///
+    /// # Errors
+    /// When there is no freezer, or a process does not stop in time: then all run again.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.freeze_within(FREEZING)
+    }
+
+    fn freeze_within(&self, limit: Duration) -> Result<(), Error> {
+        let (place, file) = self.freezer()?;
+        let (value, undo) = if file == V2_FREEZER { ("1", "0") } else { ("FROZEN", "THAWED") };
+        let started = Instant::now();
+        let mut pause = Duration::from_micros(20);
+        let mut round = 0_u32;
+        let result = loop {
+            // Version 1 cannot stop processes that keep appearing: it has to be told again, and let go now and then.
+            if round == 0 || (file == V1_FREEZER && round.is_multiple_of(8)) {
+                if round != 0 && round.is_multiple_of(64) {
+                    place.set(file, undo)?;
+                }
+                place.set(file, value)?;
+            }
+            match frozen(place, file) {
+                Ok(true) => return Ok(()),
+                Ok(false) if started.elapsed() < limit => {}
+                Ok(false) => break Error::Freeze { path: place.directory(), seconds: limit.as_secs() },
+                Err(error) => break error,
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+            round += 1;
+        };
+        // Half frozen is worse than not frozen. The first error is the one to report.
+        drop(place.set(file, undo));
+        Err(result)
+    }
+
+    /// Lets every process run again.
+    ///
+    /// # Errors
+    /// When there is no freezer.
+    pub fn thaw(&self) -> Result<(), Error> {
+        let (place, file) = self.freezer()?;
+        place.set(file, if file == V2_FREEZER { "0" } else { "THAWED" })
+    }
+
+    /// Whether the cgroup is frozen, or being frozen. A cgroup that is gone or has no freezer is not.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn is_frozen(&self) -> Result<bool, Error> {
+        match self.freezer() {
+            Ok((place, file)) => Ok(matches!(place.read_if_any(file)?.trim(), "1" | "FROZEN" | "FREEZING")),
+            Err(Error::NoFreezer | Error::None) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The freezer's directory and file.
+    fn freezer(&self) -> Result<(&Place, &'static str), Error> {
+        let v1 = self.places.iter().find(|place| place.controllers.iter().any(|name| name == "freezer"));
+        match (v1, self.unified()) {
+            (Some(place), _) => Ok((place, V1_FREEZER)),
+            (None, Some(place)) => Ok((place, V2_FREEZER)),
+            (None, None) => Err(Error::NoFreezer),
+        }
+    }
+
+    /// Sends `signal` to every process in the cgroup and below it. Does not wait for their end; [`Self::delete`] does.
+    ///
+    /// SIGKILL goes by `cgroup.kill` where there is one (kernel 5.14, hybrid layouts too). Otherwise the cgroup is frozen for
+    /// the time of the signals, so that none is forked past them. After SIGKILL nothing stays frozen: the dead must be able
+    /// to leave.
+    ///
+    /// # Errors
+    /// When a list cannot be read or a process cannot be signalled.
+    pub fn kill_all(&self, signal: Signal) -> Result<(), Error> {
+        let primary = self.primary()?;
+        let fatal = signal == Signal::SIGKILL;
+        if fatal && let Some(unified) = self.unified() {
+            // A hybrid container may have processes that were moved out of its version 2 cgroup.
+            let killed = if primary.is_v2() { Vec::new() } else { unified.all_pids()? };
+            if unified.write("cgroup.kill", "1").is_ok() {
+                if primary.is_v2() {
+                    return Ok(());
+                }
+                if self.is_frozen()? {
+                    self.thaw()?;
+                }
+                if primary.all_pids()?.iter().all(|pid| killed.contains(pid)) {
+                    return Ok(());
+                }
+            }
+        }
+        let was_frozen = self.is_frozen()?;
+        let frozen = was_frozen || self.freeze_within(FREEZING_TO_KILL).is_ok();
+        let mut known = Vec::new();
+        let result = loop {
+            let new = primary.all_pids().and_then(|pids| {
+                let new: Vec<u32> = pids.into_iter().filter(|pid| !known.contains(pid)).collect();
+                signal_all(&new, signal).map(|()| new)
+            });
+            match new {
+                // What does not stand still may fork in the meantime: until nobody is new.
+                Ok(new) if !frozen && fatal && !new.is_empty() => known.extend(new),
+                result => break result.map(drop),
+            }
+        };
+        if frozen && (!was_frozen || fatal) {
+            self.thaw()?;
+        }
+        result
+    }
+
+    /// Removes the cgroup with everything below it. Waits two seconds at most for dying processes; what is gone is removed.
+    ///
+    /// # Errors
+    /// EBUSY when processes are left ([`Self::kill_all`] first). The other hierarchies are removed all the same.
+    pub fn delete(&self) -> Result<(), Error> {
+        let deadline = Place::deadline();
+        let mut failed = Ok(());
+        for place in &self.places {
+            if let Err(error) = place.remove(deadline)
+                && !place.optional
+            {
+                failed = failed.and(Err(error));
+            }
+        }
+        failed
+    }
+
+    /// Usage of every resource, in the shape of `runc events --stats`.
+    ///
+    /// # Errors
+    /// When a file that exists cannot be read or understood.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        Stats::read(self)
+    }
+
+    /// How many of the container's processes the OOM killer has killed. 0 when nobody counts.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn oom_kill_count(&self) -> Result<u64, Error> {
+        let Some(place) = self.place("memory") else { return Ok(0) };
+        let text = place.read_if_any(if place.is_v2() { "memory.events" } else { "memory.oom_control" })?;
+        Ok(text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0))
+    }
+}
+
+pub(super) const V1_FREEZER: &str = "freezer.state";
+pub(super) const V2_FREEZER: &str = "cgroup.freeze";
+
+/// Whether the cgroup has come to rest.
+fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
+    if file == V1_FREEZER {
+        return Ok(place.read_if_any(file)?.trim() == "FROZEN");
+    }
+    Ok(place.read_if_any("cgroup.events")?.lines().any(|line| line == "frozen 1"))
+}
+
+fn signal_all(pids: &[u32], signal: Signal) -> Result<(), Error> {
+    for &pid in pids {
+        let number = i32::try_from(pid).unwrap_or_default();
+        // 0 and negative numbers would mean groups of processes.
+        if number <= 0 {
+            continue;
+        }
+        match kill(Pid::from_raw(number), signal) {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+            Err(errno) => return Err(Error::Signal { pid, signal: signal.as_str(), source: errno.into() }),
+        }
+    }
+    Ok(())
+}
+
+fn add_to(place: &Place, pid: u32) -> Result<(), Error> {
+    match place.add(pid) {
+        Err(_) if place.optional => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,251 @@
+//! Staying with a process in the foreground: signals go to it, its terminal is relayed, its status is ours.
+#![forbid(unsafe_code)]
+
+use crate::sys::{clone, tty};
+use anyhow::Context as _;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::termios::{self, SetArg, Termios};
+use std::io::IsTerminal as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Signals are taken from here on, so that none is lost between clone and wait.
+pub(super) struct Attendance {
+    signals: SignalFd,
+}
+
+/// Puts the caller's terminal back however this ends.
+struct RawMode {
+    before: Termios,
+}
+
+impl RawMode {
+    fn enter() -> anyhow::Result<Option<Self>> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        let before = termios::tcgetattr(&stdin).context("cannot read the terminal's settings")?;
+        let mut raw = before.clone();
+        termios::cfmakeraw(&mut raw);
+        termios::tcsetattr(&stdin, SetArg::TCSANOW, &raw).context("cannot set the terminal to raw mode")?;
+        Ok(Some(Self { before }))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // Nothing better can be done with a terminal that is gone.
+        let _restored = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.before);
+    }
+}
+
+impl Attendance {
+    /// Blocks every signal that can be forwarded, and reads them from a descriptor instead.
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        let mut set = SigSet::all();
+        // Faults are this process's own.
+        for own in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT, Signal::SIGTRAP] {
+            set.remove(own);
+        }
+        set.thread_block().context("cannot block signals")?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .context("cannot make a signal descriptor")?;
+        Ok(Self { signals })
+    }
+
+    /// Waits for the process: its exit status, or 128 + signal. With a terminal, copies it to and from stdio.
+    pub(super) fn until_exit(self, pidfd: &OwnedFd, terminal: Option<OwnedFd>) -> anyhow::Result<u8> {
+        let raw = if terminal.is_some() { RawMode::enter()? } else { None };
+        let mut relay = terminal.map(Relay::new).transpose()?;
+        loop {
+            let mut fds = vec![
+                PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            ];
+            if let Some(relay) = &relay {
+                relay.wait_for(&mut fds);
+            }
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other.context("cannot wait for the container")?,
+            };
+            let ended = fds[0].any().unwrap_or(false);
+            let signalled = fds[1].any().unwrap_or(false);
+            drop(fds);
+            if signalled {
+                self.forward(pidfd, relay.as_ref());
+            }
+            if let Some(relay) = &mut relay {
+                relay.copy();
+            }
+            if ended {
+                break;
+            }
+        }
+        if let Some(mut relay) = relay {
+            relay.drain();
+        }
+        drop(raw);
+        let status = clone::wait(pidfd.as_fd()).context("cannot read the container's exit status")?;
+        Ok(u8::try_from(status & 0xff).unwrap_or(u8::MAX))
+    }
+
+    fn forward(&self, pidfd: &OwnedFd, relay: Option<&Relay>) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
+            match Signal::try_from(signal) {
+                Ok(Signal::SIGCHLD | Signal::SIGURG) => reap_orphans(pidfd),
+                Ok(Signal::SIGWINCH) if relay.is_some() => {
+                    if let Some(relay) = relay {
+                        relay.resize();
+                    }
+                }
+                Ok(Signal::SIGPIPE) => {}
+                // It may have ended in the meantime.
+                _ => drop(clone::kill(pidfd.as_fd(), signal)),
+            }
+        }
+    }
+}
+
+/// As a subreaper this process inherits what the container leaves behind. The container's own process is left to `wait`.
+fn reap_orphans(pidfd: &OwnedFd) {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(status) = waitid(Id::All, flags) {
+        let Some(pid) = status.pid() else { return };
+        let own = matches!(
+            waitid(Id::PIDFd(pidfd.as_fd()), flags),
+            Ok(WaitStatus::Exited(main, _) | WaitStatus::Signaled(main, _, _)) if main == pid
+        );
+        if own || waitpid(pid, Some(WaitPidFlag::WNOHANG)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Copies between stdio and a pty, without blocking on either.
+struct Relay {
+    master: OwnedFd,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    stdin_open: bool,
+    master_open: bool,
+}
+
+const CHUNK: usize = 4096;
+
+impl Relay {
+    fn new(master: OwnedFd) -> anyhow::Result<Self> {
+        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("cannot make the terminal non-blocking")?;
+        let relay = Self { master, input: Vec::new(), output: Vec::new(), stdin_open: true, master_open: true };
+        relay.resize();
+        Ok(relay)
+    }
+
+    fn wait_for<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) {
+        let mut events = PollFlags::empty();
+        if self.output.len() < CHUNK {
+            events |= PollFlags::POLLIN;
+        }
+        if !self.input.is_empty() {
+            events |= PollFlags::POLLOUT;
+        }
+        if self.master_open && !events.is_empty() {
+            fds.push(PollFd::new(self.master.as_fd(), events));
+        }
+        if self.stdin_open && self.input.len() < CHUNK {
+            fds.push(PollFd::new(stdin(), PollFlags::POLLIN));
+        }
+        if !self.output.is_empty() {
+            fds.push(PollFd::new(stdout(), PollFlags::POLLOUT));
+        }
+    }
+
+    fn copy(&mut self) {
+        if self.stdin_open && self.input.len() < CHUNK && is_ready(stdin(), PollFlags::POLLIN) {
+            self.stdin_open = fill(stdin(), &mut self.input);
+        }
+        if self.master_open && self.output.len() < CHUNK {
+            self.master_open = fill(self.master.as_fd(), &mut self.output);
+        }
+        flush(self.master.as_fd(), &mut self.input);
+        if !self.output.is_empty() && is_ready(stdout(), PollFlags::POLLOUT) {
+            flush(stdout(), &mut self.output);
+        }
+    }
+
+    /// What the program wrote before it ended.
+    fn drain(&mut self) {
+        loop {
+            while !self.output.is_empty() {
+                let before = self.output.len();
+                let mut fds = [PollFd::new(stdout(), PollFlags::POLLOUT)];
+                if poll(&mut fds, PollTimeout::from(1000u16)).is_ok_and(|n| n > 0) {
+                    flush(stdout(), &mut self.output);
+                }
+                if self.output.len() == before {
+                    return;
+                }
+            }
+            let before = self.output.len();
+            if self.master_open {
+                self.master_open = fill(self.master.as_fd(), &mut self.output);
+            }
+            if self.output.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn resize(&self) {
+        if let Some((width, height)) = tty::size(stdin()) {
+            // A terminal that is gone has no size.
+            let _resized = tty::set_size(self.master.as_fd(), width, height);
+        }
+    }
+}
+
+fn stdin() -> BorrowedFd<'static> {
+    crate::sys::fd::stdio(0).unwrap_or(crate::sys::fd::CWD)
+}
+
+fn stdout() -> BorrowedFd<'static> {
+    crate::sys::fd::stdio(1).unwrap_or(crate::sys::fd::CWD)
+}
+
+fn is_ready(fd: BorrowedFd<'_>, events: PollFlags) -> bool {
+    let mut fds = [PollFd::new(fd, events)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|n| n > 0)
+}
+
+/// Reads what is there; false at the end of the file.
+fn fill(from: BorrowedFd<'_>, into: &mut Vec<u8>) -> bool {
+    let mut chunk = [0u8; CHUNK];
+    match nix::unistd::read(from, &mut chunk) {
+        Ok(0) => false,
+        Ok(n) => {
+            into.extend_from_slice(&chunk[..n]);
+            true
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => true,
+        Err(_) => false,
+    }
+}
+
+fn flush(to: BorrowedFd<'_>, from: &mut Vec<u8>) {
+    if from.is_empty() {
+        return;
+    }
+    match nix::unistd::write(to, from) {
+        Ok(n) => {
+            from.drain(..n);
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => {}
+        Err(_) => from.clear(),
+    }
+}

@@ -1,0 +1,11 @@
+//! `pent create`: a container that waits for start.
+#![forbid(unsafe_code)]
+
+use super::Session;
+use super::make::{Starter, make};
+use crate::cli::Create;
+
+pub(super) fn run(session: &Session<'_>, args: &Create) -> anyhow::Result<u8> {
+    make(session, &args.make, &args.id, Starter::Start)?;
+    Ok(0)
+}

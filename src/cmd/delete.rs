@@ -1,0 +1,160 @@
+//! `pent delete`: everything a container left, and on `--force` the container before it.
+//!
+//! Each step may have been done by an earlier delete that was killed: none of them minds.
+#![forbid(unsafe_code)]
+
+use super::{Explained, Session, hinted, kill};
+use crate::cli::Delete;
+use crate::launch::hooks;
+use crate::plan::compile_hooks;
+use crate::plan::op::HookKind;
+use crate::report::Reporter;
+use crate::state::{Dir, Error, State, Status};
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use oci_spec::runtime::Hook;
+use std::time::Duration;
+
+/// How long a killed first process may take to end.
+const DYING: Duration = Duration::from_secs(10);
+
+/// Deletes a stopped container; kills a created one first; with `--force` any. What an interrupted create left is wiped.
+pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
+    let mut dir = match Dir::open(&session.root()?, &args.id) {
+        Err(Error::Missing { .. }) if args.force => return Ok(0),
+        dir => dir.explained()?,
+    };
+    if args.force
+        && let Ok(Some(state)) = dir.load()
+    {
+        // Before the lock: a create or start that waits for this process gives up, and with it its lock.
+        kill_init(&state)?;
+    }
+    if !args.force && matches!(dir.load(), Ok(None)) && dir.is_locked_by_another().explained()? {
+        return Err(hinted(&refusal(&args.id, Status::Creating), "try again when its create has returned"));
+    }
+    match dir.lock() {
+        Err(Error::Missing { .. }) if args.force => return Ok(0),
+        locked => locked.explained()?,
+    }
+    let state = match dir.load() {
+        Ok(Some(state)) => state,
+        Ok(None) => {
+            let hint = format!("what an interrupted create had left in {} is removed", dir.path().display());
+            wipe(dir)?;
+            return if args.force { Ok(0) } else { Err(hinted("container does not exist", &hint)) };
+        }
+        Err(Error::Corrupt { .. }) if args.force => {
+            wipe(dir)?;
+            return Ok(0);
+        }
+        Err(error) => return Err(error).explained(),
+    };
+    match state.status(&dir).explained()? {
+        Status::Stopped => {}
+        Status::Created => kill_init(&state)?,
+        _ if args.force => kill_init(&state)?,
+        status => return Err(hinted(&refusal(&args.id, status), "kill it first, or use --force")),
+    }
+    destroy(dir, &state, session.report)?;
+    Ok(0)
+}
+
+fn refusal(id: &str, status: Status) -> String {
+    format!("cannot delete container {id} that is not stopped: {status}")
+}
+
+/// SIGKILL to the first process, and its end awaited. One that has ended is fine.
+fn kill_init(state: &State) -> Result<()> {
+    let pidfd = match state.init.signal(libc::SIGKILL) {
+        Err(Error::NotRunning) => return Ok(()),
+        sent => sent.explained()?,
+    };
+    kill::thaw_dead(state)?;
+    if pidfd.wait_end(DYING).context("cannot wait for the container's first process")? {
+        return Ok(());
+    }
+    bail!("container init still running: process {} has not ended {} s after SIGKILL", state.init.pid, DYING.as_secs())
+}
+
+/// Removes all that belongs to a container whose first process has ended: remaining processes (in a pid namespace it
+/// shares), the cgroup, at last the directory. Before the directory, poststop hooks run (runtime.md, Lifecycle, step 12): a
+/// hook that fails is warned about, and the rest goes on.
+///
+/// # Errors
+///
+/// When the kernel refuses; what was not removed yet is still there to be deleted again.
+pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
+    if !state.cgroup.is_none() {
+        // The end of the first process of a pid namespace was the end of all in it (pid_namespaces(7)).
+        if !state.has_own_pid_namespace() {
+            state.cgroup.kill_all(Signal::SIGKILL).explained()?;
+        }
+        state.cgroup.delete().explained()?;
+    }
+    if state.poststop {
+        // The specification: warn, and go on with the remaining hooks and the rest.
+        match poststop(&dir, state) {
+            Ok(failures) => failures.into_iter().for_each(|failure| report.warn(failure)),
+            Err(error) => report.warn(format!("cannot run poststop hooks: {error:#}")),
+        }
+    }
+    dir.remove().explained()
+}
+
+/// Removes what a create that was killed left: its cgroup with everybody in it, and the directory.
+fn wipe(dir: Dir) -> Result<()> {
+    let cgroup = dir.load_intent().explained()?;
+    if !cgroup.is_none() {
+        cgroup.kill_all(Signal::SIGKILL).explained()?;
+        cgroup.delete().explained()?;
+    }
+    dir.remove().explained()
+}
+
+/// Runs the configuration's poststop hooks with the state of a stopped container on their standard input; the messages of
+/// those that failed.
+fn poststop(dir: &Dir, state: &State) -> Result<Vec<String>> {
+    let config = dir.load_config().explained()?;
+    let hooks = compile_hooks(Some(&poststop_hooks(&config)?));
+    let serde_json::Value::Object(fields) = serde_json::to_value(state.report(Status::Stopped))? else {
+        bail!("the state is not an object");
+    };
+    let hooks = hooks::prepare(&hooks, &hooks::State::new(fields), Some(&state.bundle))?;
+    let run = |(index, hook): (usize, &hooks::Prepared)| {
+        let failure = hook.run(0).err()?.at(index);
+        Some(hooks::describe(HookKind::Poststop, &failure, &hooks))
+    };
+    Ok(hooks.iter().enumerate().filter_map(run).collect())
+}
+
+/// Only this part of the configuration is read: the rest was checked when it was used.
+fn poststop_hooks(config: &[u8]) -> serde_json::Result<Vec<Hook>> {
+    #[derive(serde::Deserialize)]
+    struct Config {
+        hooks: Option<Hooks>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Hooks {
+        #[serde(default)]
+        poststop: Option<Vec<Hook>>,
+    }
+    let config: Config = serde_json::from_slice(config)?;
+    Ok(config.hooks.and_then(|hooks| hooks.poststop).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_of_a_configuration() {
+        let hooks =
+            poststop_hooks(br#"{"hooks":{"poststop":[{"path":"/bin/a"},{"path":"/bin/b","timeout":3}]}}"#).unwrap();
+        assert_eq!(hooks.len(), 2);
+        for none in [r#"{}"#, r#"{"hooks":null}"#, r#"{"hooks":{}}"#, r#"{"hooks":{"poststop":null}}"#] {
+            assert!(poststop_hooks(none.as_bytes()).unwrap().is_empty(), "{none}");
+        }
+        assert!(poststop_hooks(b"{").is_err());
+    }
+}

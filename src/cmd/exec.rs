@@ -1,0 +1,214 @@
+//! `pent exec`: another process in a running container.
+#![forbid(unsafe_code)]
+
+use super::make::{Console, listen_fds, send_pidfd, write_pid_file};
+use super::{Explained as _, Session, attend, hinted};
+use crate::cgroup::Cgroup;
+use crate::cli::Exec;
+use crate::host::Host;
+use crate::launch::{Gate, Launch};
+use crate::plan::{self, ExecRequest};
+use crate::report::{Diagnostic, Severity};
+use crate::spec::{self, capability};
+use crate::state::Status;
+use crate::sys::fd;
+use anyhow::{Context as _, bail};
+use oci_spec::runtime::{Capabilities, Process, Spec};
+
+pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
+    let (dir, mut state) = session.load(&args.id)?;
+    match state.status(&dir).explained()? {
+        Status::Stopped => bail!("cannot exec in a stopped container"),
+        Status::Paused if !args.ignore_paused => {
+            bail!("cannot exec in a paused container (use --ignore-paused to override)")
+        }
+        Status::Creating | Status::Created | Status::Running | Status::Paused => {}
+    }
+    fd::close_on_exec_from(3).context("cannot mark descriptors close-on-exec: pent needs Linux 5.11")?;
+    let config = dir.load_config().explained()?;
+    let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
+    let spec = spec::parse(&config).map_err(stored).explained()?.spec;
+    let process = process(args, &spec)?;
+    refuse_labels(args)?;
+    let cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
+    let host = Host::probe(false).explained()?;
+    let request = ExecRequest {
+        id: &state.id,
+        spec: &spec,
+        process: &process,
+        host: &host,
+        init_pid: state.init.pid,
+        init_start_time: state.init.start_time,
+        preserve_fds: args.preserve_fds + listen_fds(),
+        cgroup_by_clone: cgroup.is_v2(),
+        has_cgroup: !cgroup.is_none(),
+    };
+    let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
+    let plan = plan::compile_exec(&request).map_err(invalid).explained()?;
+    for warning in &plan.warnings {
+        session.report.warn(warning.to_string());
+    }
+    check_terminal(args, plan.terminal)?;
+    let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
+    let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
+    let launch = Launch {
+        plan: &plan,
+        cgroup: &cgroup,
+        gate: Gate::Parent,
+        state: super::make::hook_state(&state, "running"),
+        bundle: &state.bundle,
+        stays: !args.detach,
+    };
+    let mut running = launch.clone_child().explained()?;
+    running.make_ready(&plan, &cgroup).explained()?;
+    let terminal = running.terminal.take();
+    let terminal = match (&console, terminal) {
+        (Some(console), Some((master, number))) => {
+            console.send(&master, number).inspect_err(|_| running.kill())?;
+            None
+        }
+        (_, terminal) => terminal.map(|(master, _)| master),
+    };
+    running.start(&plan).explained()?;
+    session.report.hush();
+    if let Some(path) = &args.pidfd_socket {
+        send_pidfd(path, &running.pidfd).inspect_err(|_| running.kill())?;
+    }
+    if let Some(path) = &args.pid_file {
+        write_pid_file(path, running.pid).inspect_err(|_| running.kill())?;
+    }
+    match attendance {
+        None => Ok(0),
+        Some(attendance) => attendance.until_exit(&running.pidfd, terminal),
+    }
+}
+
+fn check_terminal(args: &Exec, terminal: bool) -> anyhow::Result<()> {
+    match (terminal, &args.console_socket) {
+        (true, None) if args.detach => Err(hinted(
+            "cannot allocate tty if pent will detach without setting console socket",
+            "pass --console-socket, or leave out --tty",
+        )),
+        (false, Some(_)) => Err(hinted(
+            "cannot use console socket if pent will not detach or allocate tty",
+            "pass --tty, or leave out --console-socket",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_labels(args: &Exec) -> anyhow::Result<()> {
+    for (flag, value) in [("--process-label", &args.process_label), ("--apparmor", &args.apparmor)] {
+        if value.as_ref().is_some_and(|value| !value.is_empty()) {
+            return Err(hinted(&format!("{flag} is not supported by this version of pent"), "leave it out"));
+        }
+    }
+    Ok(())
+}
+
+/// The container's cgroup, or the one below it that `--cgroup` names.
+fn cgroup(args: &Exec, own: Cgroup) -> anyhow::Result<Cgroup> {
+    match args.cgroup.as_slice() {
+        [] => Ok(own),
+        _ if own.is_none() => Err(hinted("--cgroup: the container has no cgroup of its own", "leave it out")),
+        [path] if !path.contains(':') => own.sub(path).explained(),
+        _ => Err(hinted(
+            "--cgroup: only one path for all controllers is supported",
+            "pass one --cgroup PATH without a controller",
+        )),
+    }
+}
+
+/// What to execute: the file of `--process`, or the container's own process with what the flags change.
+fn process(args: &Exec, spec: &Spec) -> anyhow::Result<Process> {
+    let base = spec.process().clone().unwrap_or_default();
+    let process = match &args.process {
+        Some(path) => {
+            let bytes = std::fs::read(path).with_context(|| format!("--process: cannot read {}", path.display()))?;
+            let invalid = |diagnostics| spec::Error::Invalid { path: path.clone(), diagnostics };
+            let mut process = spec::parse_process(&bytes).map_err(invalid).explained()?.spec;
+            inherit(&mut process, &base);
+            process
+        }
+        None => from_flags(args, base)?,
+    };
+    let findings: Vec<Diagnostic> =
+        spec::validate_process(&process).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+    if findings.is_empty() {
+        return Ok(process);
+    }
+    Err(spec::Error::Invalid { path: args.process.clone().unwrap_or_else(|| "process".into()), diagnostics: findings })
+        .explained()
+}
+
+/// What a process file leaves out comes from the container, as in runc.
+fn inherit(process: &mut Process, base: &Process) {
+    if process.capabilities().is_none() {
+        process.set_capabilities(base.capabilities().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(base.rlimits().clone());
+    }
+    if process.cwd().as_os_str().is_empty() {
+        process.set_cwd(base.cwd().clone());
+    }
+}
+
+fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
+    if args.command.is_empty() {
+        return Err(hinted("process args cannot be empty", "name the program to execute, or pass --process FILE"));
+    }
+    let utf8 = |text: &std::ffi::OsString| {
+        text.clone().into_string().map_err(|text| anyhow::anyhow!("argument {text:?} is not UTF-8"))
+    };
+    process.set_args(Some(args.command.iter().map(utf8).collect::<Result<_, _>>()?));
+    process.set_terminal(Some(args.tty));
+    process.set_console_size(None);
+    if let Some(cwd) = &args.cwd {
+        process.set_cwd(cwd.clone());
+    }
+    let mut env = process.env().clone().unwrap_or_default();
+    for var in &args.env {
+        env.push(utf8(var)?);
+    }
+    process.set_env(Some(env));
+    let mut user = process.user().clone();
+    if let Some(asked) = args.user {
+        user.set_uid(asked.uid);
+        if let Some(gid) = asked.gid {
+            user.set_gid(gid);
+        }
+    }
+    if !args.additional_gids.is_empty() {
+        let mut gids = user.additional_gids().clone().unwrap_or_default();
+        gids.extend_from_slice(&args.additional_gids);
+        user.set_additional_gids(Some(gids));
+    }
+    process.set_user(user);
+    if args.no_new_privs {
+        process.set_no_new_privileges(Some(true));
+    }
+    add_capabilities(&mut process, &args.cap)?;
+    Ok(process)
+}
+
+/// Bounding, effective and permitted: inheritable and ambient ones would survive into programs that do not expect them.
+fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut added = Capabilities::new();
+    for name in names {
+        let capability = capability::from_name(name).ok_or_else(|| {
+            hinted(&format!("--cap: unknown capability {name:?}"), "names are those of capabilities(7)")
+        })?;
+        added.insert(capability);
+    }
+    let mut caps = process.capabilities().clone().unwrap_or_default();
+    let with = |set: &Option<Capabilities>| Some(set.iter().flatten().copied().chain(added.iter().copied()).collect());
+    caps.set_bounding(with(caps.bounding()));
+    caps.set_effective(with(caps.effective()));
+    caps.set_permitted(with(caps.permitted()));
+    process.set_capabilities(Some(caps));
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! `pent kill`: a signal to the first process of a container, or to all.
+#![forbid(unsafe_code)]
+
+use super::{Explained, Session};
+use crate::cli::Kill;
+use crate::state::{Error, Process, State};
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+/// Sends the signal through a pidfd whose process was compared with the state, so that no other can be hit.
+///
+/// All processes get it with `--all`, and on SIGKILL in a pid namespace that the container shares: there the end of the first
+/// process does not end the others. With `--all`, nobody left is no error, as in runc.
+pub(super) fn run(session: &Session<'_>, args: &Kill) -> Result<u8> {
+    let (_dir, state) = session.load(&args.id)?;
+    let kill = args.signal == libc::SIGKILL;
+    let own = state.has_own_pid_namespace();
+    if !state.cgroup.is_none() && (args.all || (kill && !own)) {
+        let anybody = !state.cgroup.pids(true).explained()?.is_empty();
+        if !anybody && !args.all {
+            return Err(Error::NotRunning).explained();
+        }
+        signal_all(&state, args.signal)?;
+        return Ok(0);
+    }
+    if args.all && !own {
+        return Err(super::hinted(
+            "cannot find all processes: the container has neither a cgroup nor a pid namespace of its own",
+            "leave out --all to signal its first process",
+        ));
+    }
+    state.init.signal(args.signal).explained()?;
+    if kill {
+        thaw_dead(&state)?;
+    }
+    Ok(0)
+}
+
+/// cgroup v1 keeps frozen processes from dying: a killed one must be let go. v2 lets it die.
+pub(super) fn thaw_dead(state: &State) -> Result<()> {
+    if !state.cgroup.is_v2() && state.cgroup.is_frozen().explained()? {
+        state.cgroup.thaw().explained()?;
+    }
+    Ok(())
+}
+
+fn signal_all(state: &State, number: i32) -> Result<()> {
+    if let Ok(signal) = Signal::try_from(number) {
+        return state.cgroup.kill_all(signal).explained();
+    }
+    // 0 and the real-time signals. A process that ends meanwhile needs none.
+    for pid in state.cgroup.pids(true).explained()? {
+        let process = i32::try_from(pid).map_err(|_| Error::NotRunning).and_then(Process::identify);
+        match process.and_then(|process| process.signal(number)) {
+            Ok(_) | Err(Error::NotRunning) => {}
+            Err(error) => return Err(error).explained(),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,360 @@
+//! What `create` and `run` share: from a bundle to a container that is ready to start.
+#![forbid(unsafe_code)]
+
+use super::{Explained as _, Session, hinted};
+use crate::cgroup::{Cgroup, Driver};
+use crate::cli::{CgroupManager, Make, SPEC_VERSION};
+use crate::host::Host;
+use crate::launch::{Gate, Launch, Running, hooks};
+use crate::plan::op::HookKind;
+use crate::plan::{self, Options, Plan, Request};
+use crate::report::{Diagnostic, Severity};
+use crate::state::{Dir, Process, State};
+use crate::sys::{fd, socket};
+use crate::{spec, time};
+use anyhow::Context as _;
+use oci_spec::runtime::Spec;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+/// A bundle that was read, checked and compiled.
+pub(super) struct Bundle {
+    pub(super) directory: PathBuf,
+    pub(super) config: Vec<u8>,
+    pub(super) spec: Spec,
+    pub(super) plan: Plan,
+}
+
+/// A container that waits to be started.
+pub(super) struct Made {
+    pub(super) bundle: Bundle,
+    pub(super) dir: Dir,
+    pub(super) state: State,
+    pub(super) running: Running,
+}
+
+/// Who starts it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starter {
+    /// A later `start`.
+    Start,
+    /// This command, which then waits for it.
+    ThisAndWait,
+    /// This command, which then leaves it.
+    ThisAndLeave,
+}
+
+/// The options that a plan depends on.
+pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
+    Options {
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        preserve_fds: args.preserve_fds + listen_fds(),
+        cgroup_driver: match session.global.cgroup_driver() {
+            CgroupManager::Cgroupfs => Driver::Cgroupfs,
+            CgroupManager::Systemd => Driver::Systemd,
+            CgroupManager::Disabled => Driver::Disabled,
+        },
+    }
+}
+
+/// Descriptors that systemd's socket activation passes (sd_listen_fds(3)).
+pub(super) fn listen_fds() -> u32 {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let for_us = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+    number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
+}
+
+impl Bundle {
+    /// Reads and compiles a bundle; every finding is reported.
+    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
+        let given = args.bundle.as_deref().unwrap_or(Path::new("."));
+        let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
+        let directory = clean(&directory);
+        let config = spec::read(&directory).explained()?;
+        Self::compile(session, &options(session, args), id, directory, config)
+    }
+
+    /// Compiles a configuration that was read before.
+    pub(super) fn compile(
+        session: &Session<'_>,
+        options: &Options,
+        id: &str,
+        directory: PathBuf,
+        config: Vec<u8>,
+    ) -> anyhow::Result<Self> {
+        let path = directory.join("config.json");
+        let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
+        let loaded = spec::parse(&config).map_err(invalid).explained()?;
+        report(session, &loaded.warnings);
+        let mut spec = loaded.spec;
+        listen_environment(&mut spec);
+        let rootless = !nix::unistd::geteuid().is_root();
+        let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(invalid(findings)).explained();
+        }
+        report(session, &findings);
+        let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
+        let cgroups_path = cgroups_path.map(|path| path.to_string_lossy());
+        let host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
+        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options };
+        let plan = plan::compile(&request).map_err(invalid).explained()?;
+        report(session, &plan.warnings);
+        Ok(Self { directory, config, spec, plan })
+    }
+
+    fn rootfs(&self) -> PathBuf {
+        self.spec.root().as_ref().map(|root| clean(&self.directory.join(root.path()))).unwrap_or_default()
+    }
+}
+
+fn report(session: &Session<'_>, findings: &[Diagnostic]) {
+    for finding in findings {
+        session.report.warn(finding.to_string());
+    }
+}
+
+/// Without `.` and doubled slashes; links are left alone.
+fn clean(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// What sd_listen_fds(3) looks for inside, where the first process has pid 1.
+fn listen_environment(spec: &mut Spec) {
+    let count = listen_fds();
+    if count == 0 {
+        return;
+    }
+    if let Some(process) = spec.process_mut() {
+        let mut env = process.env().clone().unwrap_or_default();
+        env.push(format!("LISTEN_FDS={count}"));
+        env.push("LISTEN_PID=1".to_owned());
+        process.set_env(Some(env));
+    }
+}
+
+/// The state that hooks read on stdin.
+pub(super) fn hook_state(state: &State, status: &str) -> hooks::State {
+    let mut map = serde_json::Map::new();
+    map.insert("ociVersion".into(), state.oci_version.clone().into());
+    map.insert("id".into(), state.id.clone().into());
+    map.insert("status".into(), status.into());
+    map.insert("bundle".into(), state.bundle.to_string_lossy().into());
+    map.insert("annotations".into(), serde_json::json!(state.annotations));
+    hooks::State::new(map)
+}
+
+/// Makes the container. Whatever fails, nothing is left behind.
+pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
+    session.check_cgroup_driver()?;
+    crate::state::check_id(id).explained()?;
+    check_descriptors(args)?;
+    let bundle = Bundle::load(session, args, id)?;
+    check_terminal(&bundle.plan, args, starter)?;
+    let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
+    let mut dir = Dir::create(&session.root()?, id).explained()?;
+    let made = build(&mut dir, bundle, starter);
+    let (bundle, state, mut running) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            // The error that is shown is the one that matters; what cannot be removed now, `delete --force` finds.
+            drop(dir.remove());
+            return Err(error);
+        }
+    };
+    let made = hand_out(session, args, &mut running, console);
+    let made = Made { bundle, dir, state, running }.or_undone(made);
+    made.inspect(|_| session.report.hush())
+}
+
+impl Made {
+    fn or_undone(self, result: anyhow::Result<()>) -> anyhow::Result<Self> {
+        match result {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.undo();
+                Err(error)
+            }
+        }
+    }
+
+    /// Kills and removes everything; for a container that never started.
+    pub(super) fn undo(self) {
+        self.running.kill();
+        // As above: the first error is the one to show.
+        drop(self.state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+        drop(self.state.cgroup.delete());
+        drop(self.dir.remove());
+    }
+}
+
+fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
+    dir.save_config(&bundle.config).explained()?;
+    let planned = Cgroup::planned(&bundle.plan.cgroup);
+    if !planned.is_none() {
+        dir.save_intent(&planned).explained()?;
+    }
+    let gate = match starter {
+        Starter::Start => Gate::Listener(listen(dir)?),
+        Starter::ThisAndWait | Starter::ThisAndLeave => Gate::Parent,
+    };
+    let cgroup = Cgroup::create(&bundle.plan.cgroup).explained()?;
+    let mut state = new_state(dir.id(), &bundle, cgroup);
+    match launch(dir, &bundle, &mut state, gate, starter) {
+        Ok(running) => Ok((bundle, state, running)),
+        Err(error) => {
+            // The first error is the one to show.
+            drop(state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+            drop(state.cgroup.delete());
+            Err(error)
+        }
+    }
+}
+
+fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: Starter) -> anyhow::Result<Running> {
+    state.cgroup.apply(&bundle.plan.cgroup).explained()?;
+    let launch = Launch {
+        plan: &bundle.plan,
+        cgroup: &state.cgroup,
+        gate,
+        state: hook_state(state, "creating"),
+        bundle: &bundle.directory,
+        stays: starter == Starter::ThisAndWait,
+    };
+    let mut running = launch.clone_child().explained()?;
+    let saved = Process::identify(running.pid).and_then(|init| {
+        state.init = init;
+        dir.save(state)
+    });
+    saved.explained().inspect_err(|_| running.kill())?;
+    running.make_ready(&bundle.plan, &state.cgroup).explained()?;
+    Ok(running)
+}
+
+fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
+    let annotations = bundle.spec.annotations().iter().flatten();
+    let linux = bundle.spec.linux().as_ref();
+    State {
+        oci_version: SPEC_VERSION.to_owned(),
+        id: id.to_owned(),
+        init: Process { pid: 0, start_time: 0 },
+        bundle: bundle.directory.clone(),
+        rootfs: bundle.rootfs(),
+        created: time::rfc3339_nano(std::time::SystemTime::now()),
+        annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>(),
+        owner: nix::unistd::geteuid().as_raw(),
+        cgroup,
+        namespaces: linux.and_then(|linux| linux.namespaces().clone()).unwrap_or_default(),
+        terminal: bundle.plan.terminal,
+        config_version: bundle.spec.version().clone(),
+        poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
+    }
+}
+
+/// The gate: a listening socket in the state directory, which the container's first process waits at.
+fn listen(dir: &Dir) -> anyhow::Result<OwnedFd> {
+    socket::listen(dir.as_fd(), Dir::gate_name()).map_err(|errno| {
+        anyhow::anyhow!("cannot make {}: {}", dir.path().join(Dir::gate_name()).display(), errno.desc().to_lowercase())
+    })
+}
+
+fn check_descriptors(args: &Make) -> anyhow::Result<()> {
+    let preserve = args.preserve_fds + listen_fds();
+    for number in 3..3 + preserve {
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        if !fd::is_open(number) {
+            return Err(hinted(
+                &format!("--preserve-fds: file descriptor {number} is not open"),
+                "pass as many descriptors as are open from 3 on",
+            ));
+        }
+    }
+    // Everything else that was inherited ends at exec, even if it slips through everywhere else (threats C).
+    fd::close_on_exec_from(3).context("cannot mark descriptors close-on-exec: pent needs Linux 5.11")
+}
+
+fn check_terminal(plan: &Plan, args: &Make, starter: Starter) -> anyhow::Result<()> {
+    let detached = starter != Starter::ThisAndWait;
+    match (plan.terminal, &args.console_socket) {
+        (true, None) if detached => Err(hinted(
+            "cannot allocate tty if pent will detach without setting console socket",
+            "pass --console-socket, or set process.terminal to false",
+        )),
+        (false, Some(_)) => Err(hinted(
+            "cannot use console socket if pent will not detach or allocate tty",
+            "leave out --console-socket, or set process.terminal to true",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Where the master of a terminal goes.
+pub(super) struct Console(UnixStream);
+
+impl Console {
+    pub(super) fn connect(path: &Path) -> anyhow::Result<Self> {
+        let stream = UnixStream::connect(path)
+            .with_context(|| format!("--console-socket: cannot connect to {}", path.display()))?;
+        Ok(Self(stream))
+    }
+
+    /// One message: the name of the pty, with its master.
+    pub(super) fn send(&self, master: &OwnedFd, number: u32) -> anyhow::Result<()> {
+        let name = format!("/dev/pts/{number}");
+        socket::send(self.0.as_fd(), name.as_bytes(), Some(master.as_fd()))
+            .context("--console-socket: cannot send the terminal")
+    }
+}
+
+/// Gives out what callers wait for: the terminal, then the pid file, once the process really exists.
+fn hand_out(session: &Session<'_>, args: &Make, running: &mut Running, console: Option<Console>) -> anyhow::Result<()> {
+    if let Some(console) = console
+        && let Some((master, number)) = running.terminal.take()
+    {
+        console.send(&master, number)?;
+    }
+    if let Some(path) = &args.pidfd_socket {
+        send_pidfd(path, &running.pidfd)?;
+    }
+    if let Some(path) = &args.pid_file {
+        write_pid_file(path, running.pid)?;
+    }
+    session.report.debug(format_args!("container process {} is ready", running.pid));
+    Ok(())
+}
+
+pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> anyhow::Result<()> {
+    let stream =
+        UnixStream::connect(path).with_context(|| format!("--pidfd-socket: cannot connect to {}", path.display()))?;
+    socket::send(stream.as_fd(), b"pidfd", Some(pidfd.as_fd())).context("--pidfd-socket: cannot send the pidfd")
+}
+
+/// Decimal digits, no newline, there all at once.
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> anyhow::Result<()> {
+    let name = path.file_name().with_context(|| format!("--pid-file: {} names no file", path.display()))?;
+    let mut draft = std::ffi::OsString::from(".");
+    draft.push(name);
+    let draft = path.with_file_name(draft);
+    std::fs::write(&draft, pid.to_string())
+        .and_then(|()| std::fs::rename(&draft, path))
+        .with_context(|| format!("--pid-file: cannot write {}", path.display()))
+}
+
+/// Runs the poststart hooks; one that fails stops the container (runtime.md, Lifecycle).
+pub(super) fn poststart(spec: &Spec, state: &State) -> anyhow::Result<()> {
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref());
+    let hooks = plan::compile_hooks(hooks);
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    hooks::run(HookKind::Poststart, &hooks, &hook_state(state, "running"), &state.bundle, state.init.pid).map_err(
+        |(_, message)| {
+            // It may have ended by itself.
+            drop(state.init.signal(libc::SIGKILL));
+            anyhow::anyhow!(message)
+        },
+    )
+}

@@ -1,0 +1,37 @@
+//! `pent run`: create, start, wait, delete.
+#![forbid(unsafe_code)]
+
+use super::make::{Made, Starter, make, poststart};
+use super::{Explained as _, Session, attend};
+use crate::cli::Run;
+use crate::sys::cred;
+use anyhow::Context as _;
+
+pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
+    let starter = if args.detach { Starter::ThisAndLeave } else { Starter::ThisAndWait };
+    if !args.detach && !args.no_subreaper {
+        cred::set_child_subreaper().context("cannot become a subreaper")?;
+    }
+    let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
+    let mut made = make(session, &args.make, &args.id, starter)?;
+    if let Err(error) = made.running.start(&made.bundle.plan).explained() {
+        made.undo();
+        return Err(error);
+    }
+    if let Err(error) = poststart(&made.bundle.spec, &made.state) {
+        made.undo();
+        return Err(error);
+    }
+    let Some(attendance) = attendance else { return Ok(0) };
+    let terminal = made.running.terminal.take().map(|(master, _)| master);
+    let code = attendance.until_exit(&made.running.pidfd, terminal)?;
+    if !args.keep {
+        delete(session, made)?;
+    }
+    Ok(code)
+}
+
+fn delete(session: &Session<'_>, made: Made) -> anyhow::Result<()> {
+    let Made { dir, state, .. } = made;
+    super::delete::destroy(dir, &state, session.report)
+}

@@ -1,0 +1,167 @@
+//! Facts about the host that a plan depends on: probed once, then plain data, so that tests use fixtures.
+#![forbid(unsafe_code)]
+
+use crate::cgroup::{Layout, OwnCgroup};
+use crate::sys;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What `plan::compile` may know of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Host {
+    /// Effective uid of the runtime.
+    pub euid: u32,
+    /// Effective gid of the runtime.
+    pub egid: u32,
+    /// Effective capabilities of the runtime, as a mask.
+    pub capabilities: u64,
+    /// The number of the last capability the kernel knows.
+    pub last_capability: u8,
+    /// Whether the runtime itself runs in a user namespace that is not the initial one.
+    pub in_user_namespace: bool,
+    /// How control groups are mounted.
+    pub cgroup: Layout,
+    /// The cgroups of the runtime itself.
+    pub own_cgroup: OwnCgroup,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+    /// Whether SELinux is enabled.
+    pub selinux: bool,
+    /// The runtime's own binary.
+    pub binary: Binary,
+}
+
+/// The file the runtime runs from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Binary {
+    /// Where it is; `None` when it was replaced or removed since.
+    pub path: Option<PathBuf>,
+    /// Its owner.
+    pub uid: u32,
+    /// Whether group or others may write to it.
+    pub shared_write: bool,
+    /// Whether it is on a read-only mount.
+    pub readonly: bool,
+    /// Whether the kernel can switch a process's exe (`CONFIG_CHECKPOINT_RESTORE`).
+    pub switchable: bool,
+}
+
+/// What could not be found out.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cgroup mounts or memberships.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
+    /// Something in /proc.
+    #[error("cannot read {path}: {source}")]
+    Proc {
+        /// Which file.
+        path: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl crate::report::Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cgroup(error) => error.hint(),
+            Self::Proc { .. } => Some("pent needs /proc mounted".into()),
+        }
+    }
+}
+
+const CAP_SYS_ADMIN: u64 = 1 << 21;
+
+impl Host {
+    /// Finds out about this host, with few system calls. `need_cgroup_roots`: see [`Layout::probe`].
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub fn probe(need_cgroup_roots: bool) -> Result<Self, Error> {
+        let proc = |path: &'static str| move |errno: nix::errno::Errno| Error::Proc { path, source: errno.into() };
+        let own_cgroup = OwnCgroup::probe()?;
+        let cgroup = Layout::probe(&own_cgroup, need_cgroup_roots)?;
+        let uid_map =
+            std::fs::read("/proc/self/uid_map").map_err(|source| Error::Proc { path: "/proc/self/uid_map", source })?;
+        Ok(Self {
+            euid: nix::unistd::geteuid().as_raw(),
+            egid: nix::unistd::getegid().as_raw(),
+            capabilities: sys::cred::caps().map_err(proc("capabilities"))?.effective,
+            last_capability: last_capability(),
+            in_user_namespace: !is_initial_user_namespace(&uid_map),
+            cgroup,
+            own_cgroup,
+            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
+            selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
+            binary: Binary::probe().map_err(proc("/proc/self/exe"))?,
+        })
+    }
+
+    /// Whether the runtime may make mounts in the namespace it is in.
+    pub fn is_privileged(&self) -> bool {
+        self.capabilities & CAP_SYS_ADMIN != 0
+    }
+
+    /// Whether device nodes can be made (never in a user namespace other than the initial one).
+    pub fn can_make_devices(&self) -> bool {
+        self.is_privileged() && !self.in_user_namespace
+    }
+}
+
+impl Binary {
+    fn probe() -> nix::Result<Self> {
+        let st = nix::sys::stat::stat("/proc/self/exe")?;
+        let readonly =
+            nix::sys::statvfs::statvfs("/proc/self/exe")?.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY);
+        let path = std::fs::read_link("/proc/self/exe").ok().filter(|path| {
+            nix::sys::stat::stat(path.as_path()).is_ok_and(|at| at.st_ino == st.st_ino && at.st_dev == st.st_dev)
+        });
+        Ok(Self {
+            path,
+            uid: st.st_uid,
+            shared_write: st.st_mode & 0o022 != 0,
+            readonly,
+            switchable: sys::exe::can_switch(),
+        })
+    }
+}
+
+/// The identity mapping of everything is the initial namespace's (user_namespaces(7)).
+fn is_initial_user_namespace(uid_map: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(uid_map);
+    text.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// The bounding set answers for every capability the kernel knows and fails for the next.
+fn last_capability() -> u8 {
+    const NEWEST_KNOWN: u8 = 40;
+    let known = |cap: u8| sys::cred::in_bounding(cap).is_ok();
+    let mut last = NEWEST_KNOWN;
+    while last < 63 && known(last + 1) {
+        last += 1;
+    }
+    while last > 0 && !known(last) {
+        last -= 1;
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn initial_user_namespace_maps_everything_to_itself() {
+        assert!(is_initial_user_namespace(b"         0          0 4294967295\n"));
+        assert!(!is_initial_user_namespace(b"         0       1000          1\n"));
+        assert!(!is_initial_user_namespace(b"0 0 65536\n65536 1000000 1\n"));
+    }
+
+    #[test]
+    fn the_kernel_knows_the_oldest_capabilities() {
+        assert!((37..=63).contains(&last_capability()));
+    }
+}

@@ -1,0 +1,173 @@
+//! /dev and the terminal.
+#![forbid(unsafe_code)]
+
+use super::{Child, Done};
+use crate::launch::wire::{self, Failure, Message};
+use crate::path::{self, Leaf};
+use crate::plan::op::{Device, Slot};
+use crate::sys::fd::{self, CWD};
+use crate::sys::{cred, mount, tty};
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Something else is in the device's place.
+pub(in crate::launch) const OCCUPIED: u32 = 1;
+/// The host's device is not the one that was asked for.
+pub(in crate::launch) const OTHER_DEVICE: u32 = 2;
+/// /dev/pts is no devpts.
+pub(in crate::launch) const NO_DEVPTS: u32 = 3;
+/// No terminal can be had from it.
+pub(in crate::launch) const NO_PTMX: u32 = 4;
+
+const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+
+impl Child<'_> {
+    pub(super) fn open_dev(&mut self, slot: Slot) -> Done {
+        let root = self.root()?;
+        let dev = match path::open_plain(root, c"dev", libc::O_PATH | libc::O_DIRECTORY) {
+            Err(Errno::ENOENT) => path::ensure(root, c"dev", Leaf::Directory)?,
+            other => other?,
+        };
+        self.fill(slot, dev);
+        Ok(())
+    }
+
+    /// The directory a device goes to, and its name in it.
+    fn place<'d>(&mut self, dev: Slot, device: &'d Device) -> Result<(OwnedFd, &'d CStr), Failure> {
+        let base = if device.in_dev { self.slot(dev)? } else { self.root()? };
+        let (dir, at) = path::ensure_parent(base, &device.path)?;
+        let name = CStr::from_bytes_with_nul(&device.path.to_bytes_with_nul()[at..]).map_err(|_| Errno::EINVAL)?;
+        Ok((dir, name))
+    }
+
+    pub(super) fn make_device(&mut self, dev: Slot, device: &Device) -> Done {
+        let (dir, name) = self.place(dev, device)?;
+        let dir = dir.as_fd();
+        match fd::mknod(dir, name, device.mode, device.number) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                let st = fd::stat_at(dir, name, libc::AT_SYMLINK_NOFOLLOW)?;
+                let same = st.st_mode & libc::S_IFMT == device.mode & libc::S_IFMT && st.st_rdev == device.number;
+                return if same { Ok(()) } else { Err(Failure::mismatch(OCCUPIED, st.st_rdev)) };
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        if device.uid != 0 || device.gid != 0 {
+            fd::chown(dir, name, device.uid, device.gid)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn bind_device(&mut self, dev: Slot, source: Slot, device: &Device) -> Done {
+        let st = fd::stat(self.slot(source)?)?;
+        if st.st_mode & libc::S_IFMT != device.mode & libc::S_IFMT || st.st_rdev != device.number {
+            return Err(Failure::mismatch(OTHER_DEVICE, st.st_rdev));
+        }
+        let (dir, name) = self.place(dev, device)?;
+        let target = path::ensure(dir.as_fd(), name, Leaf::File)?;
+        Ok(mount::attach(self.slot(source)?, target.as_fd())?)
+    }
+
+    pub(super) fn link_device(&mut self, dev: Slot, name: &CStr, target: &CStr) -> Done {
+        match fd::symlink(target, self.slot(dev)?, name) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// A pty of the container's own devpts: both sides by descriptor, the container's path to it plays no part.
+    pub(super) fn open_terminal(&mut self, dev: Option<Slot>, size: Option<(u16, u16)>) -> Done {
+        if self.root.is_none() {
+            // A process that joins a container is in its root already.
+            let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+            return self.terminal_in(root, None, size);
+        }
+        let root = path::open(self.root()?, c".", libc::O_PATH | libc::O_DIRECTORY)?;
+        self.terminal_in(root, dev, size)
+    }
+
+    fn terminal_in(&mut self, root: OwnedFd, dev: Option<Slot>, size: Option<(u16, u16)>) -> Done {
+        let pts = path::open(root.as_fd(), c"dev/pts", libc::O_PATH | libc::O_DIRECTORY)
+            .map_err(Failure::in_part(NO_DEVPTS))?;
+        if fd::super_magic(pts.as_fd())? != DEVPTS_SUPER_MAGIC {
+            return Err(Failure::mismatch(NO_DEVPTS, 0));
+        }
+        let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_NOFOLLOW;
+        let master = fd::open(pts.as_fd(), c"ptmx", flags).map_err(Failure::in_part(NO_PTMX))?;
+        let peer = tty::open_peer(master.as_fd())?;
+        let number = tty::number(master.as_fd())?;
+        if let Some((width, height)) = size {
+            tty::set_size(master.as_fd(), width, height)?;
+        }
+        tty::clear_onlcr(peer.as_fd())?;
+        if self.root.is_some() {
+            self.mount_console(root, dev, pts, peer.as_fd(), number)?;
+        }
+        wire::send(self.sync.as_fd(), Message::Terminal(number), Some(master.as_fd()))?;
+        for stdio in 0..=2 {
+            fd::place(peer.as_fd(), stdio)?;
+        }
+        Ok(tty::make_controlling(peer.as_fd())?)
+    }
+
+    /// The peer on /dev/console, by its number in a devpts that nobody else has been in yet, and compared with it.
+    fn mount_console(
+        &mut self,
+        root: OwnedFd,
+        dev: Option<Slot>,
+        pts: OwnedFd,
+        peer: std::os::fd::BorrowedFd<'_>,
+        number: u32,
+    ) -> Done {
+        let mut name = [0u8; 16];
+        let end = super::process::decimal(number.into(), &mut name, 0);
+        name[end] = 0;
+        let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::EINVAL)?;
+        let console = mount::clone_mount_at(pts.as_fd(), name, false)?;
+        let (is, should) = (fd::stat(console.as_fd())?, fd::stat(peer)?);
+        if is.st_rdev != should.st_rdev || is.st_ino != should.st_ino {
+            return Err(Failure::mismatch(OTHER_DEVICE, is.st_rdev));
+        }
+        let target = match dev {
+            Some(dev) => path::ensure(self.slot(dev)?, c"console", Leaf::File)?,
+            None => path::ensure(root.as_fd(), c"dev/console", Leaf::File)?,
+        };
+        Ok(mount::attach(console.as_fd(), target.as_fd())?)
+    }
+
+    /// stdin, stdout and stderr belong to the container's user, so that it can reopen them by /proc/self/fd.
+    pub(super) fn own_stdio(&mut self, uid: u32, gid: u32) -> Done {
+        for number in 0..=2 {
+            let Some(stdio) = fd::stdio(number) else { continue };
+            let st = fd::stat(stdio)?;
+            let is_null = st.st_mode & libc::S_IFMT == libc::S_IFCHR && st.st_rdev == libc::makedev(1, 3);
+            if st.st_uid == uid || is_null {
+                continue;
+            }
+            // A terminal keeps its group (tty); what cannot be given away (a read-only file, the host's) stays as it is.
+            let group = if st.st_mode & libc::S_IFMT == libc::S_IFCHR { u32::MAX } else { gid };
+            match fd::chown(stdio, c"", uid, group) {
+                Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EOVERFLOW | Errno::EACCES) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn become_root(&mut self, drop_groups: bool) -> Done {
+        cred::set_gid(0)?;
+        if drop_groups {
+            cred::set_groups(&[])?;
+        }
+        Ok(cred::set_uid(0)?)
+    }
+
+    pub(super) fn join_keyring(&mut self, name: &CStr) -> Done {
+        match cred::join_session_keyring(name) {
+            // Kernels without keyrings, and callers whose own seccomp filter forbids them (Docker in Docker).
+            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM | Errno::EDQUOT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The child: walks its script and decides nothing.
+//!
+//! From clone on, nothing here allocates, panics across the boundary, or returns: a failure is one fixed-size message, and
+//! the process leaves by exec or `exit_group`. The guard allocator proves the first in debug and integration builds.
+#![forbid(unsafe_code)]
+
+mod credentials;
+mod devices;
+mod mounts;
+mod process;
+mod root;
+pub(in crate::launch) mod verify;
+
+use super::hooks;
+use super::wire::{self, Failure, Message, Script};
+use crate::plan::Plan;
+use crate::plan::op::{Child as Op, HookKind, Point, Slot};
+use crate::sys::clone::{self, exit_group};
+use crate::sys::exe::Segment;
+use crate::sys::exec::{Argv, Environment};
+use nix::errno::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// What an operation comes to.
+type Done = Result<(), Failure>;
+
+/// The comm of a container that was created and not started; `state` looks for it.
+pub const CREATED_NAME: &std::ffi::CStr = c"pent:[init]";
+
+/// How the container is started.
+#[derive(Debug)]
+pub enum Gate {
+    /// By the process that creates it (`run`, `exec`), over the same socket.
+    Parent,
+    /// By whoever connects to this listening socket (`create`, then `start`).
+    Listener(OwnedFd),
+}
+
+/// A mount whose flags are checked before the program starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MountCheck {
+    id: u64,
+    expect: u64,
+}
+
+/// Everything the child needs, made by the parent.
+pub(super) struct Child<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) slots: &'a mut [Option<OwnedFd>],
+    pub(super) sync: OwnedFd,
+    pub(super) gate: Gate,
+    pub(super) argv: &'a Argv,
+    pub(super) env: &'a mut Environment,
+    pub(super) filter: &'a [u64],
+    pub(super) segments: &'a [Segment],
+    pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
+    /// Inodes of the runtime's own namespaces, in the order of `Namespace::ALL`.
+    pub(super) host_namespaces: [u64; 8],
+    /// As long as the plan says there are checks.
+    pub(super) checks: &'a mut [MountCheck],
+    pub(super) checked: usize,
+    pub(super) root: Option<Slot>,
+    pub(super) in_directory: bool,
+    pub(super) executable: Option<&'a CString>,
+}
+
+impl MountCheck {
+    pub(super) const NONE: Self = Self { id: 0, expect: 0 };
+}
+
+impl<'a> Child<'a> {
+    /// Walks `plan.join` in the helper. Returns only when all of it is done.
+    pub(super) fn join(&mut self) {
+        let plan = self.plan;
+        self.walk(Script::Join, &plan.join);
+    }
+
+    /// In the parent: gives up the child's side of the socket and of the gate.
+    pub(super) fn abandon(self) {
+        drop(self);
+    }
+
+    /// Walks `plan.child`, which ends with the program.
+    pub(super) fn run(mut self) -> ! {
+        let plan = self.plan;
+        self.walk(Script::Child, &plan.child);
+        exit_group(1)
+    }
+
+    fn walk(&mut self, script: Script, ops: &'a [Op]) {
+        for (index, op) in ops.iter().enumerate() {
+            if let Err(failure) = self.apply(op) {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                // If nobody listens any more there is nobody to tell.
+                let _sent = wire::send(self.sync.as_fd(), Message::Failed(script, index, failure), None);
+                exit_group(1);
+            }
+        }
+    }
+
+    fn apply(&mut self, op: &'a Op) -> Done {
+        match op {
+            Op::Meet { point } => self.meet(*point),
+            Op::SetNonDumpable => Ok(crate::sys::cred::set_dumpable(false)?),
+            Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
+            Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
+            Op::EnterNamespace { kind, slot } => Ok(clone::setns(self.slot(*slot)?, clone_flag(kind.flag()))?),
+            Op::EnterProcess { slot, kinds } => {
+                let flags = kinds.iter().fold(0, |all, kind| all | kind.flag());
+                Ok(clone::setns(self.slot(*slot)?, clone_flag(flags))?)
+            }
+            Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
+            Op::JoinKeyring { name } => self.join_keyring(name),
+            Op::NewSession => Ok(crate::sys::cred::new_session()?),
+            Op::VerifyNamespaces { new, joined } => self.verify_namespaces(new, joined),
+            Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
+            Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
+            Op::MakeRootParentPrivate => self.make_root_parent_private(),
+            Op::CloneMount(source) => self.clone_mount(source),
+            Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
+            Op::AttachRoot { slot } => self.attach_root(*slot),
+            Op::OpenNull { slot } => self.open_null(*slot),
+            Op::MakeFilesystem(filesystem) => self.make_filesystem(filesystem),
+            Op::MountLegacy { kind, source, target, flags, data, propagation } => {
+                self.mount_legacy(kind, source, target, *flags, data, propagation)
+            }
+            Op::CopyUp { slot, target } => self.copy_up(*slot, target),
+            Op::Attach { slot, target, point, expect } => self.attach(*slot, target, *point, *expect),
+            Op::Remount { target, attributes, tree_attributes } => self.remount(target, *attributes, *tree_attributes),
+            Op::Symlink { dir, name, target } => self.symlink(dir, name, target),
+            Op::MakeDirectory { path } => self.make_directory(path),
+            Op::OpenDev { slot } => self.open_dev(*slot),
+            Op::MakeDevice { dev, device } => self.make_device(*dev, device),
+            Op::BindDevice { dev, source, device } => self.bind_device(*dev, *source, device),
+            Op::LinkDevice { dev, name, target } => self.link_device(*dev, name, target),
+            Op::OpenTerminal { dev, size, .. } => self.open_terminal(*dev, *size),
+            Op::UnshareCgroup => Ok(clone::unshare(libc::CLONE_NEWCGROUP)?),
+            Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
+            Op::RunHooks { kind } => self.run_hooks(*kind),
+            Op::MaskPaths { null, paths } => self.mask_paths(*null, paths),
+            Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
+            Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
+            Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
+            Op::MoveRoot { slot } => self.move_root(*slot),
+            Op::SetNewRootPropagation { propagation } => self.set_new_root_propagation(*propagation),
+            Op::SetHostname { name } => Ok(crate::sys::cred::set_hostname(name)?),
+            Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
+            Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
+            Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(attr)?),
+            Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
+            Op::SetPersonality { persona } => Ok(crate::sys::cred::set_personality(*persona)?),
+            Op::VerifyMounts => self.verify_mounts(),
+            Op::OwnStdio { uid, gid } => self.own_stdio(*uid, *gid),
+            Op::SetHome { uid } => self.set_home(*uid),
+            Op::SetUmask { mask } => {
+                crate::sys::cred::set_umask(*mask);
+                Ok(())
+            }
+            Op::SetGroups { groups } => Ok(crate::sys::cred::set_groups(groups)?),
+            Op::SetGid { gid } => Ok(crate::sys::cred::set_gid(*gid)?),
+            Op::DropBounding { keep } => self.drop_bounding(*keep),
+            Op::SetUid { uid } => self.set_uid(*uid),
+            Op::SetCapabilities { effective, permitted, inheritable } => {
+                self.set_capabilities(*effective, *permitted, *inheritable)
+            }
+            Op::SetAmbient { set } => self.set_ambient(*set),
+            Op::SetNoNewPrivs => Ok(crate::sys::cred::set_no_new_privs()?),
+            Op::ChangeDirectory { path, last_try } => self.change_directory(path, *last_try),
+            Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
+            Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
+            Op::VerifyCredentials(credentials) => self.verify_credentials(credentials),
+            Op::LoadSeccomp { flags, verify, .. } => self.load_seccomp(*flags, *verify),
+            Op::Execute => self.execute(),
+        }
+    }
+
+    /// What is in a slot; an empty one is a bug in the plan, and reported rather than passed on.
+    pub(super) fn slot(&self, slot: Slot) -> Result<BorrowedFd<'_>, Failure> {
+        match self.slots.get(usize::from(slot.0)) {
+            Some(Some(fd)) => Ok(fd.as_fd()),
+            _ => Err(Errno::EBADF.into()),
+        }
+    }
+
+    pub(super) fn fill(&mut self, slot: Slot, fd: OwnedFd) {
+        if let Some(place) = self.slots.get_mut(usize::from(slot.0)) {
+            *place = Some(fd);
+        }
+    }
+
+    fn meet(&mut self, point: Point) -> Done {
+        match point {
+            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone => self.wait_for(point),
+            Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
+            Point::Ready => {
+                crate::sys::cred::set_name(CREATED_NAME)?;
+                Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?)
+            }
+            Point::Started => {
+                if let Gate::Listener(listener) = &self.gate {
+                    let connection = crate::sys::socket::accept(listener.as_fd())?;
+                    self.sync = connection;
+                }
+                self.wait_for(point)
+            }
+        }
+    }
+
+    /// Waits for the parent. A parent that died takes the child with it.
+    fn wait_for(&self, point: Point) -> Done {
+        match wire::receive(self.sync.as_fd())? {
+            Some((Message::Continue(reached), _)) if reached == point => Ok(()),
+            Some(_) => Err(Errno::EPROTO.into()),
+            None => exit_group(1),
+        }
+    }
+
+    fn run_hooks(&self, kind: HookKind) -> Done {
+        let pid = clone::getpid();
+        for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
+            for (index, hook) in hooks.iter().enumerate() {
+                hook.run(pid).map_err(|failure| failure.at(index))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes all but stdio, what the program is to have, and what is needed until it starts.
+    fn close_descriptors(&mut self, preserve: u32) -> Done {
+        let last_kept = 2 + RawFd::try_from(preserve).unwrap_or(RawFd::MAX - 2);
+        for number in 3..=last_kept {
+            crate::sys::fd::keep_across_exec(number).map_err(Failure::in_part(1))?;
+        }
+        let mut keep = [RawFd::MAX; 64];
+        let gate = match &self.gate {
+            Gate::Listener(listener) => listener.as_raw_fd(),
+            Gate::Parent => RawFd::MAX,
+        };
+        let hooks = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
+        let hooks = hooks.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
+        let mut kept = 0;
+        for fd in [self.sync.as_raw_fd(), gate].into_iter().chain(hooks).filter(|fd| *fd != RawFd::MAX) {
+            *keep.get_mut(kept).ok_or(Errno::EMFILE)? = fd;
+            kept += 1;
+        }
+        keep[..kept].sort_unstable();
+        let mut next = last_kept.saturating_add(1);
+        for fd in &keep[..kept] {
+            if *fd > next {
+                crate::sys::fd::close_range(next, (fd - 1).cast_unsigned())?;
+            }
+            next = next.max(fd + 1);
+        }
+        Ok(crate::sys::fd::close_range(next, libc::c_uint::MAX)?)
+    }
+}
+
+pub(super) use verify::file as namespace_file;
+
+/// The parts that hooks share: their processes, too, are made without allocating.
+pub(super) mod process_parts {
+    pub(in crate::launch) use super::process::{pid_digits, reset_signals};
+}
+
+/// The numbers by which operations say which part of them failed.
+pub(super) mod parts {
+    pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
+    pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
+    pub(in crate::launch) use super::process::OUTSIDE;
+}
+
+/// Namespace flags fit the int that setns(2) takes.
+fn clone_flag(flags: u64) -> i32 {
+    i32::try_from(flags).unwrap_or(0)
+}

@@ -1,0 +1,304 @@
+//! Mounts in the rootfs: made detached, attached by descriptor.
+#![forbid(unsafe_code)]
+
+use super::{Child, Done, MountCheck};
+use crate::launch::sources;
+use crate::launch::wire::Failure;
+use crate::path::{self, Leaf};
+use crate::plan::op::{Filesystem, MountPoint, Slot};
+use crate::plan::text::Text;
+use crate::spec::mount_options::{Attributes, Propagation, attr};
+use crate::sys::fd::{self, CWD, resolve};
+use crate::sys::mount::{self, MountAttr};
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The mount point cannot be found or made.
+pub(in crate::launch) const TARGET: u32 = 1;
+/// An option was refused; `value` is its index.
+pub(in crate::launch) const OPTION: u32 = 2;
+/// The filesystem type is unknown to the kernel.
+pub(in crate::launch) const FILESYSTEM: u32 = 3;
+/// The mount point must be an ordinary directory.
+pub(in crate::launch) const NOT_PLAIN: u32 = 4;
+/// The item of a list; `value` is its index.
+pub(in crate::launch) const ITEM: u32 = 5;
+
+impl Child<'_> {
+    /// The rootfs; for a process that joins a container, the root it is in.
+    pub(super) fn root(&mut self) -> Result<BorrowedFd<'_>, Failure> {
+        match self.root {
+            Some(slot) => self.slot(slot),
+            None => Err(Errno::EBADF.into()),
+        }
+    }
+
+    pub(super) fn make_filesystem(&mut self, filesystem: &Filesystem) -> Done {
+        let context = mount::fsopen(&filesystem.kind).map_err(Failure::in_part(FILESYSTEM))?;
+        let context = context.as_fd();
+        if let Some(source) = &filesystem.source {
+            mount::fsconfig_string(context, c"source", source)?;
+        }
+        for (index, (name, value)) in filesystem.options.iter().enumerate() {
+            let set = match value {
+                Some(value) => mount::fsconfig_string(context, name, value),
+                None => mount::fsconfig_flag(context, name),
+            };
+            set.map_err(|errno| Failure { errno: errno as i32, part: OPTION, value: index as u64 })?;
+        }
+        mount::fsconfig_create(context)?;
+        let made = mount::fsmount(context, filesystem.attributes)?;
+        sources::spread(made.as_fd(), &filesystem.propagation)?;
+        self.fill(filesystem.slot, made);
+        Ok(())
+    }
+
+    pub(super) fn attach(&mut self, slot: Slot, target: &CStr, point: MountPoint, expect: u64) -> Done {
+        let root = self.root.ok_or(Errno::EBADF)?;
+        let to = self.mount_point(self.slot(root)?, self.slot(slot)?, target, point)?;
+        mount::attach(self.slot(slot)?, to.as_fd())?;
+        self.check_later(slot, expect)
+    }
+
+    fn mount_point(
+        &self,
+        root: BorrowedFd<'_>,
+        source: BorrowedFd<'_>,
+        target: &CStr,
+        point: MountPoint,
+    ) -> Result<OwnedFd, Failure> {
+        let leaf = match point {
+            MountPoint::Directory => Leaf::Directory,
+            MountPoint::PlainDirectory => {
+                match path::open_plain(root, target, libc::O_PATH | libc::O_DIRECTORY) {
+                    Ok(fd) => return Ok(fd),
+                    Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 }),
+                }
+                Leaf::Directory
+            }
+            MountPoint::LikeSource if is_directory(source)? => Leaf::Directory,
+            MountPoint::LikeSource => Leaf::File,
+        };
+        path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))
+    }
+
+    /// Remembers the mount in `slot` for the check before the program starts.
+    pub(super) fn check_later(&mut self, slot: Slot, expect: u64) -> Done {
+        let id = mount::mount_id(self.slot(slot)?)?;
+        self.remember(id, expect)
+    }
+
+    pub(super) fn remember(&mut self, id: Option<u64>, expect: u64) -> Done {
+        // Kernels before 6.8 have no statmount: the attributes were set before attaching, which is all there is to say.
+        let Some(id) = id.filter(|_| expect != 0) else { return Ok(()) };
+        *self.checks.get_mut(self.checked).ok_or(Errno::EOVERFLOW)? = MountCheck { id, expect };
+        self.checked += 1;
+        Ok(())
+    }
+
+    pub(super) fn mount_legacy(
+        &mut self,
+        kind: &CStr,
+        source: &CStr,
+        target: &CStr,
+        flags: u64,
+        data: &CStr,
+        propagation: &[Propagation],
+    ) -> Done {
+        let root = self.root()?;
+        let to = path::ensure(root, target, Leaf::Directory).map_err(Failure::in_part(TARGET))?;
+        let mut name = [0u8; 32];
+        mount::mount(source, proc_fd(to.as_fd(), &mut name), kind, flags, data)?;
+        // The descriptor is of the directory below; what is on it now is looked up once more from there.
+        let root = self.root()?;
+        let made = path::open(root, target, libc::O_PATH | libc::O_DIRECTORY)?;
+        Ok(sources::spread(made.as_fd(), propagation)?)
+    }
+
+    pub(super) fn remount(&mut self, target: &CStr, attributes: Attributes, tree: Attributes) -> Done {
+        let root = self.root()?;
+        let at = path::open(root, target, libc::O_PATH).map_err(Failure::in_part(TARGET))?;
+        for (change, recursive) in [(tree, true), (attributes, false)] {
+            if !change.is_empty() {
+                let change = MountAttr { set: change.set, clear: change.clear, ..MountAttr::default() };
+                mount::set_attr(at.as_fd(), recursive, &change)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_readonly(&mut self, slot: Slot) -> Done {
+        let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        mount::set_attr(self.slot(slot)?, false, &readonly)?;
+        self.check_later(slot, attr::RDONLY)
+    }
+
+    /// Directories get one shared, empty, read-only tmpfs; everything else /dev/null (CVE-2025-31133: checked before).
+    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text]) -> Done {
+        let mut empty: Option<OwnedFd> = None;
+        for (index, masked) in paths.iter().enumerate() {
+            let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
+            let target = match path::open(self.root()?, masked, libc::O_PATH) {
+                Ok(target) => target,
+                Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            if is_directory(target.as_fd())? {
+                let cover = match &empty {
+                    None => empty_tmpfs().map_err(failed)?,
+                    Some(first) => mount::clone_mount(first.as_fd(), false).map_err(failed)?,
+                };
+                mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
+                self.remember(mount::mount_id(cover.as_fd())?, attr::RDONLY)?;
+                empty = Some(cover);
+            } else {
+                let cover = mount::clone_mount(self.slot(null)?, false).map_err(failed)?;
+                mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn readonly_paths(&mut self, paths: &[Text]) -> Done {
+        let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        for (index, closed) in paths.iter().enumerate() {
+            let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
+            let target = match path::open(self.root()?, closed, libc::O_PATH) {
+                Ok(target) => target,
+                Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            let cover = mount::clone_mount(target.as_fd(), true).map_err(failed)?;
+            mount::set_attr(cover.as_fd(), true, &readonly).map_err(failed)?;
+            mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
+            self.remember(mount::mount_id(cover.as_fd())?, attr::RDONLY)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn copy_up(&mut self, slot: Slot, target: &CStr) -> Done {
+        let root = self.root()?;
+        let from = match path::open(root, target, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Ok(from) => from,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        let st = fd::stat(from.as_fd())?;
+        let to = self.slot(slot)?;
+        fd::chown(to, c"", st.st_uid, st.st_gid)?;
+        fd::chmod(to, c".", st.st_mode & 0o7777)?;
+        Ok(copy_directory(from.as_fd(), to, 0)?)
+    }
+
+    pub(super) fn symlink(&mut self, dir: &CStr, name: &CStr, target: &CStr) -> Done {
+        let root = self.root()?;
+        let dir = path::open(root, dir, libc::O_PATH | libc::O_DIRECTORY)?;
+        match fd::symlink(target, dir.as_fd(), name) {
+            Err(Errno::EEXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    pub(super) fn make_directory(&mut self, path: &CStr) -> Done {
+        let root = self.root()?;
+        match path::ensure(root, path, Leaf::Directory) {
+            // Left to the change of directory, which says it better.
+            Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    pub(super) fn write_sysctls(&mut self, proc: Slot, values: &[(Text, Text)]) -> Done {
+        for (index, (name, value)) in values.iter().enumerate() {
+            let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
+            let inside = resolve::BENEATH | resolve::NO_SYMLINKS | resolve::NO_XDEV;
+            let file = fd::open_in(self.slot(proc)?, name, libc::O_WRONLY, 0, inside).map_err(failed)?;
+            fd::write(file.as_fd(), value.to_bytes()).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn is_directory(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
+    Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+fn empty_tmpfs() -> crate::sys::Result<OwnedFd> {
+    let context = mount::fsopen(c"tmpfs")?;
+    for (name, value) in [(c"nr_blocks", c"1"), (c"nr_inodes", c"1"), (c"mode", c"0555")] {
+        mount::fsconfig_string(context.as_fd(), name, value)?;
+    }
+    mount::fsconfig_create(context.as_fd())?;
+    mount::fsmount(context.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
+}
+
+/// `/proc/self/fd/N` of the host's procfs, for mount(2).
+fn proc_fd<'b>(fd: BorrowedFd<'_>, name: &'b mut [u8; 32]) -> &'b CStr {
+    use std::os::fd::AsRawFd;
+    const PREFIX: &[u8] = b"/proc/self/fd/";
+    name[..PREFIX.len()].copy_from_slice(PREFIX);
+    let end = super::process::decimal(u64::from(fd.as_raw_fd().unsigned_abs()), name, PREFIX.len());
+    name[end] = 0;
+    CStr::from_bytes_until_nul(name).unwrap_or_default()
+}
+
+/// Copies everything in one directory into another; bounded depth, buffers on the stack.
+fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> crate::sys::Result<()> {
+    const MAX_DEPTH: u32 = 128;
+    if depth == MAX_DEPTH {
+        return Err(Errno::ELOOP);
+    }
+    let mut buf = [0u8; 4096];
+    loop {
+        let len = fd::read_dir(from, &mut buf)?;
+        if len == 0 {
+            return Ok(());
+        }
+        for (name, _) in fd::entries(&buf[..len]) {
+            copy_entry(from, to, name, depth)?;
+        }
+    }
+}
+
+fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32) -> crate::sys::Result<()> {
+    let st = fd::stat_at(from, name, libc::AT_SYMLINK_NOFOLLOW)?;
+    let mode = st.st_mode & 0o7777;
+    match st.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => {
+            fd::mkdir(to, name, 0o700)?;
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let (source, copy) = (fd::open(from, name, flags)?, fd::open(to, name, flags)?);
+            copy_directory(source.as_fd(), copy.as_fd(), depth + 1)?;
+        }
+        libc::S_IFREG => {
+            let source = fd::open(from, name, libc::O_RDONLY | libc::O_NOFOLLOW)?;
+            let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+            let copy = fd::open_in(to, name, flags, 0o600, resolve::BENEATH)?;
+            fd::copy(source.as_fd(), copy.as_fd())?;
+        }
+        libc::S_IFLNK => {
+            let mut target = [0u8; libc::PATH_MAX as usize + 1];
+            let len = fd::readlink(from, name, &mut target[..libc::PATH_MAX as usize])?;
+            target[len] = 0;
+            fd::symlink(CStr::from_bytes_until_nul(&target).unwrap_or_default(), to, name)?;
+            return fd::chown(to, name, st.st_uid, st.st_gid);
+        }
+        _ => fd::mknod(to, name, st.st_mode, st.st_rdev)?,
+    }
+    fd::chown(to, name, st.st_uid, st.st_gid)?;
+    fd::chmod(to, name, mode)
+}
+
+impl Child<'_> {
+    pub(super) fn open_null(&mut self, slot: Slot) -> Done {
+        let null = fd::open(CWD, c"/dev/null", libc::O_PATH | libc::O_NOFOLLOW)?;
+        let st = fd::stat(null.as_fd())?;
+        if st.st_mode & libc::S_IFMT != libc::S_IFCHR || st.st_rdev != libc::makedev(1, 3) {
+            return Err(Failure::mismatch(1, st.st_rdev));
+        }
+        self.fill(slot, null);
+        Ok(())
+    }
+}

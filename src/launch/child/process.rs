@@ -1,0 +1,171 @@
+//! The last steps of a process: directory, program, environment.
+#![forbid(unsafe_code)]
+
+use super::{Child, Done};
+use crate::launch::wire::Failure;
+use crate::plan::text::Text;
+use crate::sys::cred;
+use crate::sys::fd::{self, CWD, resolve};
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+/// The working directory is outside the root.
+pub(in crate::launch) const OUTSIDE: u32 = 1;
+/// The program is a directory.
+pub(in crate::launch) const IS_DIRECTORY: u32 = 2;
+/// HOME is too long.
+pub(in crate::launch) const TOO_LONG: u32 = 3;
+
+impl<'a> Child<'a> {
+    /// A directory of the host, got through a descriptor (CVE-2024-21626), reads as unreachable.
+    pub(super) fn change_directory(&mut self, path: &CStr, last_try: bool) -> Done {
+        if self.in_directory {
+            return Ok(());
+        }
+        match fd::chdir_path(path) {
+            Ok(()) => {}
+            Err(Errno::EACCES | Errno::EPERM) if !last_try => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        }
+        if !fd::cwd_is_reachable()? {
+            return Err(Failure::mismatch(OUTSIDE, 0));
+        }
+        self.in_directory = true;
+        Ok(())
+    }
+
+    /// As execvp(3): the first that can be executed; a refusal is remembered, and reported if nothing better is found.
+    pub(super) fn find_executable(&mut self, candidates: &'a [Text]) -> Done {
+        let mut found = Failure::from(Errno::ENOENT);
+        for candidate in candidates {
+            match executable(candidate) {
+                Ok(()) => {
+                    self.executable = Some(candidate.as_c_string());
+                    return Ok(());
+                }
+                Err(failure) if failure.errno == Errno::ENOENT as i32 || failure.errno == Errno::ENOTDIR as i32 => {}
+                Err(failure) => found = failure,
+            }
+        }
+        Err(found)
+    }
+
+    pub(super) fn set_home(&mut self, uid: u32) -> Done {
+        let mut value = [0u8; 4096];
+        let len = home(uid, &mut value)?;
+        if self.env.set_late(b"HOME", &value[..len]) { Ok(()) } else { Err(Failure::mismatch(TOO_LONG, 0)) }
+    }
+
+    pub(super) fn execute(&mut self) -> Done {
+        let Some(program) = self.executable else { return Err(Errno::ENOENT.into()) };
+        Err(self.argv.exec(program, self.env.argv()).into())
+    }
+}
+
+fn executable(path: &CStr) -> Result<(), Failure> {
+    let st = fd::stat_at(CWD, path, 0)?;
+    if st.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        return Err(Failure { errno: Errno::EISDIR as i32, part: IS_DIRECTORY, value: 0 });
+    }
+    Ok(fd::executable(path)?)
+}
+
+/// Signals as a program expects them: nothing blocked, nothing ignored (Rust ignores SIGPIPE, callers ignore more).
+pub(in crate::launch) fn reset_signals() -> crate::sys::Result<()> {
+    for signal in 1..=31 {
+        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
+            cred::default_signal(signal)?;
+        }
+    }
+    cred::unblock_signals()
+}
+
+/// The home directory of a uid in the container's own passwd(5); `/` when it says nothing. The file is the image's: only
+/// a regular one is read, and only its beginning.
+fn home(uid: u32, value: &mut [u8; 4096]) -> Result<usize, Failure> {
+    const LIMIT: usize = 1 << 16;
+    value[0] = b'/';
+    let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let inside = resolve::IN_ROOT | resolve::NO_MAGICLINKS;
+    let Ok(file) = fd::open_in(root.as_fd(), c"etc/passwd", flags, 0, inside) else { return Ok(1) };
+    if fd::stat(file.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Ok(1);
+    }
+    let mut text = [0u8; LIMIT];
+    let mut len = 0;
+    while len < LIMIT {
+        match fd::read(file.as_fd(), &mut text[len..])? {
+            0 => break,
+            n => len += n,
+        }
+    }
+    let found = text[..len].split(|&b| b == b'\n').find_map(|line| {
+        let mut fields = line.split(|&b| b == b':');
+        let same = parse_decimal(fields.nth(2)?) == Some(uid);
+        fields.nth(2).filter(|home| same && !home.is_empty() && home.len() <= value.len())
+    });
+    let Some(home) = found else { return Ok(1) };
+    value[..home.len()].copy_from_slice(home);
+    Ok(home.len())
+}
+
+/// An unsigned number as passwd(5) writes it: digits only, and no overflow (CVE-2024-40635).
+fn parse_decimal(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u32, |n, digit| {
+        let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+        n.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// Writes a number in decimal at `at`: the index after its last digit.
+pub(super) fn decimal(mut n: u64, buf: &mut [u8], at: usize) -> usize {
+    let mut digits = [0u8; 20];
+    let mut len = 0;
+    loop {
+        digits[len] = b'0' + u8::try_from(n % 10).unwrap_or(0);
+        len += 1;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    for (offset, digit) in digits[..len].iter().rev().enumerate() {
+        if let Some(place) = buf.get_mut(at + offset) {
+            *place = *digit;
+        }
+    }
+    at + len
+}
+
+/// For hooks, whose state says the pid they see.
+pub(in crate::launch) fn pid_digits(pid: i32, buf: &mut [u8]) -> usize {
+    decimal(u64::from(pid.unsigned_abs()), buf, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals() {
+        let mut buf = [b'x'; 8];
+        assert_eq!(decimal(0, &mut buf, 0), 1);
+        assert_eq!(&buf[..2], b"0x");
+        assert_eq!(decimal(1234, &mut buf, 2), 6);
+        assert_eq!(&buf[..7], b"0x1234x");
+    }
+
+    #[test]
+    fn ids_are_digits_without_overflow() {
+        assert_eq!(parse_decimal(b"1000"), Some(1000));
+        assert_eq!(parse_decimal(b"4294967295"), Some(u32::MAX));
+        for bad in [&b""[..], b"4294967296", b"-1", b"+1", b"0x0", b" 1"] {
+            assert_eq!(parse_decimal(bad), None);
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What failed, in words: the child sends numbers, the plan says what they mean.
+#![forbid(unsafe_code)]
+
+use super::child::parts;
+use super::wire::{Failure, Script};
+use super::{hooks, idmap, sources};
+use crate::plan::Plan;
+use crate::plan::op::{Child as Op, HookKind, Namespace, Prepare, Source};
+use crate::report::Hint;
+use crate::spec::capability;
+use nix::errno::Errno;
+
+/// Why a container or a process in it could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An operation before clone.
+    #[error("{}", prepare_message(op, failure))]
+    Prepare {
+        /// Which.
+        op: Box<Prepare>,
+        /// What happened.
+        failure: Failure,
+    },
+    /// An operation of the parent after clone.
+    #[error("{op}: {}", parent_message(failure))]
+    Parent {
+        /// Which, in words.
+        op: String,
+        /// What happened.
+        failure: Failure,
+    },
+    /// An operation of the child.
+    #[error("{message}")]
+    Child {
+        /// What it was doing and what happened.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// clone3 itself.
+    #[error("cannot create the container's process in new namespaces ({}): {}", names(namespaces), lower(*errno))]
+    Clone {
+        /// That were asked for.
+        namespaces: Vec<Namespace>,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The child ended without a word.
+    #[error("the container's first process died while it was set up ({})", status_text(*status))]
+    Died {
+        /// Exit status, 128 + signal when killed.
+        status: i32,
+    },
+    /// A hook of the runtime's namespace.
+    #[error("{0}")]
+    Hook(String),
+    /// The control group.
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
+    /// The kernel has something else than the plan.
+    #[error("the kernel does not enforce what was asked for: {0}")]
+    Mismatch(String),
+    /// A system call of the runtime itself.
+    #[error("cannot {what}: {}", lower(*errno))]
+    System {
+        /// What it was for.
+        what: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// What the caller wanted to do with the new process.
+    #[error("{0:#}")]
+    Caller(anyhow::Error),
+}
+
+/// strerror(3) in the lower case that callers match.
+fn lower(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
+fn errno(failure: &Failure) -> String {
+    lower(Errno::from_raw(failure.errno))
+}
+
+fn names(kinds: &[Namespace]) -> String {
+    kinds.iter().map(|kind| kind.file()).collect::<Vec<_>>().join(", ")
+}
+
+fn status_text(status: i32) -> String {
+    if status > 128 { format!("killed by signal {}", status - 128) } else { format!("exit status {status}") }
+}
+
+impl Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Prepare { op, failure } => prepare_hint(op, failure),
+            Self::Parent { failure, .. } => parent_hint(failure),
+            Self::Child { hint, .. } => hint.clone(),
+            Self::Clone { errno: Errno::EPERM, namespaces } if namespaces.contains(&Namespace::User) => {
+                Some("unprivileged user namespaces may be disabled: see kernel.unprivileged_userns_clone, user.max_user_namespaces and AppArmor's restriction".into())
+            }
+            Self::Clone { errno: Errno::EPERM, .. } => Some("creating namespaces needs root, or a user namespace".into()),
+            Self::Clone { errno: Errno::ENOSPC, .. } => Some("a limit in /proc/sys/user/max_*_namespaces is reached".into()),
+            Self::Clone { errno: Errno::EAGAIN, .. } => Some("a limit on processes is reached: pids.max of the cgroup, or RLIMIT_NPROC".into()),
+            Self::Clone { errno: Errno::ENOSYS, .. } => Some("pent needs clone3, which Linux has since 5.3".into()),
+            Self::Died { status: 137 } => Some("a memory limit may be below what the first process itself needs".into()),
+            Self::Cgroup(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Error {
+    /// A failure the child has reported.
+    pub(super) fn child(
+        plan: &Plan,
+        script: Script,
+        index: u32,
+        failure: Failure,
+        hooks: &[(HookKind, Vec<hooks::Prepared>)],
+    ) -> Self {
+        let ops = if script == Script::Join { &plan.join } else { &plan.child };
+        let Some(op) = usize::try_from(index).ok().and_then(|index| ops.get(index)) else {
+            let namespaces = plan.new_namespaces.clone();
+            return Self::Clone { namespaces, errno: Errno::from_raw(failure.errno) };
+        };
+        Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) }
+    }
+}
+
+fn source_message(source: &Source, failure: &Failure) -> String {
+    let what = match failure.part {
+        sources::ATTRIBUTES => "set the attributes of",
+        sources::IDMAP => "map the ids of",
+        _ if source.spec_path == "root.path" => "open the root filesystem",
+        _ => "open mount source",
+    };
+    format!("{}: cannot {what} {}: {}", source.spec_path, source.path, errno(failure))
+}
+
+fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
+    match (failure.part, Errno::from_raw(failure.errno)) {
+        (sources::CLONE, Errno::ENOENT) => Some(format!("{} does not exist on the host", source.path)),
+        (sources::CLONE, Errno::ENOSYS) => Some("pent needs open_tree, which Linux has since 5.2".into()),
+        (sources::ATTRIBUTES, Errno::ENOSYS) => Some("pent needs mount_setattr, which Linux has since 5.12".into()),
+        (sources::IDMAP, Errno::EINVAL) => Some("the filesystem of the source may not support id-mapped mounts".into()),
+        _ => None,
+    }
+}
+
+fn prepare_message(op: &Prepare, failure: &Failure) -> String {
+    match op {
+        Prepare::CloneMount(source) => source_message(source, failure),
+        Prepare::OpenNamespace { path, spec_path, .. } => {
+            format!("{spec_path}: cannot open namespace {path}: {}", errno(failure))
+        }
+        Prepare::OpenProcess { .. } if failure.errno == Errno::ESRCH as i32 => {
+            "cannot exec in a stopped container".to_owned()
+        }
+        Prepare::SetOomScore { score } => {
+            format!("process.oomScoreAdj: cannot set oom_score_adj to {score}: {}", errno(failure))
+        }
+        Prepare::MakeIdMapping { .. } => format!("cannot {op}: {}", parent_message(failure)),
+        _ => format!("cannot {op}: {}", errno(failure)),
+    }
+}
+
+fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
+    match op {
+        Prepare::CloneMount(source) => source_hint(source, failure),
+        Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
+        Prepare::MakeIdMapping { .. } => parent_hint(failure),
+        Prepare::SetTimeOffsets { .. } => {
+            Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into())
+        }
+        _ => None,
+    }
+}
+
+fn parent_message(failure: &Failure) -> String {
+    let which = if failure.value == 0 { ("newuidmap", "uid_map") } else { ("newgidmap", "gid_map") };
+    match failure.part {
+        idmap::NO_HELPER => format!("cannot run {}: {}", which.0, errno(failure)),
+        idmap::REFUSED => format!("{} refused the mapping", which.0),
+        idmap::MAPPING => format!("cannot write {}: {}", which.1, errno(failure)),
+        _ => errno(failure),
+    }
+}
+
+fn parent_hint(failure: &Failure) -> Option<String> {
+    match failure.part {
+        idmap::NO_HELPER => Some("install the uidmap package, or map a single id only".into()),
+        idmap::REFUSED => Some("the ids must be among yours in /etc/subuid and /etc/subgid".into()),
+        idmap::MAPPING => Some("without privileges only your own id can be mapped, to one id".into()),
+        _ => None,
+    }
+}
+
+#[allow(clippy::too_many_lines)] // a table
+fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> String {
+    let why = errno(failure);
+    let index = usize::try_from(failure.value).unwrap_or(usize::MAX);
+    match op {
+        Op::CloneMount(source) => source_message(source, failure),
+        Op::RunHooks { kind } => {
+            let own = hooks.iter().find(|(own, _)| own == kind).map_or(&[][..], |(_, hooks)| hooks.as_slice());
+            hooks::describe(*kind, failure, own)
+        }
+        Op::MakeFilesystem(filesystem) => match failure.part {
+            parts::FILESYSTEM => format!("cannot mount {}: {why}", filesystem.kind),
+            parts::OPTION => match filesystem.options.get(index) {
+                Some((name, Some(value))) => format!("cannot mount {}: option {name}={value}: {why}", filesystem.kind),
+                Some((name, None)) => format!("cannot mount {}: option {name}: {why}", filesystem.kind),
+                None => format!("cannot mount {}: {why}", filesystem.kind),
+            },
+            _ => format!("cannot mount {}: {why}", filesystem.kind),
+        },
+        Op::Attach { target, .. } | Op::MountLegacy { target, .. } => match failure.part {
+            parts::NOT_PLAIN => format!("filesystem on {target} must be mounted on ordinary directory: {why}"),
+            parts::TARGET => format!("cannot make or open mount point {target}: {why}"),
+            _ => format!("cannot mount on {target}: {why}"),
+        },
+        Op::MaskPaths { paths, .. } => format!("cannot mask {}: {why}", item(paths, index)),
+        Op::ReadonlyPaths { paths } => format!("cannot make {} read-only: {why}", item(paths, index)),
+        Op::WriteSysctls { values, .. } => match values.get(index) {
+            Some((path, value)) => format!("linux.sysctl: cannot set {path} to {value}: {why}"),
+            None => format!("linux.sysctl: {why}"),
+        },
+        Op::OpenNull { .. } if failure.part == 1 => "/dev/null of the host is not character device 1:3".to_owned(),
+        Op::MakeDevice { device, .. } if failure.part == parts::OCCUPIED => {
+            format!("cannot make device {}: something else is in its place", device.path)
+        }
+        Op::BindDevice { device, .. } if failure.part == parts::OTHER_DEVICE => {
+            format!("cannot bind device {}: the host has another device there", device.path)
+        }
+        Op::OpenTerminal { .. } => match failure.part {
+            parts::NO_DEVPTS => "process.terminal: there is no devpts on /dev/pts to open a terminal from".to_owned(),
+            _ => format!("process.terminal: cannot open a terminal: {why}"),
+        },
+        Op::SetRlimit { name, .. } => format!("process.rlimits: cannot set {name}: {why}"),
+        Op::SetHostname { .. } => format!("hostname: cannot {op}: {why}"),
+        Op::ChangeDirectory { path, .. } => match failure.part {
+            parts::OUTSIDE => format!("process.cwd: {path} leads outside of the container's root"),
+            _ => format!("process.cwd: cannot chdir to cwd (\"{path}\") set in config.json: {why}"),
+        },
+        Op::FindExecutable { name, .. } => executable_message(&name.to_string(), failure),
+        Op::Execute => format!("exec: {why}"),
+        Op::SetAmbient { .. } if failure.part == 1 => {
+            format!("can't raise ambient capability {}: {why}", capability::names(1 << failure.value.min(63)).join(""))
+        }
+        Op::VerifyNamespaces { .. } | Op::VerifyMounts | Op::VerifyCredentials(_) | Op::LoadSeccomp { .. }
+            if failure.errno == 0 =>
+        {
+            mismatch(failure)
+        }
+        Op::EnterNamespace { kind, .. } => {
+            format!("linux.namespaces: cannot enter the {} namespace: {why}", kind.file())
+        }
+        _ if failure.errno == 0 => format!("cannot {op}: not as expected ({}, {})", failure.part, failure.value),
+        _ => format!("cannot {op}: {why}"),
+    }
+}
+
+fn item(paths: &[crate::plan::text::Text], index: usize) -> String {
+    paths.get(index).map(ToString::to_string).unwrap_or_default()
+}
+
+/// In the words that docker and podman turn into exit status 126 and 127.
+fn executable_message(name: &str, failure: &Failure) -> String {
+    let why = match Errno::from_raw(failure.errno) {
+        Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
+        errno @ (Errno::ENOENT | Errno::ENOTDIR) => format!("stat {name}: {}", lower(errno)),
+        errno => lower(errno),
+    };
+    format!("exec: \"{name}\": {why}")
+}
+
+fn mismatch(failure: &Failure) -> String {
+    use super::child::verify;
+    let caps = || {
+        let names = capability::names(failure.value).join(", ");
+        if names.is_empty() { "none".to_owned() } else { names }
+    };
+    let what = match failure.part {
+        verify::UID => format!("the uid is {}", failure.value),
+        verify::GID => format!("the gid is {}", failure.value),
+        verify::GROUPS => format!("there are {} supplementary groups", failure.value),
+        verify::BOUNDING => format!("the bounding set is {}", caps()),
+        verify::EFFECTIVE => format!("the effective set is {}", caps()),
+        verify::PERMITTED => format!("the permitted set is {}", caps()),
+        verify::INHERITABLE => format!("the inheritable set is {}", caps()),
+        verify::AMBIENT => format!("the ambient set is {}", caps()),
+        verify::NO_NEW_PRIVS => "no_new_privs differs".to_owned(),
+        verify::NAMESPACE => {
+            let kind = usize::try_from(failure.value).ok().and_then(|index| Namespace::ALL.get(index));
+            format!("the {} namespace is another one", kind.map_or("?", |kind| kind.file()))
+        }
+        verify::MOUNT => format!("a mount lacks the flags {:#x}", failure.value),
+        verify::SECCOMP => format!("the seccomp mode is {}", failure.value),
+        other => format!("check {other} differs ({})", failure.value),
+    };
+    format!("the kernel does not enforce what was asked for: {what}")
+}
+
+fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
+    let errno = Errno::from_raw(failure.errno);
+    Some(match (op, errno) {
+        (Op::CloneMount(source), _) => return source_hint(source, failure),
+        (Op::Attach { .. }, Errno::EROFS) => {
+            "the mount point is missing and the root filesystem is read-only: make it in the image".into()
+        }
+        (Op::Attach { .. }, Errno::ENOTDIR) => {
+            "a directory can only be mounted on a directory, a file on a file".into()
+        }
+        (Op::MakeFilesystem(_), Errno::ENODEV) => "this kernel has no such filesystem".into(),
+        (Op::MakeFilesystem(_), Errno::EPERM) => {
+            "in a user namespace only some filesystems can be mounted, and only with namespaces of its own".into()
+        }
+        (Op::FindExecutable { name, .. }, Errno::ENOENT) => {
+            format!("is {name} in the image, and PATH in process.env?")
+        }
+        (Op::FindExecutable { .. } | Op::Execute, Errno::EACCES) => {
+            "it must be executable by process.user, and its mount not noexec".into()
+        }
+        (Op::Execute, Errno::ENOEXEC) => "it is no program for this machine, or a script without #!".into(),
+        (Op::Execute, Errno::ENOENT) => "its interpreter (#!, or the dynamic loader) is not in the image".into(),
+        (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
+        (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
+        (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {
+            "the id is not mapped in the container's user namespace".into()
+        }
+        (Op::LoadSeccomp { .. }, Errno::EINVAL) => "this kernel does not know a flag in linux.seccomp.flags".into(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,325 @@
+//! Walks a plan: opens what it names, clones the child, and keeps the child's script and the parent's together.
+//!
+//! Nothing in here reads a configuration. What can be decided was decided in `plan`; what is left are system calls.
+#![forbid(unsafe_code)]
+
+pub mod child;
+mod error;
+pub mod hooks;
+mod idmap;
+mod prepare;
+pub mod sources;
+pub mod wire;
+
+pub use child::{CREATED_NAME, Gate};
+pub use error::Error;
+
+use crate::cgroup::Cgroup;
+use crate::plan::Plan;
+use crate::plan::op::{HookKind, Parent as Op, Point};
+use crate::sys::clone::{self, Fork};
+use crate::sys::{cred, socket};
+use nix::errno::Errno;
+use prepare::Prepared;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use wire::{Message, Script};
+
+/// What a launch needs besides the plan.
+pub struct Launch<'a> {
+    /// The script.
+    pub plan: &'a Plan,
+    /// The control group, made and limited already.
+    pub cgroup: &'a Cgroup,
+    /// Who starts the program.
+    pub gate: Gate,
+    /// What hooks read on stdin; the pid is added.
+    pub state: hooks::State,
+    /// Where the hooks of the runtime's namespace run.
+    pub bundle: &'a Path,
+    /// This process goes on after the container has started (`run`), so that what it changed of itself is put back.
+    pub stays: bool,
+}
+
+/// A child that exists.
+pub struct Running {
+    /// In the runtime's pid namespace.
+    pub pid: i32,
+    /// The process itself.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal and its number, until it is taken.
+    pub terminal: Option<(OwnedFd, u32)>,
+    sync: OwnedFd,
+    child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
+    parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
+}
+
+impl Launch<'_> {
+    /// Opens what the plan names and clones the child, which then waits for [`Running::make_ready`]: time for the caller
+    /// to write its pid down.
+    ///
+    /// # Errors
+    /// What failed; there is no child then.
+    pub fn clone_child(self) -> Result<Running, Error> {
+        let plan = self.plan;
+        let mut prepared = prepare::prepare(plan)?;
+        let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
+        let prepare_hooks = |hooks: &[(HookKind, Vec<crate::plan::Hook>)], directory: Option<&Path>| {
+            hooks
+                .iter()
+                .filter(|(_, hooks)| !hooks.is_empty())
+                .map(|(kind, hooks)| Ok((*kind, hooks::prepare(hooks, &self.state, directory)?)))
+                .collect::<Result<Vec<_>, Errno>>()
+                .map_err(system("prepare hooks"))
+        };
+        let child_hooks = prepare_hooks(&plan.child_hooks, None)?;
+        let parent_hooks = prepare_hooks(&plan.parent_hooks, Some(self.bundle))?;
+        let mut checks = vec![child::MountCheck::NONE; plan.mount_checks];
+        let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
+        clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
+        let cgroup_dir = if self.cgroup.is_none() { None } else { self.cgroup.clone_dir()? };
+        let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
+        let birth = Birth { flags, cgroup: cgroup_dir, helper: !plan.join.is_empty() };
+        let child = child::Child {
+            plan,
+            slots: &mut prepared.slots,
+            sync: theirs,
+            gate: self.gate,
+            argv: &prepared.argv,
+            env: &mut prepared.env,
+            filter: &prepared.filter,
+            segments: &prepared.segments,
+            hooks: &child_hooks,
+            host_namespaces: prepared.host_namespaces,
+            checks: &mut checks,
+            checked: 0,
+            root: None,
+            in_directory: false,
+            executable: None,
+        };
+        let (pid, pidfd) = birth.clone_child(child, &sync, plan)?;
+        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
+        if let Err(error) = restore(&prepared, self.stays) {
+            running.kill();
+            return Err(error);
+        }
+        Ok(running)
+    }
+}
+
+/// A process that stays takes its old score back: a container's must not be the runtime's.
+fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
+    match &prepared.oom_score {
+        Some(score) if stays => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+            Error::System { what: "put oom_score_adj back", errno }
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// How the child comes into being.
+struct Birth<'a> {
+    flags: u64,
+    cgroup: Option<BorrowedFd<'a>>,
+    helper: bool,
+}
+
+impl Birth<'_> {
+    /// Returns in the parent only. The child walks its script.
+    fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<(i32, OwnedFd), Error> {
+        let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
+        let (flags, cgroup) = if self.helper { (0, None) } else { (self.flags, self.cgroup) };
+        match clone::fork(flags, cgroup).map_err(failed)? {
+            Fork::Child => {
+                crate::alloc::forbid();
+                if self.helper { self.help(child) } else { enter(child) }
+            }
+            Fork::Parent { pid, pidfd } => {
+                // The child's side must be its alone: its end is how the parent learns of its death.
+                child.abandon();
+                if self.helper { adopt(sync, plan, &pidfd) } else { Ok((pid, pidfd)) }
+            }
+        }
+    }
+
+    /// The helper enters existing namespaces, makes the child as its sibling, says its pid and ends.
+    fn help(&self, mut child: child::Child<'_>) -> ! {
+        cred::set_umask(0);
+        child.join();
+        let parent_flag = u64::from(libc::CLONE_PARENT.cast_unsigned());
+        match clone::fork(self.flags | parent_flag, self.cgroup) {
+            Ok(Fork::Child) => enter(child),
+            Ok(Fork::Parent { pid, .. }) => {
+                let sent = wire::send(child.sync.as_fd(), Message::Born(pid), None);
+                clone::exit_group(i32::from(sent.is_err()))
+            }
+            Err(errno) => {
+                let last = u32::try_from(child.plan.join.len()).unwrap_or(u32::MAX);
+                let _sent = wire::send(child.sync.as_fd(), Message::Failed(Script::Join, last, errno.into()), None);
+                clone::exit_group(1)
+            }
+        }
+    }
+}
+
+/// First thing in the child: modes are meant as they are written, and signals are the program's again.
+fn enter(child: child::Child<'_>) -> ! {
+    cred::set_umask(0);
+    if child::process_parts::reset_signals().is_err() {
+        clone::exit_group(1);
+    }
+    child.run()
+}
+
+/// Takes the child over from the helper.
+fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<(i32, OwnedFd), Error> {
+    let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
+    let message = wire::receive(sync.as_fd()).map_err(system("hear from the helper process"))?;
+    let status = clone::wait(helper.as_fd()).map_err(system("wait for the helper process"))?;
+    match message {
+        Some((Message::Born(pid), _)) => {
+            let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+            Ok((pid, pidfd))
+        }
+        Some((Message::Failed(script, op, failure), _)) => Err(Error::child(plan, script, op, failure, &[])),
+        Some(_) => Err(Error::System { what: "hear from the helper process", errno: Errno::EPROTO }),
+        None => Err(Error::Died { status }),
+    }
+}
+
+impl Running {
+    /// Goes through the parent's script up to the point where the container is ready.
+    ///
+    /// # Errors
+    /// What failed, in the parent or in the child; the child is gone then.
+    pub fn make_ready(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
+        self.walk(plan, cgroup).inspect_err(|_| self.kill())
+    }
+
+    fn walk(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
+        for op in &plan.parent {
+            match op {
+                Op::Meet { point: Point::Started } => return Ok(()),
+                Op::Meet { point } => self.meet(plan, *point)?,
+                Op::MapIds { uids, gids, deny_setgroups } => {
+                    idmap::write(self.pid, uids, gids, *deny_setgroups)
+                        .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
+                }
+                Op::JoinCgroup => {
+                    // The version 2 tree, where there is one, it was born into.
+                    cgroup.add_v1(self.pid.unsigned_abs())?;
+                }
+                Op::RunHooks { kind } => self.run_hooks(*kind)?,
+                Op::ReceiveTerminal => match self.receive(plan)? {
+                    (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
+                    _ => return Err(Error::System { what: "receive the terminal", errno: Errno::EPROTO }),
+                },
+                Op::VerifyJoined { kinds } => self.verify_joined(plan, kinds)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
+        match point {
+            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Started => {
+                match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
+                    Ok(()) => Ok(()),
+                    // The child has given up: what it said is still to be read.
+                    Err(_) => self.receive(plan).map(drop),
+                }
+            }
+            Point::MountsDone | Point::Ready => match self.receive(plan)? {
+                (Message::Reached(reached), _) if reached == point => Ok(()),
+                _ => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
+            },
+        }
+    }
+
+    /// The next message; a failure of the child is an error here.
+    fn receive(&mut self, plan: &Plan) -> Result<(Message, Option<OwnedFd>), Error> {
+        match wire::receive(self.sync.as_fd()).map_err(|errno| Error::System { what: "hear from the child", errno })? {
+            Some((Message::Failed(script, op, failure), _)) => {
+                Err(Error::child(plan, script, op, failure, &self.child_hooks))
+            }
+            Some(message) => Ok(message),
+            None => {
+                let status = clone::wait(self.pidfd.as_fd()).unwrap_or(-1);
+                Err(Error::Died { status })
+            }
+        }
+    }
+
+    fn run_hooks(&self, kind: HookKind) -> Result<(), Error> {
+        for (_, hooks) in self.parent_hooks.iter().filter(|(own, _)| *own == kind) {
+            for (index, hook) in hooks.iter().enumerate() {
+                hook.run(self.pid).map_err(|failure| Error::Hook(hooks::describe(kind, &failure.at(index), hooks)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the kernel says of the child, against what it says of the container's init.
+    fn verify_joined(&self, plan: &Plan, kinds: &[crate::plan::op::Namespace]) -> Result<(), Error> {
+        let init = plan.prepare.iter().find_map(|op| match op {
+            crate::plan::op::Prepare::OpenProcess { pid, .. } => Some(*pid),
+            _ => None,
+        });
+        let Some(init) = init else { return Ok(()) };
+        for kind in kinds {
+            let inode = |pid: i32| nix::sys::stat::stat(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
+            let system = |errno| Error::System { what: "compare namespaces with init's", errno };
+            if inode(self.pid).map_err(system)?.st_ino != inode(init).map_err(system)?.st_ino {
+                return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the program start (with [`Gate::Parent`]), and returns once it runs.
+    ///
+    /// # Errors
+    /// When it could not be started; the child is gone then.
+    pub fn start(&mut self, plan: &Plan) -> Result<(), Error> {
+        let meets = plan.parent.iter().any(|op| matches!(op, Op::Meet { point: Point::Started }));
+        let started = if meets { self.meet(plan, Point::Started) } else { Ok(()) };
+        let started = started.and_then(|()| await_exec(self.sync.as_fd(), plan, &self.child_hooks));
+        if started.is_err() {
+            self.kill();
+        }
+        started
+    }
+
+    /// Kills the child and waits until it is gone.
+    pub fn kill(&self) {
+        // It may be gone already, or reaped.
+        if clone::kill(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
+            let _status = clone::wait(self.pidfd.as_fd());
+        }
+    }
+}
+
+/// Starts a container that waits at its gate: `connection` leads to it.
+///
+/// # Errors
+/// When a hook fails or the program cannot be executed. `plan` is called then, to say which step it was.
+pub fn start(connection: BorrowedFd<'_>, plan: impl FnOnce() -> Result<Plan, Error>) -> Result<(), Error> {
+    let system = |errno| Error::System { what: "tell the container to start", errno };
+    wire::send(connection, Message::Continue(Point::Started), None).map_err(system)?;
+    match wire::receive(connection).map_err(system)? {
+        None => Ok(()),
+        Some((Message::Failed(script, op, failure), _)) => Err(Error::child(&plan()?, script, op, failure, &[])),
+        Some(_) => Err(system(Errno::EPROTO)),
+    }
+}
+
+/// The socket closes when the program is executed: silence is success.
+fn await_exec(sync: BorrowedFd<'_>, plan: &Plan, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Result<(), Error> {
+    match wire::receive(sync) {
+        Ok(None) => Ok(()),
+        Ok(Some((Message::Failed(script, op, failure), _))) => Err(Error::child(plan, script, op, failure, hooks)),
+        Ok(Some(_)) => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
+        Err(errno) => Err(Error::System { what: "hear from the child", errno }),
+    }
+}

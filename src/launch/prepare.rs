@@ -1,0 +1,135 @@
+//! Before clone: everything that opens something of the host, by the rights of the caller.
+#![forbid(unsafe_code)]
+
+use super::wire::Failure;
+use super::{Error, idmap, sources};
+use crate::plan::op::{Namespace, Prepare, Slot};
+use crate::plan::{Plan, text::Text};
+use crate::sys::clone::{self, Fork};
+use crate::sys::exec::{Argv, Environment};
+use crate::sys::{cred, exe, fd};
+use nix::errno::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// A plan with its descriptors open and its strings in place.
+pub(super) struct Prepared {
+    pub(super) slots: Vec<Option<OwnedFd>>,
+    pub(super) argv: Argv,
+    pub(super) env: Environment,
+    pub(super) filter: Vec<u64>,
+    pub(super) segments: Vec<exe::Segment>,
+    pub(super) host_namespaces: [u64; 8],
+    /// To be put back in a process that stays.
+    pub(super) oom_score: Option<String>,
+}
+
+pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
+    let mut slots: Vec<Option<OwnedFd>> = (0..plan.slots).map(|_| None).collect();
+    let mut oom_score = None;
+    for op in &plan.prepare {
+        let failed = |failure: Failure| Error::Prepare { op: Box::new(op.clone()), failure };
+        apply(op, &mut slots, &mut oom_score).map_err(failed)?;
+    }
+    let strings = |texts: &[Text]| texts.iter().map(|text| text.clone().into_inner()).collect();
+    Ok(Prepared {
+        slots,
+        argv: Argv::new(strings(&plan.program.args)),
+        env: Environment::new(strings(&plan.program.env)),
+        filter: plan
+            .seccomp
+            .as_ref()
+            .map(|program| program.insns.iter().map(|i| word(i)).collect())
+            .unwrap_or_default(),
+        segments: exe::segments(),
+        host_namespaces: own_namespaces()?,
+        oom_score,
+    })
+}
+
+fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], oom_score: &mut Option<String>) -> Result<(), Failure> {
+    let mut fill = |slot: Slot, fd: OwnedFd| slots[usize::from(slot.0)] = Some(fd);
+    match op {
+        Prepare::OpenProcess { slot, pid, start_time } => fill(*slot, open_process(*pid, *start_time)?),
+        Prepare::OpenNamespace { slot, path, .. } => fill(*slot, fd::open(fd::CWD, path, libc::O_RDONLY)?),
+        Prepare::MakeIdMapping { slot, uids, gids } => fill(*slot, idmap::namespace(uids, gids)?),
+        Prepare::CloneMount(source) => {
+            let namespace = source.idmap.as_ref().and_then(|map| slots[usize::from(map.namespace.0)].as_ref());
+            let tree = sources::clone_mount(source, namespace.map(AsFd::as_fd))?;
+            slots[usize::from(source.slot.0)] = Some(tree);
+        }
+        Prepare::OpenBinary { mount, file, path } => {
+            let (tree, binary) = sources::open_binary(path)?;
+            fill(*file, binary);
+            if let Some(tree) = tree {
+                fill(*mount, tree);
+            }
+        }
+        Prepare::SetNonDumpable => cred::set_dumpable(false)?,
+        Prepare::SetOomScore { score } => *oom_score = set_oom_score(*score)?,
+        Prepare::SetTimeOffsets { lines } => {
+            clone::unshare(0x80)?;
+            let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
+            fd::write(file.as_fd(), lines.to_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// An instruction as the kernel lays it out.
+fn word(insn: &crate::seccomp::Insn) -> u64 {
+    let [c0, c1] = insn.code.to_ne_bytes();
+    let [k0, k1, k2, k3] = insn.k.to_ne_bytes();
+    u64::from_ne_bytes([c0, c1, insn.jt, insn.jf, k0, k1, k2, k3])
+}
+
+/// Inherited by the child; returns what it was before, for a process that stays.
+fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let before = std::fs::read_to_string(PATH).ok();
+    if before.as_deref().map(str::trim) == Some(score.to_string().as_str()) {
+        return Ok(None);
+    }
+    std::fs::write(PATH, score.to_string())
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(before)
+}
+
+/// The container's init, unless its pid belongs to another process by now.
+fn open_process(pid: i32, start_time: u64) -> Result<OwnedFd, Failure> {
+    let pidfd = clone::open_process(pid)?;
+    match crate::state::Process::identify(pid) {
+        Ok(process) if process.start_time == start_time => Ok(pidfd),
+        _ => Err(Errno::ESRCH.into()),
+    }
+}
+
+/// Inodes of the namespaces of this process, in the order of `Namespace::ALL`; 0 for a type the kernel has not.
+fn own_namespaces() -> Result<[u64; 8], Error> {
+    let mut inodes = [0; 8];
+    let dir = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)
+        .map_err(|errno| Error::System { what: "open /proc/self/ns", errno })?;
+    for (inode, kind) in inodes.iter_mut().zip(Namespace::ALL) {
+        *inode = fd::stat_at(dir.as_fd(), super::child::namespace_file(kind), 0).map_or(0, |st| st.st_ino);
+    }
+    Ok(inodes)
+}
+
+/// Runs `f` in the parent of a process that only exists to hold a new user namespace, and ends it.
+pub(super) fn with_namespace_holder<T>(f: impl FnOnce(i32) -> Result<T, Failure>) -> Result<T, Failure> {
+    let (ours, theirs) = crate::sys::socket::pair()?;
+    match clone::fork(u64::from(libc::CLONE_NEWUSER.cast_unsigned()), None)? {
+        Fork::Child => {
+            drop(ours);
+            // Until the parent closes its side, or dies.
+            let _gone = crate::sys::socket::receive(theirs.as_fd(), &mut [0]);
+            clone::exit_group(0)
+        }
+        Fork::Parent { pid, pidfd } => {
+            drop(theirs);
+            let result = f(pid);
+            drop(ours);
+            clone::wait(pidfd.as_fd())?;
+            result
+        }
+    }
+}

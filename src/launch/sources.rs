@@ -1,0 +1,92 @@
+//! Detached mounts of host paths, with everything about them set before they are attached.
+//!
+//! Done by the parent, and by the child where the parent has no rights: nothing here allocates.
+#![forbid(unsafe_code)]
+
+use super::wire::Failure;
+use crate::plan::op::Source;
+use crate::plan::text::Text;
+use crate::spec::mount_options::{Propagation, Spread};
+use crate::sys::fd::{self, CWD, resolve};
+use crate::sys::mount::{self, MountAttr, attr};
+use nix::errno::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// The mount at a host path does not exist, or may not be cloned.
+pub const CLONE: u32 = 1;
+/// Its attributes cannot be set.
+pub const ATTRIBUTES: u32 = 2;
+/// Its ids cannot be mapped.
+pub const IDMAP: u32 = 3;
+
+/// Clones the mount at a path of the host and sets everything that was asked for.
+pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
+    let tree = mount::clone_mount_at(CWD, &source.path, source.recursive).map_err(Failure::in_part(CLONE))?;
+    let at = tree.as_fd();
+    let (all, top) = (source.tree_attributes, source.attributes);
+    if !all.is_empty() {
+        let change = MountAttr { set: all.set, clear: all.clear, ..MountAttr::default() };
+        mount::set_attr(at, true, &change).map_err(Failure::in_part(ATTRIBUTES))?;
+    }
+    if !top.is_empty() {
+        let change = MountAttr { set: top.set, clear: top.clear, ..MountAttr::default() };
+        mount::set_attr(at, false, &change).map_err(Failure::in_part(ATTRIBUTES))?;
+    }
+    if let (Some(map), Some(namespace)) = (&source.idmap, idmap) {
+        let userns_fd = u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::EBADF)?;
+        let change = MountAttr { set: attr::IDMAP, userns_fd, ..MountAttr::default() };
+        mount::set_attr(at, map.recursive, &change).map_err(Failure::in_part(IDMAP))?;
+    }
+    spread(at, &source.propagation).map_err(Failure::in_part(ATTRIBUTES))?;
+    Ok(tree)
+}
+
+/// Sets propagation, one change after the other.
+pub fn spread(at: BorrowedFd<'_>, changes: &[Propagation]) -> crate::sys::Result<()> {
+    for change in changes {
+        let propagation = match change.spread {
+            Spread::Private => libc::MS_PRIVATE,
+            Spread::Shared => libc::MS_SHARED,
+            Spread::Slave => libc::MS_SLAVE,
+            Spread::Unbindable => libc::MS_UNBINDABLE,
+        };
+        mount::set_attr(at, change.recursive, &MountAttr { propagation, ..MountAttr::default() })?;
+    }
+    Ok(())
+}
+
+/// Opens the running binary through a read-only mount of its directory; when it is no longer at `path` (replaced while it
+/// ran), a sealed copy in memory does instead. The mount, if there is one, and the file.
+pub fn open_binary(path: &Text) -> Result<(Option<OwnedFd>, OwnedFd), Failure> {
+    let running = fd::stat_at(CWD, c"/proc/self/exe", 0)?;
+    let same = |file: BorrowedFd<'_>| {
+        fd::stat(file).is_ok_and(|st| st.st_ino == running.st_ino && st.st_dev == running.st_dev)
+    };
+    match open_readonly(path) {
+        Ok((tree, file)) if same(file.as_fd()) => Ok((Some(tree), file)),
+        _ => Ok((None, copy_to_memory()?)),
+    }
+}
+
+fn open_readonly(path: &Text) -> Result<(OwnedFd, OwnedFd), Failure> {
+    let bytes = path.to_bytes_with_nul();
+    let split = bytes.iter().rposition(|&b| b == b'/').ok_or(Errno::ENOENT)?;
+    let mut dir = [0u8; libc::PATH_MAX as usize];
+    dir.get_mut(..=split).ok_or(Errno::ENAMETOOLONG)?.copy_from_slice(&bytes[..=split]);
+    let dir = CStr::from_bytes_until_nul(&dir).map_err(|_| Errno::ENAMETOOLONG)?;
+    let name = CStr::from_bytes_with_nul(&bytes[split + 1..]).map_err(|_| Errno::EINVAL)?;
+    let tree = mount::clone_mount_at(CWD, dir, false).map_err(Failure::in_part(CLONE))?;
+    let private = MountAttr { set: attr::RDONLY, propagation: libc::MS_PRIVATE, ..MountAttr::default() };
+    mount::set_attr(tree.as_fd(), false, &private).map_err(Failure::in_part(ATTRIBUTES))?;
+    let file = fd::open_in(tree.as_fd(), name, libc::O_RDONLY, 0, resolve::BENEATH | resolve::NO_SYMLINKS)?;
+    Ok((tree, file))
+}
+
+fn copy_to_memory() -> Result<OwnedFd, Failure> {
+    let from = fd::open(CWD, c"/proc/self/exe", libc::O_RDONLY)?;
+    let copy = fd::memfd(c"pent")?;
+    fd::copy(from.as_fd(), copy.as_fd())?;
+    fd::seal(copy.as_fd())?;
+    Ok(copy)
+}

@@ -1,0 +1,156 @@
+//! What parent and child tell each other: fixed-size messages over a SOCK_SEQPACKET pair.
+#![forbid(unsafe_code)]
+
+use crate::plan::op::Point;
+use crate::sys::{Result, socket};
+use nix::errno::Errno;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// A step of the child that failed: all it can say without allocating. The parent still has the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What the kernel said; 0 when it was not the kernel.
+    pub errno: i32,
+    /// Which part of the operation, by its own numbering.
+    pub part: u32,
+    /// A number that goes with it: an index, an exit status.
+    pub value: u64,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno: errno as i32, part: 0, value: 0 }
+    }
+}
+
+impl Failure {
+    /// A failed system call in one part of an operation.
+    pub fn in_part(part: u32) -> impl Fn(Errno) -> Self {
+        move |errno| Self { errno: errno as i32, part, value: 0 }
+    }
+
+    /// Something that is not as it should be.
+    pub fn mismatch(part: u32, value: u64) -> Self {
+        Self { errno: 0, part, value }
+    }
+}
+
+/// Whose script an operation belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// `plan.join`, in the helper.
+    Join,
+    /// `plan.child`.
+    Child,
+}
+
+/// One message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// The child has reached a point.
+    Reached(Point),
+    /// The parent has done its part up to this point.
+    Continue(Point),
+    /// The child gives up.
+    Failed(Script, u32, Failure),
+    /// The terminal's master comes along; its number in devpts.
+    Terminal(u32),
+    /// The helper has made the child: its pid in the parent's namespace.
+    Born(i32),
+}
+
+const SIZE: usize = 32;
+
+impl Message {
+    fn encode(self) -> [u8; SIZE] {
+        let (kind, a, b, c, d): (u32, u32, i32, u32, u64) = match self {
+            Self::Reached(point) => (1, point as u32, 0, 0, 0),
+            Self::Continue(point) => (2, point as u32, 0, 0, 0),
+            Self::Failed(script, op, f) => (if script == Script::Join { 3 } else { 4 }, op, f.errno, f.part, f.value),
+            Self::Terminal(number) => (5, number, 0, 0, 0),
+            Self::Born(pid) => (6, 0, pid, 0, 0),
+        };
+        let mut bytes = [0; SIZE];
+        bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&a.to_ne_bytes());
+        bytes[8..12].copy_from_slice(&b.to_ne_bytes());
+        bytes[12..16].copy_from_slice(&c.to_ne_bytes());
+        bytes[16..24].copy_from_slice(&d.to_ne_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; SIZE]) -> Option<Self> {
+        let word = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        let (kind, a) = (u32::from_ne_bytes(word(0)), u32::from_ne_bytes(word(4)));
+        let (b, c) = (i32::from_ne_bytes(word(8)), u32::from_ne_bytes(word(12)));
+        let mut d = [0; 8];
+        d.copy_from_slice(&bytes[16..24]);
+        let failure = Failure { errno: b, part: c, value: u64::from_ne_bytes(d) };
+        Some(match kind {
+            1 => Self::Reached(point(a)?),
+            2 => Self::Continue(point(a)?),
+            3 => Self::Failed(Script::Join, a, failure),
+            4 => Self::Failed(Script::Child, a, failure),
+            5 => Self::Terminal(a),
+            6 => Self::Born(b),
+            _ => return None,
+        })
+    }
+}
+
+fn point(number: u32) -> Option<Point> {
+    [Point::UserNamespaceMapped, Point::CgroupJoined, Point::MountsDone, Point::HooksDone, Point::Ready, Point::Started]
+        .into_iter()
+        .find(|point| *point as u32 == number)
+}
+
+/// Sends a message, with a descriptor when given.
+pub fn send(socket: BorrowedFd<'_>, message: Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    socket::send(socket, &message.encode(), fd)
+}
+
+/// Receives a message; `None` when the other side is gone. Anything else than a whole message is `EBADMSG`.
+pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>> {
+    let mut bytes = [0; SIZE];
+    let (len, fd) = match socket::receive(socket, &mut bytes) {
+        Err(Errno::ECONNRESET) => return Ok(None),
+        other => other?,
+    };
+    match len {
+        0 => Ok(None),
+        SIZE => Message::decode(&bytes).map(|message| Some((message, fd))).ok_or(Errno::EBADMSG),
+        _ => Err(Errno::EBADMSG),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let failure = Failure { errno: 13, part: 7, value: u64::MAX };
+        for message in [
+            Message::Reached(Point::Ready),
+            Message::Continue(Point::UserNamespaceMapped),
+            Message::Failed(Script::Join, 3, failure),
+            Message::Failed(Script::Child, u32::MAX, failure),
+            Message::Terminal(12),
+            Message::Born(4711),
+        ] {
+            assert_eq!(Message::decode(&message.encode()), Some(message));
+        }
+        assert_eq!(Message::decode(&[0; SIZE]), None);
+        assert_eq!(Message::decode(&[0xff; SIZE]), None);
+    }
+
+    #[test]
+    fn a_dead_peer_is_no_message_and_a_short_one_an_error() {
+        let (a, b) = socket::pair().expect("a pair");
+        socket::send(a.as_fd(), b"short", None).expect("sent");
+        assert_eq!(receive(b.as_fd()).unwrap_err(), Errno::EBADMSG);
+        drop(a);
+        assert!(receive(b.as_fd()).expect("no error").is_none());
+    }
+}

@@ -1,0 +1,476 @@
+//! From a configuration and facts about the host to the plan of a container.
+#![forbid(unsafe_code)]
+
+use super::builder::Builder;
+use super::mounts::{self, Mounted};
+use super::namespaces::{self, Namespaces};
+use super::op::{Child, HookKind, Namespace, Parent, Point, Prepare, Slot, Source};
+use super::text::Text;
+use super::{Hook, Plan, devices, process};
+use crate::cgroup::{self, CgroupPlan};
+use crate::host::Host;
+use crate::report::{Diagnostic, Severity};
+use crate::seccomp;
+use crate::spec::mount_options::{Attributes, Propagation, Spread};
+use oci_spec::runtime::{Linux, Spec};
+use std::path::Path;
+
+/// What is asked for on the command line rather than in config.json.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Use chroot where the host's root cannot be pivoted away.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// Descriptors from 3 on that the program gets.
+    pub preserve_fds: u32,
+    /// Who makes the cgroup.
+    pub cgroup_driver: cgroup::Driver,
+}
+
+/// Everything that decides what a plan is.
+pub struct Request<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle's directory, absolute.
+    pub bundle: &'a Path,
+    /// config.json.
+    pub spec: &'a Spec,
+    /// The machine.
+    pub host: &'a Host,
+    /// The command line.
+    pub options: &'a Options,
+}
+
+/// Decides everything about a container.
+///
+/// # Errors
+/// Every reason why it cannot be made as asked, with its JSON path, and the warnings with them.
+pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
+    let spec = request.spec;
+    let default_linux = Linux::default();
+    let linux = spec.linux().as_ref().unwrap_or(&default_linux);
+    let Some(program) = spec.process().as_ref() else {
+        return Err(vec![Diagnostic::error("process", "there is no process to run").hint("add a process object")]);
+    };
+    let mut b = Builder::new(request.host);
+    not_built_yet(&mut b, spec, linux);
+
+    let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
+    let cgroup = compile_cgroup(&mut b, request, linux);
+    if request.host.is_privileged() {
+        b.prepare.push(Prepare::SetNonDumpable);
+    }
+    let mut namespaces = namespaces::compile(&mut b, linux);
+    join(&mut b, &namespaces);
+    namespaces::user_namespace(&mut b, &namespaces, linux);
+    if !request.host.is_privileged() {
+        b.child.push(Child::SetNonDumpable);
+    }
+    session(&mut b, request, &namespaces);
+    let binary = shield(&mut b, linux, &namespaces);
+
+    // On version 1 nothing is born into a cgroup: its namespace has to wait until the parent has moved the child.
+    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
+    let root = root_filesystem(&mut b, request, linux, binary);
+    let masks = linux.masked_paths().as_deref().unwrap_or_default();
+    let null = (!masks.is_empty()).then(|| {
+        let slot = b.slot();
+        b.child.push(Child::OpenNull { slot });
+        slot
+    });
+    let mounted = mounts::compile(
+        &mut b,
+        &mounts::Context {
+            bundle: request.bundle,
+            linux,
+            namespaces: &namespaces,
+            cgroup: &cgroup,
+            root_propagation: host_propagation(linux),
+            cgroup_by_clone,
+        },
+        spec.mounts().as_deref().unwrap_or_default(),
+    );
+    if !cgroup_by_clone {
+        if !mounted.joined_cgroup {
+            b.parent.push(Parent::JoinCgroup);
+        }
+        namespaces.new.retain(|kind| *kind != Namespace::Cgroup);
+    }
+    let dev = devices::compile(&mut b, linux, &namespaces, &mounted);
+    terminal(&mut b, program, dev);
+    b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
+    b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
+    let hooks = Hooks::compile(spec);
+    early_hooks(&mut b, &hooks);
+    finish_root(&mut b, request, linux, &mounted, root, null, masks);
+    names(&mut b, spec);
+    let context = process::Context {
+        process: program,
+        seccomp: seccomp.as_ref(),
+        own_user_namespace: namespaces.is_own(Namespace::User),
+        groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
+        path: "process",
+        preserve_fds: request.options.preserve_fds,
+    };
+    process::limits(&mut b, program, "process");
+    if let Some(personality) = linux.personality() {
+        let persona = match personality.domain() {
+            oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
+            oci_spec::runtime::LinuxPersonalityDomain::PerLinux32 => 8,
+        };
+        b.child.push(Child::SetPersonality { persona });
+    }
+    b.child.push(Child::VerifyMounts);
+    process::home(&mut b, program);
+    process::credentials(&mut b, &context);
+    b.meet(Point::Ready);
+    b.meet(Point::Started);
+    if !hooks.start_container.is_empty() {
+        b.child.push(Child::RunHooks { kind: HookKind::StartContainer });
+    }
+    process::execute(&mut b, &context);
+    if let Some(score) = program.oom_score_adj() {
+        b.prepare.push(Prepare::SetOomScore { score });
+    }
+
+    if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(b.diagnostics);
+    }
+    Ok(Plan {
+        id: request.id.to_owned(),
+        new_namespaces: namespaces.new,
+        cgroup,
+        terminal: program.terminal().unwrap_or_default(),
+        program: process::program(program),
+        child_hooks: vec![
+            (HookKind::CreateContainer, hooks.create_container),
+            (HookKind::StartContainer, hooks.start_container),
+        ],
+        parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
+        seccomp,
+        slots: b.slots(),
+        mount_checks: b.mount_checks,
+        prepare: b.prepare,
+        parent: b.parent,
+        join: b.join,
+        child: b.child,
+        warnings: b.diagnostics,
+    })
+}
+
+/// What the specification has and this version has not: an error, never silence.
+fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
+    let process = spec.process().as_ref();
+    let label = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
+    let missing = [
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.mountLabel", label(linux.mount_label().as_ref()) && b.host.selinux),
+        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
+    ];
+    for (path, asked) in missing {
+        if asked {
+            b.error(
+                path,
+                "not supported by this version of pent",
+                "leave it out, or use another runtime for this container",
+            );
+        }
+    }
+    let confinements = [
+        ("process.apparmorProfile", "AppArmor", process.and_then(|p| p.apparmor_profile().as_ref()), b.host.apparmor),
+        ("process.selinuxLabel", "SELinux", process.and_then(|p| p.selinux_label().as_ref()), b.host.selinux),
+    ];
+    for (path, module, value, enabled) in confinements {
+        if !label(value) {
+            continue;
+        }
+        if enabled {
+            b.error(
+                path,
+                format!("{module} is not supported by this version of pent"),
+                "leave it out of the configuration",
+            );
+        } else {
+            b.error(
+                path,
+                format!("{module} is not enabled on this host"),
+                "enable it, or leave it out of the configuration",
+            );
+        }
+    }
+}
+
+fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp) -> Option<seccomp::Program> {
+    match seccomp::compile(policy) {
+        Ok(program) => {
+            b.diagnostics.extend(program.warnings.iter().cloned());
+            if program.notify {
+                b.error(
+                    "linux.seccomp",
+                    "SCMP_ACT_NOTIFY is not supported by this version of pent",
+                    "use SCMP_ACT_ERRNO, or leave the rule out",
+                );
+            }
+            Some(program)
+        }
+        Err(diagnostics) => {
+            b.diagnostics.extend(diagnostics);
+            None
+        }
+    }
+}
+
+fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> CgroupPlan {
+    let rootless = !request.host.is_privileged() || request.host.in_user_namespace;
+    let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy());
+    let asked = cgroup::Input {
+        layout: &request.host.cgroup,
+        own: &request.host.own_cgroup,
+        driver: request.options.cgroup_driver,
+        cgroups_path: path.as_deref(),
+        id: request.id,
+        resources: linux.resources().as_ref(),
+        default_devices: cgroup::DEFAULT_RULES,
+        rootless,
+        oci_version: request.spec.version(),
+        owner: None,
+    };
+    match cgroup::compile(&asked) {
+        Ok(plan) => {
+            b.diagnostics.extend(plan.warnings.iter().cloned());
+            plan
+        }
+        Err(diagnostics) => {
+            b.diagnostics.extend(diagnostics);
+            CgroupPlan::default()
+        }
+    }
+}
+
+/// Existing namespaces: entered by a helper before clone when the child's birth depends on them, else by the child.
+fn join(b: &mut Builder<'_>, namespaces: &Namespaces) {
+    let enter: Vec<Child> =
+        namespaces.joined.iter().map(|&(kind, slot)| Child::EnterNamespace { kind, slot }).collect();
+    if namespaces.needs_helper() { b.join = enter } else { b.child.extend(enter) }
+}
+
+fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) {
+    if !request.options.no_new_keyring {
+        b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+    }
+    b.child.push(Child::NewSession);
+    if namespaces.is_new(Namespace::Network) {
+        b.child.push(Child::LoopbackUp);
+    }
+}
+
+/// Keeps the container from the host's binary, unless nothing in it could write to it anyway (threats B).
+fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option<Child> {
+    let binary = &b.host.binary;
+    let owner_unmapped = namespaces.is_new(Namespace::User)
+        && b.host.is_privileged()
+        && !binary.shared_write
+        && !namespaces::maps_host_id(&namespaces::id_map(linux.uid_mappings().as_ref()), binary.uid);
+    if binary.readonly || owner_unmapped {
+        return None;
+    }
+    let path = binary_path(b);
+    let (mount, file) = (b.slot(), b.slot());
+    if b.host.is_privileged() {
+        b.prepare.push(Prepare::OpenBinary { mount, file, path });
+    } else {
+        b.child.push(Child::OpenBinary { mount, file, path });
+    }
+    b.child.push(Child::ShieldBinary { file });
+    let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
+    directory.map(|directory| Child::ParkBinary { mount, directory })
+}
+
+/// Where the binary is; the kernel has to be able to switch to another view of it.
+pub(super) fn binary_path(b: &mut Builder<'_>) -> Text {
+    if !b.host.binary.switchable {
+        b.error(
+            "",
+            "this kernel cannot keep a container from pent's own binary (it lacks CONFIG_CHECKPOINT_RESTORE)",
+            "put pent on a read-only mount",
+        );
+    }
+    Text::path(b.host.binary.path.clone().unwrap_or_default())
+}
+
+/// linux.rootfsPropagation as it applies to the mounts that come from the host.
+fn host_propagation(linux: &Linux) -> Propagation {
+    match linux.rootfs_propagation().as_deref() {
+        Some("shared" | "rshared") => Propagation { spread: Spread::Shared, recursive: true },
+        Some("private" | "rprivate") => Propagation { spread: Spread::Private, recursive: true },
+        _ => Propagation { spread: Spread::Slave, recursive: true },
+    }
+}
+
+fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, binary: Option<Child>) -> Slot {
+    let slot = b.slot();
+    let path = request.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
+    if path.as_os_str().is_empty() {
+        b.error(
+            "root.path",
+            "there is no root filesystem",
+            "set root.path to a directory, absolute or below the bundle",
+        );
+    }
+    b.source(Source {
+        slot,
+        path: Text::path(request.bundle.join(path)),
+        recursive: true,
+        attributes: Attributes::default(),
+        tree_attributes: Attributes::default(),
+        propagation: vec![host_propagation(linux)],
+        idmap: None,
+        spec_path: "root.path".into(),
+    });
+    let propagation = host_propagation(linux);
+    // A shared tree stays as it was born: in the host's peer groups.
+    if propagation.spread != Spread::Shared {
+        b.child.push(Child::SetRootPropagation { propagation });
+    }
+    b.child.push(Child::MakeRootParentPrivate);
+    // Sources come from the child where the parent may not, and are known only when the mounts are compiled: see `place_sources`.
+    b.sources_at = b.child.len();
+    b.mount_checks += 1;
+    b.child.extend(binary);
+    b.child.push(Child::AttachRoot { slot });
+    slot
+}
+
+fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Option<Slot>) {
+    if !program.terminal().unwrap_or_default() {
+        return;
+    }
+    let size = program.console_size().map(|size| {
+        let cut = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+        (cut(size.width()), cut(size.height()))
+    });
+    b.mount_checks += 1;
+    b.child.push(Child::OpenTerminal { dev, uid: program.user().uid(), gid: program.user().gid(), size });
+    b.parent.push(Parent::ReceiveTerminal);
+}
+
+#[derive(Default)]
+struct Hooks {
+    prestart: Vec<Hook>,
+    create_runtime: Vec<Hook>,
+    create_container: Vec<Hook>,
+    start_container: Vec<Hook>,
+}
+
+impl Hooks {
+    #[allow(deprecated)]
+    fn compile(spec: &Spec) -> Self {
+        let Some(hooks) = spec.hooks() else { return Self::default() };
+        Self {
+            prestart: compile_hooks(hooks.prestart().as_ref()),
+            create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
+            create_container: compile_hooks(hooks.create_container().as_ref()),
+            start_container: compile_hooks(hooks.start_container().as_ref()),
+        }
+    }
+}
+
+/// Hooks as they are executed, in order.
+pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> {
+    hooks
+        .into_iter()
+        .flatten()
+        .map(|hook| Hook {
+            path: Text::path(hook.path()),
+            args: match hook.args().as_ref().filter(|args| !args.is_empty()) {
+                Some(args) => args.iter().map(Text::new).collect(),
+                None => vec![Text::path(hook.path())],
+            },
+            env: hook.env().iter().flatten().map(Text::new).collect(),
+            timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
+        })
+        .collect()
+}
+
+fn early_hooks(b: &mut Builder<'_>, hooks: &Hooks) {
+    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+        b.meet(Point::MountsDone);
+        for (kind, hooks) in [(HookKind::Prestart, &hooks.prestart), (HookKind::CreateRuntime, &hooks.create_runtime)] {
+            if !hooks.is_empty() {
+                b.parent.push(Parent::RunHooks { kind });
+            }
+        }
+        b.meet(Point::HooksDone);
+    }
+    if !hooks.create_container.is_empty() {
+        b.child.push(Child::RunHooks { kind: HookKind::CreateContainer });
+    }
+}
+
+/// Everything that closes the root: kernel parameters, masks, read-only paths, the root itself, and the change of root.
+fn finish_root(
+    b: &mut Builder<'_>,
+    request: &Request<'_>,
+    linux: &Linux,
+    mounted: &Mounted,
+    root: Slot,
+    null: Option<Slot>,
+    masks: &[String],
+) {
+    sysctls(b, linux, mounted);
+    if let Some(null) = null {
+        b.mount_checks += masks.len();
+        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect() });
+    }
+    let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
+    if !readonly.is_empty() {
+        b.mount_checks += readonly.len();
+        b.child.push(Child::ReadonlyPaths { paths: readonly.iter().map(Text::new).collect() });
+    }
+    if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
+        b.mount_checks += 1;
+        b.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
+    }
+    b.child.push(if request.options.no_pivot {
+        Child::MoveRoot { slot: root }
+    } else {
+        Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared }
+    });
+    let propagation = match linux.rootfs_propagation().as_deref() {
+        Some("shared") => Some((Spread::Shared, false)),
+        Some("rshared") => Some((Spread::Shared, true)),
+        Some("slave") => Some((Spread::Slave, false)),
+        Some("rslave") => Some((Spread::Slave, true)),
+        Some("private") => Some((Spread::Private, false)),
+        Some("rprivate") => Some((Spread::Private, true)),
+        Some("unbindable") => Some((Spread::Unbindable, false)),
+        Some("runbindable") => Some((Spread::Unbindable, true)),
+        _ => None,
+    };
+    if let Some((spread, recursive)) = propagation {
+        b.child.push(Child::SetNewRootPropagation { propagation: Propagation { spread, recursive } });
+    }
+}
+
+fn sysctls(b: &mut Builder<'_>, linux: &Linux, mounted: &Mounted) {
+    let Some(sysctls) = linux.sysctl().as_ref().filter(|sysctls| !sysctls.is_empty()) else { return };
+    let mut values: Vec<_> = sysctls
+        .iter()
+        .map(|(name, value)| (Text::new(format!("sys/{}", name.replace('.', "/"))), Text::new(value)))
+        .collect();
+    values.sort();
+    let proc = mounted.proc.unwrap_or_else(|| mounts::private_proc(b));
+    b.child.push(Child::WriteSysctls { proc, values });
+}
+
+fn names(b: &mut Builder<'_>, spec: &Spec) {
+    if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
+        b.child.push(Child::SetHostname { name: Text::new(name) });
+    }
+    if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
+        b.child.push(Child::SetDomainname { name: Text::new(name) });
+    }
+}

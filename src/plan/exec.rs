@@ -1,0 +1,138 @@
+//! The plan of a process that joins a running container.
+#![forbid(unsafe_code)]
+
+use super::builder::Builder;
+use super::namespaces::{self, Namespaces};
+use super::op::{Child, Parent, Point, Prepare};
+use super::text::Text;
+use super::{Plan, process};
+use crate::cgroup::CgroupPlan;
+use crate::host::Host;
+use crate::report::{Diagnostic, Severity};
+use crate::seccomp;
+use oci_spec::runtime::{Linux, Process, Spec};
+
+/// Everything that decides what the plan of an exec is.
+pub struct ExecRequest<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The container's configuration as it was created from.
+    pub spec: &'a Spec,
+    /// The process to add.
+    pub process: &'a Process,
+    /// The machine.
+    pub host: &'a Host,
+    /// The container's init.
+    pub init_pid: i32,
+    /// Its start time, so that a reused pid is noticed.
+    pub init_start_time: u64,
+    /// Descriptors from 3 on that the program gets.
+    pub preserve_fds: u32,
+    /// Whether clone3 puts the child into the container's cgroup (version 2).
+    pub cgroup_by_clone: bool,
+    /// Whether the container has a cgroup.
+    pub has_cgroup: bool,
+}
+
+/// Decides everything about a process that joins a container.
+///
+/// # Errors
+/// Every reason why it cannot be made as asked, and the warnings with them.
+pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> {
+    let default_linux = Linux::default();
+    let linux = request.spec.linux().as_ref().unwrap_or(&default_linux);
+    let mut b = Builder::new(request.host);
+    let seccomp = match linux.seccomp().as_ref().map(seccomp::compile).transpose() {
+        Ok(program) => program,
+        Err(diagnostics) => {
+            b.diagnostics.extend(diagnostics);
+            None
+        }
+    };
+    let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
+    let init = b.slot();
+    if request.host.is_privileged() {
+        b.prepare.push(Prepare::SetNonDumpable);
+    }
+    b.prepare.push(Prepare::OpenProcess { slot: init, pid: request.init_pid, start_time: request.init_start_time });
+    if !request.host.binary.readonly {
+        let path = super::compile::binary_path(&mut b);
+        let (mount, file) = (b.slot(), b.slot());
+        if request.host.is_privileged() {
+            b.prepare.push(Prepare::OpenBinary { mount, file, path });
+            b.join.push(Child::ShieldBinary { file });
+        }
+    }
+    b.join.push(Child::EnterProcess { slot: init, kinds: own.clone() });
+
+    if request.has_cgroup && !request.cgroup_by_clone {
+        b.parent.push(Parent::JoinCgroup);
+        b.meet(Point::CgroupJoined);
+    }
+    let as_if_new = Namespaces { new: own.clone(), joined: Vec::new() };
+    let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
+    let own_user_namespace = own.contains(&super::op::Namespace::User);
+    if own_user_namespace {
+        b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
+    }
+    b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+    b.child.push(Child::NewSession);
+    let terminal = request.process.terminal().unwrap_or_default();
+    if terminal {
+        let user = request.process.user();
+        let size = request.process.console_size().map(|size| {
+            let cut = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+            (cut(size.width()), cut(size.height()))
+        });
+        b.child.push(Child::OpenTerminal { dev: None, uid: user.uid(), gid: user.gid(), size });
+        b.parent.push(Parent::ReceiveTerminal);
+    }
+    if let Some(personality) = linux.personality() {
+        let persona = match personality.domain() {
+            oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
+            oci_spec::runtime::LinuxPersonalityDomain::PerLinux32 => 8,
+        };
+        b.child.push(Child::SetPersonality { persona });
+    }
+    let context = process::Context {
+        process: request.process,
+        seccomp: seccomp.as_ref(),
+        own_user_namespace,
+        groups_denied,
+        path: "process",
+        preserve_fds: request.preserve_fds,
+    };
+    process::limits(&mut b, request.process, "process");
+    process::home(&mut b, request.process);
+    process::credentials(&mut b, &context);
+    if request.host.is_privileged() {
+        b.meet(Point::Ready);
+        b.parent.push(Parent::VerifyJoined { kinds: own });
+        b.meet(Point::Started);
+    }
+    process::execute(&mut b, &context);
+    let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
+    if let Some(score) = request.process.oom_score_adj().or(init_score) {
+        b.prepare.push(Prepare::SetOomScore { score });
+    }
+    if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        return Err(b.diagnostics);
+    }
+    Ok(Plan {
+        id: request.id.to_owned(),
+        new_namespaces: Vec::new(),
+        cgroup: CgroupPlan::default(),
+        terminal,
+        program: process::program(request.process),
+        child_hooks: Vec::new(),
+        parent_hooks: Vec::new(),
+        seccomp,
+        slots: b.slots(),
+        mount_checks: b.mount_checks,
+        prepare: b.prepare,
+        parent: b.parent,
+        join: b.join,
+        child: b.child,
+        warnings: b.diagnostics,
+    })
+}

@@ -1,0 +1,88 @@
+//! The plan of a container: what will be done, in which order, as plain data.
+//!
+//! [`compile`] is pure: it opens no file and asks the kernel nothing. Everything it needs to know of the host is in
+//! [`Host`](crate::host::Host). `launch` walks the result without deciding anything.
+#![forbid(unsafe_code)]
+
+mod builder;
+mod compile;
+mod devices;
+mod exec;
+mod explain;
+mod mounts;
+mod namespaces;
+pub mod op;
+pub mod order;
+mod process;
+pub mod text;
+
+pub use compile::{Options, Request, compile, compile_hooks};
+pub use exec::{ExecRequest, compile_exec};
+
+use crate::cgroup::CgroupPlan;
+use crate::report::Diagnostic;
+use op::{Child, HookKind, Namespace, Parent, Prepare};
+use serde::Serialize;
+use text::Text;
+
+/// A container, or a process joining one, before anything of it exists.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The container's id.
+    pub id: String,
+    /// The namespaces the child is born into (`CLONE_NEW*` of clone3).
+    pub new_namespaces: Vec<Namespace>,
+    /// The control group and its limits; made before clone.
+    pub cgroup: CgroupPlan,
+    /// Done by the parent before clone, in order.
+    pub prepare: Vec<Prepare>,
+    /// Done by the parent after clone, in order.
+    pub parent: Vec<Parent>,
+    /// Done by a helper process before it makes the child; empty unless namespaces must be entered before clone.
+    pub join: Vec<Child>,
+    /// Done by the child, in order.
+    pub child: Vec<Child>,
+    /// The program.
+    pub program: Program,
+    /// Hooks that the child runs, by kind, in order.
+    pub child_hooks: Vec<(HookKind, Vec<Hook>)>,
+    /// Hooks of the runtime's namespace before start.
+    pub parent_hooks: Vec<(HookKind, Vec<Hook>)>,
+    /// The seccomp filter, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<crate::seccomp::Program>,
+    /// How many slots the table of descriptors has.
+    pub slots: u16,
+    /// How many mounts will be checked at most.
+    pub mount_checks: usize,
+    /// Whether the container has a terminal.
+    pub terminal: bool,
+    /// What is odd, but does not stop the container.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// What is executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Program {
+    /// `argv`, the first is also the name looked up.
+    pub args: Vec<Text>,
+    /// `NAME=value`.
+    pub env: Vec<Text>,
+}
+
+/// A hook as it will be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hook {
+    /// Absolute.
+    pub path: Text,
+    /// `argv`; `[path]` when config.json has none.
+    pub args: Vec<Text>,
+    /// Its whole environment (threats N).
+    pub env: Vec<Text>,
+    /// Seconds until it is killed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<u32>,
+}

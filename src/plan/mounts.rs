@@ -1,0 +1,427 @@
+//! Mounts: from config.json's list to detached mounts with their flags set, attached in order.
+#![forbid(unsafe_code)]
+
+use super::builder::Builder;
+use super::namespaces::{Namespaces, id_map};
+use super::op::{Child, Filesystem, IdMap, IdmapSource, MountPoint, Namespace, Point, Prepare, Slot, Source};
+use super::text::Text;
+use crate::cgroup::{CgroupPlan, Layout};
+use crate::spec::mount_options::{Attributes, MountOptions, Propagation, Spread, attr};
+use oci_spec::runtime::{Linux, Mount};
+use std::path::{Path, PathBuf};
+
+/// fsconfig(2) takes strings of at most 255 bytes.
+const FSCONFIG_MAX: usize = 255;
+/// Filesystems whose superblock is shared or has to stay writable while the container is made: read-only is the mount's.
+const MOUNT_READONLY_ONLY: [&str; 7] = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts", "tmpfs"];
+
+/// What later steps need to know about the mounts.
+#[derive(Debug, Default)]
+pub(super) struct Mounted {
+    /// The mount on /dev, when it is one of ours and not the host's.
+    pub(super) dev: Option<Slot>,
+    /// /dev comes from the host: nothing is made in it.
+    pub(super) dev_is_bound: bool,
+    /// The container's procfs.
+    pub(super) proc: Option<Slot>,
+    /// The parent has put the child into its cgroup (version 1).
+    pub(super) joined_cgroup: bool,
+}
+
+pub(super) struct Context<'a> {
+    pub(super) bundle: &'a Path,
+    pub(super) linux: &'a Linux,
+    pub(super) namespaces: &'a Namespaces,
+    pub(super) cgroup: &'a CgroupPlan,
+    /// The mode of propagation that mounts of the host have inside, unless they say otherwise.
+    pub(super) root_propagation: Propagation,
+    /// Whether clone3 puts the child into its cgroup and makes the cgroup namespace.
+    pub(super) cgroup_by_clone: bool,
+}
+
+impl Context<'_> {
+    /// The container's own cgroup in one of the host's hierarchies.
+    fn directory_below(&self, mount: &Path) -> Option<PathBuf> {
+        let directory = self.cgroup.directories.iter().find(|directory| directory.mount == mount)?;
+        Some(mount.join(&directory.path))
+    }
+
+    /// The child makes its cgroup namespace itself, once the parent has moved it.
+    fn unshares_cgroup(&self) -> bool {
+        !self.cgroup_by_clone && self.namespaces.is_new(Namespace::Cgroup)
+    }
+}
+
+/// The absolute, `..`-free form of a destination.
+pub(super) fn destination(mount: &Mount) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for part in mount.destination().components() {
+        match part {
+            std::path::Component::Normal(name) => clean.push(name),
+            std::path::Component::ParentDir => {
+                clean.pop();
+            }
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// Every mount of config.json, in order.
+pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Mount]) -> Mounted {
+    let mut mounted = Mounted::default();
+    for (index, mount) in mounts.iter().enumerate() {
+        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        let target = destination(mount);
+        let path = format!("mounts[{index}]");
+        if target == Path::new("/") && !options.remount {
+            b.error(
+                format!("{path}.destination"),
+                "a mount cannot replace the root",
+                "use root.path for the root filesystem",
+            );
+            continue;
+        }
+        let kind = mount.typ().as_deref().unwrap_or_default();
+        if options.remount {
+            remount(b, &target, &options);
+        } else if options.bind.is_some() || kind == "bind" {
+            if target == Path::new("/dev") {
+                mounted.dev_is_bound = true;
+                mounted.dev = None;
+            }
+            bind(b, context, mount, &options, &target, &path);
+        } else if kind == "cgroup" || kind == "cgroup2" {
+            if !mounted.joined_cgroup && context.unshares_cgroup() {
+                enter_cgroup_namespace(b);
+                mounted.joined_cgroup = true;
+            }
+            cgroup(b, context, &options, &target, &path);
+        } else if kind.is_empty() {
+            b.error(
+                format!("{path}.type"),
+                format!("the mount on {} has no type and is no bind mount", target.display()),
+                "set type to a filesystem (tmpfs, proc …), or add the option bind or rbind",
+            );
+        } else {
+            let slot = filesystem(b, mount, kind, &options, &target, &path);
+            match (target.to_str(), kind) {
+                (Some("/dev"), _) => {
+                    mounted.dev = slot;
+                    mounted.dev_is_bound = false;
+                }
+                (Some("/proc"), "proc") => mounted.proc = slot,
+                _ => {}
+            }
+        }
+    }
+    if !mounted.joined_cgroup && context.unshares_cgroup() {
+        enter_cgroup_namespace(b);
+        mounted.joined_cgroup = true;
+    }
+    mounted
+}
+
+/// The namespace's root is the cgroup the child is in at that moment, so that the parent must have put it there.
+fn enter_cgroup_namespace(b: &mut Builder<'_>) {
+    b.parent.push(super::op::Parent::JoinCgroup);
+    b.meet(Point::CgroupJoined);
+    b.child.push(Child::UnshareCgroup);
+}
+
+/// A procfs that is never attached: for containers that have none, to set kernel parameters through.
+pub(super) fn private_proc(b: &mut Builder<'_>) -> Slot {
+    let slot = b.slot();
+    b.child.push(Child::MakeFilesystem(Filesystem {
+        slot,
+        kind: Text::new("proc"),
+        source: Some(Text::new("proc")),
+        options: Vec::new(),
+        attributes: attr::NOSUID | attr::NODEV | attr::NOEXEC,
+        propagation: Vec::new(),
+    }));
+    slot
+}
+
+fn attach(b: &mut Builder<'_>, slot: Slot, target: &Path, point: MountPoint, expect: u64) {
+    b.mount_checks += 1;
+    b.child.push(Child::Attach { slot, target: Text::path(target), point, expect });
+}
+
+/// The bits that must be found on the mount in the end.
+fn expected(attributes: Attributes, tree: Attributes) -> u64 {
+    let flags = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+    (attributes.set | tree.set) & !(attributes.clear & !attributes.set) & flags
+}
+
+fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &MountOptions, target: &Path, path: &str) {
+    let Some(source) = mount.source() else {
+        b.error(format!("{path}.source"), format!("the bind mount on {} has no source", target.display()), "");
+        return;
+    };
+    if !options.data.is_empty() {
+        let names: Vec<_> = options.data.iter().map(|(name, _)| name.as_str()).collect();
+        b.warn(format!("{path}.options"), format!("a bind mount takes no data: {} ignored", names.join(",")));
+    }
+    let slot = b.slot();
+    // Events must not travel from the container to the host unless they are asked to.
+    let mut propagation = vec![context.root_propagation];
+    propagation.extend_from_slice(&options.propagation);
+    let idmap = options
+        .idmap
+        .or_else(|| mount.uid_mappings().as_ref().map(|_| crate::spec::mount_options::Reach { recursive: false }));
+    let idmap =
+        idmap.map(|reach| IdmapSource { namespace: mapping(b, context, mount, path), recursive: reach.recursive });
+    b.source(Source {
+        slot,
+        path: Text::path(context.bundle.join(source)),
+        recursive: options.bind.is_none_or(|reach| reach.recursive),
+        attributes: options.attributes,
+        tree_attributes: options.recursive,
+        propagation,
+        idmap,
+        spec_path: format!("{path}.source"),
+    });
+    attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
+}
+
+/// The mapping of an id-mapped mount: its own, or the container's.
+fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str) -> Slot {
+    let slot = b.slot();
+    let (mut uids, mut gids): (IdMap, IdMap) =
+        (id_map(mount.uid_mappings().as_ref()), id_map(mount.gid_mappings().as_ref()));
+    if uids.is_empty() && gids.is_empty() {
+        uids = id_map(context.linux.uid_mappings().as_ref());
+        gids = id_map(context.linux.gid_mappings().as_ref());
+    }
+    if uids.is_empty() || gids.is_empty() {
+        b.error(
+            path,
+            "an id-mapped mount needs both uidMappings and gidMappings",
+            "add them to the mount, or to linux",
+        );
+    }
+    if !b.host.is_privileged() {
+        b.error(path, "id-mapped mounts need CAP_SYS_ADMIN on the host", "run as root, or leave the option out");
+    }
+    b.prepare.push(Prepare::MakeIdMapping { slot, uids, gids });
+    slot
+}
+
+fn remount(b: &mut Builder<'_>, target: &Path, options: &MountOptions) {
+    b.child.push(Child::Remount {
+        target: Text::path(target),
+        attributes: options.attributes,
+        tree_attributes: options.recursive,
+    });
+}
+
+fn filesystem(
+    b: &mut Builder<'_>,
+    mount: &Mount,
+    kind: &str,
+    options: &MountOptions,
+    target: &Path,
+    path: &str,
+) -> Option<Slot> {
+    if options.tmpcopyup && kind != "tmpfs" {
+        b.error(format!("{path}.options"), format!("tmpcopyup works on tmpfs, not on {kind}"), "");
+    }
+    if options.idmap.is_some() || mount.uid_mappings().is_some() {
+        b.error(format!("{path}.options"), format!("only bind mounts can be id-mapped, not {kind}"), "");
+    }
+    let source = mount.source().as_ref().map(Text::path);
+    let too_long = options.data.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX));
+    let attributes = options.attributes.set & !attr_not_for_fsmount();
+    if too_long {
+        legacy(b, kind, source.unwrap_or_else(|| Text::new(kind)), options, target);
+        return None;
+    }
+    let mut data: Vec<(Text, Option<Text>)> = options
+        .superblock
+        .iter()
+        .filter(|flag| **flag != "ro" || !MOUNT_READONLY_ONLY.contains(&kind))
+        .map(|flag| (Text::new(flag), None))
+        .collect();
+    data.extend(options.data.iter().map(|(name, value)| (Text::new(name), value.as_ref().map(Text::new))));
+    let slot = b.slot();
+    b.child.push(Child::MakeFilesystem(Filesystem {
+        slot,
+        kind: Text::new(kind),
+        source,
+        options: data,
+        attributes,
+        propagation: options.propagation.clone(),
+    }));
+    let target_text = Text::path(target);
+    if options.tmpcopyup {
+        b.child.push(Child::CopyUp { slot, target: target_text });
+    }
+    let point = if matches!(kind, "proc" | "sysfs") { MountPoint::PlainDirectory } else { MountPoint::Directory };
+    attach(b, slot, target, point, expected(options.attributes, Attributes::default()));
+    Some(slot)
+}
+
+/// fsmount(2) takes every attribute but the id mapping.
+fn attr_not_for_fsmount() -> u64 {
+    crate::sys::mount::attr::IDMAP
+}
+
+fn legacy(b: &mut Builder<'_>, kind: &str, source: Text, options: &MountOptions, target: &Path) {
+    let flags = [
+        (attr::RDONLY, libc::MS_RDONLY),
+        (attr::NOSUID, libc::MS_NOSUID),
+        (attr::NODEV, libc::MS_NODEV),
+        (attr::NOEXEC, libc::MS_NOEXEC),
+        (attr::NOATIME, libc::MS_NOATIME),
+        (attr::STRICTATIME, libc::MS_STRICTATIME),
+        (attr::NODIRATIME, libc::MS_NODIRATIME),
+        (attr::NOSYMFOLLOW, 256),
+    ];
+    let flags = flags.iter().filter(|(bit, _)| options.attributes.set & bit != 0).fold(0, |all, (_, flag)| all | flag);
+    let data: Vec<String> = options
+        .data
+        .iter()
+        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .collect();
+    b.mount_checks += 1;
+    b.child.push(Child::MountLegacy {
+        kind: Text::new(kind),
+        source,
+        target: Text::path(target),
+        flags,
+        data: Text::new(data.join(",")),
+        propagation: options.propagation.clone(),
+    });
+}
+
+fn cgroup(b: &mut Builder<'_>, context: &Context<'_>, options: &MountOptions, target: &Path, path: &str) {
+    match &b.host.cgroup {
+        Layout::Absent => {
+            b.error(
+                format!("{path}.type"),
+                "no cgroup filesystem is mounted on this host",
+                "leave the cgroup mount out",
+            );
+        }
+        Layout::V2 { mount } => {
+            let mount = mount.clone();
+            cgroup_tree(b, context, options, target, path, "cgroup2", &[], &mount);
+        }
+        Layout::V1 { hierarchies, unified } => {
+            let (hierarchies, unified) = (hierarchies.clone(), unified.clone());
+            let top = cgroup_v1_top(b, target);
+            for hierarchy in &hierarchies {
+                let joined = hierarchy.controllers.join(",");
+                let name = joined.strip_prefix("name=").unwrap_or(&joined);
+                let mount_at = target.join(name);
+                cgroup_tree(b, context, options, &mount_at, path, "cgroup", &hierarchy.controllers, &hierarchy.mount);
+                if hierarchy.controllers.len() > 1 {
+                    for controller in &hierarchy.controllers {
+                        b.child.push(Child::Symlink {
+                            dir: Text::path(target),
+                            name: Text::new(controller),
+                            target: Text::new(name),
+                        });
+                    }
+                }
+            }
+            if let Some(unified) = unified {
+                cgroup_tree(b, context, options, &target.join("unified"), path, "cgroup2", &[], &unified.mount);
+            }
+            if options.attributes.set & attr::RDONLY != 0 {
+                b.mount_checks += 1;
+                b.child.push(Child::SetReadonly { slot: top, what: Text::path(target) });
+            }
+        }
+    }
+}
+
+/// The tmpfs that holds version 1's hierarchies; it stays writable until they are all there.
+fn cgroup_v1_top(b: &mut Builder<'_>, target: &Path) -> Slot {
+    let slot = b.slot();
+    let attributes = attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    b.child.push(Child::MakeFilesystem(Filesystem {
+        slot,
+        kind: Text::new("tmpfs"),
+        source: Some(Text::new("tmpfs")),
+        options: vec![(Text::new("mode"), Some(Text::new("755")))],
+        attributes,
+        propagation: Vec::new(),
+    }));
+    attach(b, slot, target, MountPoint::Directory, attributes);
+    slot
+}
+
+/// One hierarchy: a mount of its own in a cgroup namespace, else a bind mount of the container's own cgroup.
+#[allow(clippy::too_many_arguments)]
+fn cgroup_tree(
+    b: &mut Builder<'_>,
+    context: &Context<'_>,
+    options: &MountOptions,
+    target: &Path,
+    path: &str,
+    kind: &str,
+    controllers: &[String],
+    host_mount: &Path,
+) {
+    let slot = b.slot();
+    let attributes = options.attributes;
+    if context.namespaces.is_own(Namespace::Cgroup) {
+        let named = controllers.iter().any(|c| c.starts_with("name="));
+        let mut data: Vec<(Text, Option<Text>)> = controllers
+            .iter()
+            .map(|controller| match controller.split_once('=') {
+                Some((key, value)) => (Text::new(key), Some(Text::new(value))),
+                None => (Text::new(controller), None),
+            })
+            .collect();
+        if named {
+            data.push((Text::new("none"), None));
+        }
+        b.child.push(Child::MakeFilesystem(Filesystem {
+            slot,
+            kind: Text::new(kind),
+            source: Some(Text::new("cgroup")),
+            options: data,
+            attributes: attributes.set,
+            propagation: options.propagation.clone(),
+        }));
+    } else {
+        let Some(dir) = context.directory_below(host_mount) else {
+            b.error(
+                format!("{path}.type"),
+                "the container has no cgroup of its own to show",
+                "add a cgroup namespace, or leave the cgroup mount out",
+            );
+            return;
+        };
+        let mut propagation = vec![Propagation { spread: Spread::Private, recursive: true }];
+        propagation.extend_from_slice(&options.propagation);
+        b.source(Source {
+            slot,
+            path: Text::path(dir),
+            recursive: false,
+            attributes,
+            tree_attributes: Attributes::default(),
+            propagation,
+            idmap: None,
+            spec_path: path.to_owned(),
+        });
+    }
+    attach(b, slot, target, MountPoint::Directory, expected(attributes, Attributes::default()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oci_spec::runtime::MountBuilder;
+
+    #[test]
+    fn destinations_stay_in_the_root() {
+        for (given, clean) in [("/a/../../b", "/b"), ("/a/./b/", "/a/b"), ("a/b", "/a/b"), ("/..", "/")] {
+            let mount = MountBuilder::default().destination(given).build().expect("a mount");
+            assert_eq!(destination(&mount), Path::new(clean), "{given}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Namespaces: which are made, which are entered, and in what shape the child is born.
+#![forbid(unsafe_code)]
+
+use super::builder::Builder;
+use super::op::{Child, IdMap, Namespace, Parent, Point, Prepare, Slot};
+use super::text::Text;
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use std::fmt::Write as _;
+
+/// The namespaces of a container.
+#[derive(Debug, Default)]
+pub(super) struct Namespaces {
+    pub(super) new: Vec<Namespace>,
+    pub(super) joined: Vec<(Namespace, Slot)>,
+}
+
+impl Namespaces {
+    pub(super) fn is_new(&self, kind: Namespace) -> bool {
+        self.new.contains(&kind)
+    }
+
+    /// New or joined: not the runtime's own.
+    pub(super) fn is_own(&self, kind: Namespace) -> bool {
+        self.is_new(kind) || self.joined.iter().any(|(joined, _)| *joined == kind)
+    }
+
+    /// A joined user namespace has to be entered before the others are made, so that it owns them; a joined pid or time
+    /// namespace is one only for children.
+    pub(super) fn needs_helper(&self) -> bool {
+        let decides_birth = |kind: &Namespace| matches!(kind, Namespace::User | Namespace::Pid | Namespace::Time);
+        // Inside a new user namespace the child has no rights over namespaces of the host.
+        let leaves_rights = self.is_new(Namespace::User) && !self.joined.is_empty();
+        leaves_rights || self.joined.iter().any(|(kind, _)| decides_birth(kind))
+    }
+}
+
+pub(super) fn kind_of(kind: LinuxNamespaceType) -> Namespace {
+    match kind {
+        LinuxNamespaceType::Mount => Namespace::Mount,
+        LinuxNamespaceType::Cgroup => Namespace::Cgroup,
+        LinuxNamespaceType::Uts => Namespace::Uts,
+        LinuxNamespaceType::Ipc => Namespace::Ipc,
+        LinuxNamespaceType::User => Namespace::User,
+        LinuxNamespaceType::Pid => Namespace::Pid,
+        LinuxNamespaceType::Network => Namespace::Network,
+        LinuxNamespaceType::Time => Namespace::Time,
+    }
+}
+
+/// Reads linux.namespaces and opens those that exist.
+pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux) -> Namespaces {
+    let mut all = Namespaces::default();
+    for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let kind = kind_of(namespace.typ());
+        match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            None => all.new.push(kind),
+            Some(path) => {
+                let slot = b.slot();
+                let spec_path = format!("linux.namespaces[{index}].path");
+                b.prepare.push(Prepare::OpenNamespace { slot, kind, path: Text::path(path), spec_path });
+                all.joined.push((kind, slot));
+            }
+        }
+    }
+    let rank = |kind: &Namespace| Namespace::ALL.iter().position(|k| k == kind);
+    all.new.sort_by_key(rank);
+    all.joined.sort_by_key(|(kind, _)| rank(kind));
+    if !all.is_own(Namespace::Mount) {
+        b.error(
+            "linux.namespaces",
+            "a mount namespace is required: without one the container's mounts would be the host's",
+            "add {\"type\": \"mount\"} to linux.namespaces",
+        );
+    }
+    if !b.host.is_privileged() && !all.is_own(Namespace::User) {
+        b.error(
+            "linux.namespaces",
+            "without CAP_SYS_ADMIN a container needs a user namespace",
+            "run as root, or start from `pent spec --rootless`",
+        );
+    }
+    if let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) {
+        time_offsets(b, &mut all, offsets);
+    }
+    all
+}
+
+/// Offsets can be written only before the first process is in the namespace, so that the parent makes it (time_namespaces(7)).
+fn time_offsets(
+    b: &mut Builder<'_>,
+    all: &mut Namespaces,
+    offsets: &std::collections::HashMap<String, oci_spec::runtime::LinuxTimeOffset>,
+) {
+    if !all.is_new(Namespace::Time) {
+        b.error(
+            "linux.timeOffsets",
+            "time offsets need a new time namespace",
+            "add {\"type\": \"time\"} to linux.namespaces",
+        );
+        return;
+    }
+    let mut clocks: Vec<_> = offsets.iter().collect();
+    clocks.sort_by_key(|(clock, _)| *clock);
+    let mut lines = String::new();
+    for (clock, offset) in clocks {
+        if !matches!(clock.as_str(), "monotonic" | "boottime") {
+            b.error(
+                format!("linux.timeOffsets.{clock}"),
+                format!("there is no clock {clock:?} in a time namespace"),
+                "the clocks are monotonic and boottime",
+            );
+        }
+        let (secs, nanos) = (offset.secs().unwrap_or_default(), offset.nanosecs().unwrap_or_default());
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(lines, "{clock} {secs} {nanos}");
+    }
+    all.new.retain(|kind| *kind != Namespace::Time);
+    b.prepare.push(Prepare::SetTimeOffsets { lines: Text::new(lines) });
+}
+
+/// The types that config.json wants new.
+pub(super) fn asked_new(linux: &Linux) -> Vec<Namespace> {
+    let new = |path: &Option<std::path::PathBuf>| path.as_ref().is_none_or(|path| path.as_os_str().is_empty());
+    linux.namespaces().iter().flatten().filter(|ns| new(ns.path())).map(|ns| kind_of(ns.typ())).collect()
+}
+
+/// Unprivileged, a single gid may be mapped without newgidmap only when setgroups is given up (user_namespaces(7)).
+pub(super) fn groups_denied(host: &crate::host::Host, linux: &Linux, namespaces: &Namespaces) -> bool {
+    let gids = id_map(linux.gid_mappings().as_ref());
+    namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1
+}
+
+pub(super) fn id_map(mappings: Option<&Vec<LinuxIdMapping>>) -> IdMap {
+    mappings.into_iter().flatten().map(|m| (m.container_id(), m.host_id(), m.size())).collect()
+}
+
+/// The host id behind a container id.
+pub(super) fn host_id(map: &IdMap, id: u32) -> Option<u32> {
+    map.iter()
+        .find(|(inside, _, size)| id.checked_sub(*inside).is_some_and(|offset| offset < *size))
+        .and_then(|(inside, host, _)| host.checked_add(id - inside))
+}
+
+/// Whether an id of the host has a name inside.
+pub(super) fn maps_host_id(map: &IdMap, id: u32) -> bool {
+    map.iter().any(|(_, host, size)| id.checked_sub(*host).is_some_and(|offset| offset < *size))
+}
+
+/// Parent and child agree on the ids of a new user namespace; then the child becomes its root.
+pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux: &Linux) {
+    if !namespaces.is_own(Namespace::User) {
+        return;
+    }
+    let uids = id_map(linux.uid_mappings().as_ref());
+    let gids = id_map(linux.gid_mappings().as_ref());
+    let mut drop_groups = true;
+    if namespaces.is_new(Namespace::User) {
+        for (map, path) in [(&uids, "linux.uidMappings"), (&gids, "linux.gidMappings")] {
+            if host_id(map, 0).is_none() {
+                b.error(
+                    path,
+                    "id 0 of the container is not mapped",
+                    "map containerID 0: the mounts are made as its root",
+                );
+            }
+        }
+        let deny_setgroups = groups_denied(b.host, linux, namespaces);
+        drop_groups = !deny_setgroups;
+        b.parent.push(Parent::MapIds { uids, gids, deny_setgroups });
+        b.meet(Point::UserNamespaceMapped);
+    }
+    b.child.push(Child::BecomeRoot { drop_groups });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_map_both_ways() {
+        let map = vec![(0, 1000, 1), (1, 100_000, 65_535)];
+        assert_eq!(host_id(&map, 0), Some(1000));
+        assert_eq!(host_id(&map, 65_535), Some(165_534));
+        assert_eq!(host_id(&map, 65_536), None);
+        assert!(maps_host_id(&map, 1000));
+        assert!(!maps_host_id(&map, 0));
+        assert!(!maps_host_id(&map, 165_535));
+    }
+
+    #[test]
+    fn pid_namespaces_are_entered_last() {
+        assert_eq!(Namespace::ALL.last(), Some(&Namespace::Pid));
+        assert_eq!(Namespace::ALL.first(), Some(&Namespace::User));
+    }
+}

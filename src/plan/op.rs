@@ -1,0 +1,384 @@
+//! The operations of a plan, named for their effect.
+//!
+//! An operation is data. It refers to descriptors by [`Slot`]: the number of a place in a table that the parent fills in
+//! part before clone (`prepare`) and the child in part as it goes. Nothing here touches the system.
+#![forbid(unsafe_code)]
+// The fields of operations are what the operation's own line says.
+#![allow(missing_docs)]
+
+use super::text::Text;
+use crate::spec::mount_options::{Attributes, Propagation};
+use crate::sys::cred::SchedAttr;
+use serde::Serialize;
+
+/// A place in the table of descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Slot(pub u16);
+
+/// Where both scripts meet. Each point is passed once, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[repr(u32)]
+pub enum Point {
+    /// The parent has written the id mappings of the new user namespace.
+    UserNamespaceMapped = 1,
+    /// The parent has put the child into its cgroup.
+    CgroupJoined = 2,
+    /// The child has made its namespaces and mounts; the old root is still there for hooks.
+    MountsDone = 3,
+    /// The parent has run the hooks of the runtime's namespace.
+    HooksDone = 4,
+    /// The child has checked itself and will change nothing more before it is started.
+    Ready = 5,
+    /// The user has started the container.
+    Started = 6,
+}
+
+/// The namespace types of namespaces(7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Namespace {
+    User,
+    Cgroup,
+    Ipc,
+    Uts,
+    Network,
+    Pid,
+    Mount,
+    Time,
+}
+
+impl Namespace {
+    /// All, in the order in which existing ones are entered: user first for its rights, mount late because paths change
+    /// meaning, pid last (threats A).
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Cgroup, Self::Ipc, Self::Uts, Self::Network, Self::Time, Self::Mount, Self::Pid];
+
+    /// The `CLONE_NEW*` flag.
+    pub fn flag(self) -> u64 {
+        let flag = match self {
+            Self::User => libc::CLONE_NEWUSER,
+            Self::Cgroup => libc::CLONE_NEWCGROUP,
+            Self::Ipc => libc::CLONE_NEWIPC,
+            Self::Uts => libc::CLONE_NEWUTS,
+            Self::Network => libc::CLONE_NEWNET,
+            Self::Pid => libc::CLONE_NEWPID,
+            Self::Mount => libc::CLONE_NEWNS,
+            Self::Time => 0x80,
+        };
+        u64::from(flag.cast_unsigned())
+    }
+
+    /// The name of its file in `/proc/PID/ns`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Cgroup => "cgroup",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Network => "net",
+            Self::Pid => "pid",
+            Self::Mount => "mnt",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// How a path of the host becomes a detached mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Where the detached mount goes.
+    pub slot: Slot,
+    /// On the host, absolute.
+    pub path: Text,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// Attributes of the top mount.
+    pub attributes: Attributes,
+    /// Attributes of the whole tree.
+    pub tree_attributes: Attributes,
+    /// Set in order.
+    pub propagation: Vec<Propagation>,
+    /// The slot of a user namespace through which ids are mapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmap: Option<IdmapSource>,
+    /// Where config.json asks for it.
+    pub spec_path: String,
+}
+
+/// The user namespace of an id-mapped mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdmapSource {
+    /// Holds the namespace.
+    pub namespace: Slot,
+    /// `ridmap`: the mounts below too.
+    pub recursive: bool,
+}
+
+/// Lines of an id mapping: container id, host id, size.
+pub type IdMap = Vec<(u32, u32, u32)>;
+
+/// What the parent does before clone: everything that resolves a path of the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "camelCase")]
+pub enum Prepare {
+    /// Opens the container's init by pid, and checks that it is still the process that was recorded.
+    OpenProcess { slot: Slot, pid: i32, start_time: u64 },
+    /// Opens an existing namespace.
+    OpenNamespace { slot: Slot, kind: Namespace, path: Text, spec_path: String },
+    /// Makes a user namespace that only serves as an id mapping.
+    MakeIdMapping { slot: Slot, uids: IdMap, gids: IdMap },
+    /// Clones the mount at a host path.
+    CloneMount(Source),
+    /// Opens the running binary through a read-only mount.
+    OpenBinary { mount: Slot, file: Slot, path: Text },
+    /// Hides this process's /proc files from everyone without CAP_SYS_PTRACE; inherited by the child.
+    SetNonDumpable,
+    /// Sets the score of this process, which the child inherits.
+    SetOomScore { score: i32 },
+    /// Makes the time namespace that the child will be born into, with its offsets.
+    SetTimeOffsets { lines: Text },
+}
+
+/// What the parent does after clone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "camelCase")]
+pub enum Parent {
+    /// Meets the child.
+    Meet { point: Point },
+    /// Writes `/proc/PID/uid_map` and `gid_map`, by newuidmap and newgidmap when unprivileged and there is more than one line.
+    MapIds { uids: IdMap, gids: IdMap, deny_setgroups: bool },
+    /// Writes the child's pid where CLONE_INTO_CGROUP did not put it.
+    JoinCgroup,
+    /// Runs the prestart and createRuntime hooks.
+    RunHooks { kind: HookKind },
+    /// Takes the master of the child's terminal and hands it on.
+    ReceiveTerminal,
+    /// Compares the namespaces of the child with those of the container's init.
+    VerifyJoined { kinds: Vec<Namespace> },
+}
+
+/// The hooks of config.md, POSIX-platform hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub enum HookKind {
+    Prestart,
+    CreateRuntime,
+    CreateContainer,
+    StartContainer,
+    Poststart,
+    Poststop,
+}
+
+impl HookKind {
+    /// As config.json and messages write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prestart => "prestart",
+            Self::CreateRuntime => "createRuntime",
+            Self::CreateContainer => "createContainer",
+            Self::StartContainer => "startContainer",
+            Self::Poststart => "poststart",
+            Self::Poststop => "poststop",
+        }
+    }
+}
+
+/// What a mount point has to be when it is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MountPoint {
+    /// A directory; a link on the way to it is followed inside the rootfs.
+    Directory,
+    /// An ordinary directory, no link anywhere on the way (proc, sysfs).
+    PlainDirectory,
+    /// Like the source: a directory or a file.
+    LikeSource,
+}
+
+/// A filesystem to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Filesystem {
+    /// Where the detached mount goes.
+    pub slot: Slot,
+    /// As in /proc/filesystems.
+    pub kind: Text,
+    /// Device or label; some filesystems ignore it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Text>,
+    /// For fsconfig(2): a flag when there is no value.
+    pub options: Vec<(Text, Option<Text>)>,
+    /// Of the mount.
+    pub attributes: u64,
+    /// Set in order once it is a mount.
+    pub propagation: Vec<Propagation>,
+}
+
+/// A device node in the container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// Below `/dev` when `in_dev`, else below the root; relative.
+    pub path: Text,
+    /// Whether `path` starts at the mount on `/dev`.
+    pub in_dev: bool,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO` with the permissions.
+    pub mode: u32,
+    /// As makedev(3) puts major and minor together.
+    pub number: u64,
+    /// Owner in the container.
+    pub uid: u32,
+    /// Group in the container.
+    pub gid: u32,
+}
+
+/// What the child does. The order is `plan::order`'s business.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "camelCase")]
+pub enum Child {
+    /// Meets the parent.
+    Meet { point: Point },
+    /// Hides this process's /proc files from everyone without CAP_SYS_PTRACE over its user namespace.
+    SetNonDumpable,
+    /// Leaves the binary behind: this process runs from a read-only view of it from here on.
+    ShieldBinary { file: Slot },
+    /// Opens the running binary through a read-only mount (where the parent may not).
+    OpenBinary { mount: Slot, file: Slot, path: Text },
+    /// Enters an existing namespace.
+    EnterNamespace { kind: Namespace, slot: Slot },
+    /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
+    EnterProcess { slot: Slot, kinds: Vec<Namespace> },
+    /// Becomes uid and gid 0 of the user namespace.
+    BecomeRoot { drop_groups: bool },
+    /// A new session keyring.
+    JoinKeyring { name: Text },
+    /// A new session.
+    NewSession,
+    /// Compares the namespaces this process is in with what was asked for.
+    VerifyNamespaces { new: Vec<Namespace>, joined: Vec<(Namespace, Slot)> },
+    /// Brings `lo` up.
+    LoopbackUp,
+    /// Sets propagation of every mount the namespace was born with.
+    SetRootPropagation { propagation: Propagation },
+    /// Makes the mount under `/` private, so that the new root's mount stays here.
+    MakeRootParentPrivate,
+    /// Clones the mount at a host path (where the parent may not).
+    CloneMount(Source),
+    /// Attaches the binary's read-only mount over the directory it is of, so that it vanishes with the host's tree: closed
+    /// by itself, it would cost the kernel a grace period of its own.
+    ParkBinary { mount: Slot, directory: Text },
+    /// Attaches the root filesystem over the host's root.
+    AttachRoot { slot: Slot },
+    /// Takes /dev/null and checks that it is character device 1:3.
+    OpenNull { slot: Slot },
+    /// Makes a filesystem.
+    MakeFilesystem(Filesystem),
+    /// Makes a filesystem by mount(2), because an option is too long for fsconfig(2).
+    MountLegacy { kind: Text, source: Text, target: Text, flags: u64, data: Text, propagation: Vec<Propagation> },
+    /// Copies what the rootfs has at `target` into the new filesystem.
+    CopyUp { slot: Slot, target: Text },
+    /// Attaches a detached mount in the rootfs.
+    Attach { slot: Slot, target: Text, point: MountPoint, expect: u64 },
+    /// Changes the attributes of what is mounted at `target`.
+    Remount { target: Text, attributes: Attributes, tree_attributes: Attributes },
+    /// A symbolic link in the rootfs, unless something is there.
+    Symlink { dir: Text, name: Text, target: Text },
+    /// Makes the missing directories of the working directory.
+    MakeDirectory { path: Text },
+    /// Opens the directory that device nodes go to; a link is refused.
+    OpenDev { slot: Slot },
+    /// A device node.
+    MakeDevice { dev: Slot, device: Device },
+    /// A device of the host, bound because a node cannot be made in a user namespace.
+    BindDevice { dev: Slot, source: Slot, device: Device },
+    /// A default link in /dev.
+    LinkDevice { dev: Slot, name: Text, target: Text },
+    /// A pseudo-terminal of the container's own devpts, on /dev/console and on descriptors 0 to 2.
+    OpenTerminal { dev: Option<Slot>, uid: u32, gid: u32, size: Option<(u16, u16)> },
+    /// Enters a new cgroup namespace, rooted in the container's cgroup.
+    UnshareCgroup,
+    /// Sets kernel parameters through the container's own procfs.
+    WriteSysctls { proc: Slot, values: Vec<(Text, Text)> },
+    /// Runs hooks inside the container's namespaces.
+    RunHooks { kind: HookKind },
+    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs.
+    MaskPaths { null: Slot, paths: Vec<Text> },
+    /// Makes trees read-only.
+    ReadonlyPaths { paths: Vec<Text> },
+    /// A mount that had to stay writable until now becomes read-only.
+    SetReadonly { slot: Slot, what: Text },
+    /// The rootfs becomes `/`, and the host's tree is gone.
+    PivotRoot { slot: Slot, shared: bool },
+    /// The rootfs becomes `/` by chroot, for a host root that cannot be pivoted away (initramfs).
+    MoveRoot { slot: Slot },
+    /// Propagation of the container's own root.
+    SetNewRootPropagation { propagation: Propagation },
+    /// Hostname.
+    SetHostname { name: Text },
+    /// NIS domain name.
+    SetDomainname { name: Text },
+    /// A resource limit, `RLIMIT_*` by number.
+    SetRlimit { resource: u32, name: &'static str, soft: u64, hard: u64 },
+    /// Scheduling policy and nice value.
+    SetScheduler { attr: SchedAttr },
+    /// Scheduling class and level of I/O.
+    SetIoPriority { class: i32, level: i32 },
+    /// Execution domain.
+    SetPersonality { persona: u64 },
+    /// Compares the flags of every mount made here with what was asked for.
+    VerifyMounts,
+    /// stdin, stdout and stderr that are pipes or files belong to the container's user.
+    OwnStdio { uid: u32, gid: u32 },
+    /// Reads HOME from the container's passwd.
+    SetHome { uid: u32 },
+    /// File mode creation mask.
+    SetUmask { mask: u32 },
+    /// Supplementary groups, exactly these.
+    SetGroups { groups: Vec<u32> },
+    /// Real, effective and saved gid.
+    SetGid { gid: u32 },
+    /// Drops every capability but these from the bounding set.
+    DropBounding { keep: u64 },
+    /// Real, effective and saved uid; permitted capabilities stay until the next step.
+    SetUid { uid: u32 },
+    /// Effective, permitted and inheritable capabilities.
+    SetCapabilities { effective: u64, permitted: u64, inheritable: u64 },
+    /// Ambient capabilities.
+    SetAmbient { set: u64 },
+    /// no_new_privs.
+    SetNoNewPrivs,
+    /// Working directory; a refusal is final only the second time, as the container's user.
+    ChangeDirectory { path: Text, last_try: bool },
+    /// Finds the program the way execvp(3) does.
+    FindExecutable { name: Text, candidates: Vec<Text> },
+    /// Closes every descriptor that the program must not have.
+    CloseDescriptors { preserve: u32 },
+    /// Compares ids, the five capability sets and no_new_privs with what was asked for.
+    VerifyCredentials(Credentials),
+    /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.
+    LoadSeccomp { flags: u32, instructions: usize, verify: bool },
+    /// Executes the program.
+    Execute,
+}
+
+/// What a process must be when the program starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct Credentials {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Option<usize>,
+    pub bounding: u64,
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub ambient: u64,
+    pub no_new_privs: bool,
+}

@@ -1,0 +1,120 @@
+//! What must hold for every plan, whatever it is for. The property tests assert it over random configurations.
+#![forbid(unsafe_code)]
+
+use super::Plan;
+use super::op::{Child, HookKind, Parent, Point};
+
+/// Why a plan must not be run: a bug in `compile`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The scripts would wait for each other for ever.
+    #[error("parent and child do not meet in the same order: {parent:?} and {child:?}")]
+    Points {
+        /// The parent's.
+        parent: Vec<Point>,
+        /// The child's.
+        child: Vec<Point>,
+    },
+    /// A step comes too early.
+    #[error("{later} must come after {earlier}")]
+    Order {
+        /// What must come first.
+        earlier: &'static str,
+        /// What came before it.
+        later: &'static str,
+    },
+    /// A step is missing.
+    #[error("the plan has no {0}")]
+    Missing(&'static str),
+}
+
+/// The steps whose order matters, by name; `None` for those that may stand anywhere.
+fn rank(op: &Child) -> Option<(u32, &'static str)> {
+    Some(match op {
+        Child::AttachRoot { .. } => (10, "attaching the root"),
+        Child::Attach { .. } | Child::MountLegacy { .. } => (20, "mounts"),
+        Child::MaskPaths { .. } => (40, "masked paths"),
+        Child::ReadonlyPaths { .. } => (41, "read-only paths"),
+        Child::PivotRoot { .. } | Child::MoveRoot { .. } => (50, "the change of root"),
+        Child::SetRlimit { .. } => (60, "resource limits"),
+        Child::VerifyMounts => (61, "the check of mounts"),
+        Child::SetGroups { .. } => (70, "setgroups"),
+        Child::SetGid { .. } => (71, "setresgid"),
+        Child::DropBounding { .. } => (72, "the bounding set"),
+        Child::SetUid { .. } => (73, "setresuid"),
+        Child::SetAmbient { .. } => (75, "ambient capabilities"),
+        Child::SetNoNewPrivs => (76, "no_new_privs"),
+        Child::VerifyCredentials(_) => (80, "the check of credentials"),
+        Child::CloseDescriptors { .. } => (81, "the sweep of descriptors"),
+        Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
+        Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
+        Child::Execute => (100, "the program"),
+        _ => return None,
+    })
+}
+
+/// Checks what `compile` promises.
+///
+/// # Errors
+/// The first promise that does not hold.
+pub fn check(plan: &Plan) -> Result<(), Violation> {
+    let parent: Vec<_> =
+        plan.parent.iter().filter_map(|op| if let Parent::Meet { point } = op { Some(*point) } else { None }).collect();
+    let child: Vec<_> =
+        plan.child.iter().filter_map(|op| if let Child::Meet { point } = op { Some(*point) } else { None }).collect();
+    if parent != child || !parent.is_sorted() {
+        return Err(Violation::Points { parent, child });
+    }
+    let ranked: Vec<_> = plan.child.iter().filter_map(rank).collect();
+    for pair in ranked.windows(2) {
+        if pair[0].0 > pair[1].0 {
+            return Err(Violation::Order { earlier: pair[1].1, later: pair[0].1 });
+        }
+    }
+    for (number, name) in [
+        (70, "setgroups"),
+        (71, "setresgid"),
+        (72, "drop of the bounding set"),
+        (73, "setresuid"),
+        (80, "check of credentials"),
+        (81, "sweep of descriptors"),
+    ] {
+        let denied = number == 70 && matches!(groups(plan), Some(None));
+        if !denied && !ranked.iter().any(|(rank, _)| *rank == number) {
+            return Err(Violation::Missing(name));
+        }
+    }
+    if !matches!(plan.child.last(), Some(Child::Execute)) {
+        return Err(Violation::Missing("program at its end"));
+    }
+    if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
+        return Err(Violation::Missing("seccomp filter"));
+    }
+    no_host_path_after_pivot(plan)
+}
+
+fn groups(plan: &Plan) -> Option<Option<usize>> {
+    plan.child.iter().find_map(|op| if let Child::VerifyCredentials(c) = op { Some(c.groups) } else { None })
+}
+
+/// Once the root has changed, nothing may be taken from the host, and no mount be made any more.
+fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
+    let pivot = plan.child.iter().position(|op| matches!(op, Child::PivotRoot { .. } | Child::MoveRoot { .. }));
+    let Some(pivot) = pivot else { return Ok(()) };
+    let late = plan.child[pivot..].iter().any(|op| {
+        matches!(
+            op,
+            Child::CloneMount(_)
+                | Child::OpenNull { .. }
+                | Child::OpenBinary { .. }
+                | Child::ShieldBinary { .. }
+                | Child::ParkBinary { .. }
+                | Child::MakeFilesystem(_)
+                | Child::BindDevice { .. }
+                | Child::MakeDevice { .. }
+                | Child::VerifyNamespaces { .. }
+                | Child::RunHooks { kind: HookKind::CreateContainer }
+        )
+    });
+    if late { Err(Violation::Order { earlier: "everything of the host", later: "the change of root" }) } else { Ok(()) }
+}

@@ -1,0 +1,247 @@
+//! The process itself: what it is, what it may do, what it executes. The same for a container and for exec.
+#![forbid(unsafe_code)]
+
+use super::Program;
+use super::builder::Builder;
+use super::op::{Child, Credentials};
+use super::text::Text;
+use crate::spec::capability;
+use crate::sys::cred::SchedAttr;
+use oci_spec::runtime::{IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process};
+
+/// CAP_SYS_ADMIN: what loading a filter needs without no_new_privs.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// What the operations of a process depend on besides its own configuration.
+pub(super) struct Context<'a> {
+    pub(super) process: &'a Process,
+    /// The filter, compiled.
+    pub(super) seccomp: Option<&'a crate::seccomp::Program>,
+    /// Whether the process has a user namespace of its own: all capabilities are there to be had.
+    pub(super) own_user_namespace: bool,
+    /// setgroups(2) is not allowed in the user namespace.
+    pub(super) groups_denied: bool,
+    /// JSON path of the process.
+    pub(super) path: &'a str,
+    /// Descriptors beyond 0 to 2 that are handed on.
+    pub(super) preserve_fds: u32,
+}
+
+/// The program and its arguments.
+pub(super) fn program(process: &Process) -> Program {
+    Program {
+        args: process.args().iter().flatten().map(Text::new).collect(),
+        env: process.env().iter().flatten().map(Text::new).collect(),
+    }
+}
+
+/// Limits and scheduling: needs the rights that are dropped next.
+pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
+    for limit in process.rlimits().iter().flatten() {
+        let (resource, name) = rlimit(limit.typ());
+        b.child.push(Child::SetRlimit { resource, name, soft: limit.soft(), hard: limit.hard() });
+    }
+    if let Some(scheduler) = process.scheduler() {
+        let policy = match scheduler.policy() {
+            LinuxSchedulerPolicy::SchedOther => 0,
+            LinuxSchedulerPolicy::SchedFifo => 1,
+            LinuxSchedulerPolicy::SchedRr => 2,
+            LinuxSchedulerPolicy::SchedBatch => 3,
+            LinuxSchedulerPolicy::SchedIso => {
+                b.error(
+                    format!("{path}.scheduler.policy"),
+                    "SCHED_ISO was never part of Linux",
+                    "use SCHED_OTHER or SCHED_RR",
+                );
+                return;
+            }
+            LinuxSchedulerPolicy::SchedIdle => 5,
+            LinuxSchedulerPolicy::SchedDeadline => 6,
+        };
+        let flags = scheduler.flags().iter().flatten().fold(0, |all, flag| {
+            all | match flag {
+                LinuxSchedulerFlag::SchedResetOnFork => 0x01,
+                LinuxSchedulerFlag::SchedFlagReclaim => 0x02,
+                LinuxSchedulerFlag::SchedFlagDLOverrun => 0x04,
+                LinuxSchedulerFlag::SchedFlagKeepPolicy => 0x08,
+                LinuxSchedulerFlag::SchedFlagKeepParams => 0x10,
+                LinuxSchedulerFlag::SchedFlagUtilClampMin => 0x20,
+                LinuxSchedulerFlag::SchedFlagUtilClampMax => 0x40,
+            }
+        });
+        let priority = u32::try_from(scheduler.priority().unwrap_or_default()).unwrap_or_else(|_| {
+            b.error(format!("{path}.scheduler.priority"), "a priority cannot be negative", "0 to 99");
+            0
+        });
+        b.child.push(Child::SetScheduler {
+            attr: SchedAttr {
+                size: 48,
+                policy,
+                flags,
+                nice: scheduler.nice().unwrap_or_default(),
+                priority,
+                runtime: scheduler.runtime().unwrap_or_default(),
+                deadline: scheduler.deadline().unwrap_or_default(),
+                period: scheduler.period().unwrap_or_default(),
+            },
+        });
+    }
+    if let Some(priority) = process.io_priority() {
+        let class = match priority.class() {
+            IOPriorityClass::IoprioClassRt => 1,
+            IOPriorityClass::IoprioClassBe => 2,
+            IOPriorityClass::IoprioClassIdle => 3,
+        };
+        match i32::try_from(priority.priority()) {
+            Ok(level @ 0..=7) => b.child.push(Child::SetIoPriority { class, level }),
+            _ => b.error(format!("{path}.ioPriority.priority"), "an I/O priority is a number from 0 to 7", ""),
+        }
+    }
+}
+
+fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
+    match kind {
+        PosixRlimitType::RlimitCpu => (libc::RLIMIT_CPU, "RLIMIT_CPU"),
+        PosixRlimitType::RlimitFsize => (libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
+        PosixRlimitType::RlimitData => (libc::RLIMIT_DATA, "RLIMIT_DATA"),
+        PosixRlimitType::RlimitStack => (libc::RLIMIT_STACK, "RLIMIT_STACK"),
+        PosixRlimitType::RlimitCore => (libc::RLIMIT_CORE, "RLIMIT_CORE"),
+        PosixRlimitType::RlimitRss => (libc::RLIMIT_RSS, "RLIMIT_RSS"),
+        PosixRlimitType::RlimitNproc => (libc::RLIMIT_NPROC, "RLIMIT_NPROC"),
+        PosixRlimitType::RlimitNofile => (libc::RLIMIT_NOFILE, "RLIMIT_NOFILE"),
+        PosixRlimitType::RlimitMemlock => (libc::RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK"),
+        PosixRlimitType::RlimitAs => (libc::RLIMIT_AS, "RLIMIT_AS"),
+        PosixRlimitType::RlimitLocks => (libc::RLIMIT_LOCKS, "RLIMIT_LOCKS"),
+        PosixRlimitType::RlimitSigpending => (libc::RLIMIT_SIGPENDING, "RLIMIT_SIGPENDING"),
+        PosixRlimitType::RlimitMsgqueue => (libc::RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE"),
+        PosixRlimitType::RlimitNice => (libc::RLIMIT_NICE, "RLIMIT_NICE"),
+        PosixRlimitType::RlimitRtprio => (libc::RLIMIT_RTPRIO, "RLIMIT_RTPRIO"),
+        PosixRlimitType::RlimitRttime => (libc::RLIMIT_RTTIME, "RLIMIT_RTTIME"),
+    }
+}
+
+/// The five sets as masks, cut to what the kernel and the runtime can give.
+fn capability_sets(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {
+    let Some(caps) = context.process.capabilities() else { return [0; 5] };
+    let asked = [caps.bounding(), caps.effective(), caps.permitted(), caps.inheritable(), caps.ambient()]
+        .map(|set| set.as_ref().map_or(0, capability::mask));
+    let known = u64::MAX >> (63 - b.host.last_capability.min(63));
+    let available = if context.own_user_namespace { known } else { known & b.host.capabilities };
+    let all = asked.iter().fold(0, |all, set| all | set);
+    if all & !available != 0 {
+        let names = capability::names(all & !available).join(", ");
+        let why = if all & !known != 0 { "this kernel does not know" } else { "the runtime itself lacks" };
+        b.warn(format!("{}.capabilities", context.path), format!("not granted, because {why} it: {names}"));
+    }
+    let [bounding, effective, permitted, inheritable, ambient] = asked.map(|set| set & available);
+    // Others cannot be ambient (capabilities(7)); `spec::validate` has warned about them.
+    [bounding, effective, permitted, inheritable, ambient & permitted & inheritable]
+}
+
+/// From the runtime's rights to the container's, in the order of credentials(7) that leaves no gap (threats, hygiene).
+pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
+    let process = context.process;
+    let user = process.user();
+    let groups = user.additional_gids().clone().unwrap_or_default();
+    let [bounding, effective, permitted, inheritable, ambient] = capability_sets(b, context);
+    let no_new_privs = process.no_new_privileges().unwrap_or_default();
+    // Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which is then given up after it.
+    let late = if context.seccomp.is_some() && !no_new_privs { SYS_ADMIN } else { 0 };
+    let cwd = Text::path(process.cwd());
+
+    b.child.push(Child::OwnStdio { uid: user.uid(), gid: user.gid() });
+    b.child.push(Child::ChangeDirectory { path: cwd.clone(), last_try: false });
+    b.child.push(Child::SetUmask { mask: user.umask().unwrap_or(0o022) });
+    let group_count = if context.groups_denied {
+        if !groups.is_empty() {
+            b.error(
+                format!("{}.user.additionalGids", context.path),
+                "additional groups cannot be set in a user namespace with a single gid mapped without privileges",
+                "map more gids through /etc/subgid, or leave additionalGids out",
+            );
+        }
+        None
+    } else {
+        b.child.push(Child::SetGroups { groups: groups.clone() });
+        Some(groups.len())
+    };
+    b.child.push(Child::SetGid { gid: user.gid() });
+    b.child.push(Child::DropBounding { keep: bounding });
+    b.child.push(Child::SetUid { uid: user.uid() });
+    b.child.push(Child::SetCapabilities { effective: effective | late, permitted: permitted | late, inheritable });
+    b.child.push(Child::SetAmbient { set: ambient });
+    if no_new_privs {
+        b.child.push(Child::SetNoNewPrivs);
+    }
+    b.child.push(Child::ChangeDirectory { path: cwd, last_try: true });
+    find_executable(b, process, context.path);
+    b.child.push(Child::VerifyCredentials(Credentials {
+        uid: user.uid(),
+        gid: user.gid(),
+        groups: group_count,
+        bounding,
+        effective: effective | late,
+        permitted: permitted | late,
+        inheritable,
+        ambient,
+        no_new_privs,
+    }));
+    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
+}
+
+/// The last steps, after the container was started.
+pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
+    let no_new_privs = context.process.no_new_privileges().unwrap_or_default();
+    if let Some(filter) = context.seccomp {
+        let verify = allows_asking_for_mode(filter);
+        b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
+        if !no_new_privs {
+            let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
+            b.child.push(Child::SetCapabilities { effective, permitted, inheritable });
+        }
+    }
+    b.child.push(Child::Execute);
+}
+
+/// Whether the filter lets the process ask the kernel about it: prctl(2) `PR_GET_SECCOMP`. If not, that seccomp(2) succeeded
+/// has to do.
+fn allows_asking_for_mode(filter: &crate::seccomp::Program) -> bool {
+    const SECCOMP_RET_ALLOW: u32 = 0x7fff_0000;
+    let Some(native) = filter.abis.first() else { return false };
+    let (nr, option) = (libc::SYS_prctl, libc::PR_GET_SECCOMP.unsigned_abs());
+    u32::try_from(nr)
+        .is_ok_and(|nr| filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW)
+}
+
+fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {
+    let findings = b.diagnostics.len();
+    let sets = capability_sets(b, context);
+    b.diagnostics.truncate(findings);
+    sets
+}
+
+/// execvp(3)'s search, spelled out: names with a slash are taken as they are.
+fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
+    let Some(name) = process.args().as_ref().and_then(|args| args.first()).filter(|name| !name.is_empty()) else {
+        b.error(
+            format!("{path}.args"),
+            "there is no program to execute",
+            "set process.args to the program and its arguments",
+        );
+        return;
+    };
+    let candidates = if name.contains('/') {
+        vec![Text::new(name)]
+    } else {
+        let path = process.env().iter().flatten().rev().find_map(|var| var.strip_prefix("PATH=")).unwrap_or_default();
+        path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Text::new(format!("{dir}/{name}"))).collect()
+    };
+    b.child.push(Child::FindExecutable { name: Text::new(name), candidates });
+}
+
+/// HOME comes from the container's passwd when the configuration does not set it.
+pub(super) fn home(b: &mut Builder<'_>, process: &Process) {
+    if !process.env().iter().flatten().any(|var| var.starts_with("HOME=")) {
+        b.child.push(Child::SetHome { uid: process.user().uid() });
+    }
+}

@@ -1,0 +1,46 @@
+//! The configuration that `spec` writes: runc's defaults, which programs edit with jq.
+//!
+//! It differs from what `runc spec` writes in the version and hostname, and by what newer releases of runc changed
+//! (no ambient capabilities, the TPM masked); a cgroup namespace is asked for on every host, not only with cgroup v2.
+#![forbid(unsafe_code)]
+
+use oci_spec::runtime::Spec;
+use std::borrow::Cow;
+
+const DEFAULT: &str = include_str!("default.json");
+const ROOTLESS: &str = include_str!("default_rootless.json");
+
+/// The user who will own a rootless container: mapped to root inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+}
+
+/// The text of the default configuration: tabs, the properties in the order of runc, a newline at its end.
+///
+/// With an owner it is for a rootless container: a user namespace with that owner as root, the host's network, and no
+/// resource limits.
+#[must_use]
+pub fn default_json(rootless: Option<Owner>) -> Cow<'static, str> {
+    match rootless {
+        None => DEFAULT.into(),
+        Some(Owner { uid, gid }) => {
+            ROOTLESS.replace("\"UID\"", &uid.to_string()).replace("\"GID\"", &gid.to_string()).into()
+        }
+    }
+}
+
+/// [`default_json`] as it is read.
+///
+/// # Panics
+/// Never: a test reads both texts.
+#[must_use]
+pub fn default_spec(rootless: Option<Owner>) -> Spec {
+    match super::parse(default_json(rootless).as_bytes()) {
+        Ok(loaded) => loaded.spec,
+        Err(found) => unreachable!("the default configuration is wrong: {found:?}"),
+    }
+}

@@ -1,0 +1,163 @@
+//! Rules for `mounts` (config.md, Mounts).
+#![forbid(unsafe_code)]
+
+use super::{Context, linux::id_mappings};
+use super::{Findings, View, process::is_mapped, text};
+use crate::spec::mount_options::{self, MountOptions};
+use crate::spec::suggest::closest;
+use crate::spec::{clean, tree::quote};
+use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
+
+pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut Findings) {
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let path = format_args!("mounts[{index}]");
+        destination(mount, &path, found);
+        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        for (index, option) in mount.options().iter().flatten().enumerate() {
+            found.no_nul(option, || format!("{path}.options[{index}]"));
+        }
+        source(mount, &options, &path, found);
+        ids(mount, &options, &path, view, context, found);
+        if context.rootless && options.bind.is_none() {
+            owners(&options, &path, view, found);
+        }
+    }
+}
+
+fn destination(mount: &Mount, path: &impl std::fmt::Display, found: &mut Findings) {
+    let destination = text(mount.destination());
+    if destination.is_empty() || !destination.starts_with('/') {
+        found.error_hint(
+            format!("{path}.destination"),
+            format!("{} is not an absolute path in the container", quote(destination)),
+            if destination.is_empty() { "give one".into() } else { format!("did you mean {}?", clean(destination)) },
+        );
+    } else if clean(destination) == "/" {
+        found.error_hint(
+            format!("{path}.destination"),
+            format!("{} is the root of the container: the mount would hide it", quote(destination)),
+            "root.path says what is mounted there",
+        );
+    } else {
+        found.no_nul(destination, || format!("{path}.destination"));
+    }
+}
+
+/// Whether this is a bind mount: by its options, or by the type that says so.
+fn is_bind(mount: &Mount, options: &MountOptions) -> bool {
+    options.bind.is_some() || matches!(mount.typ().as_deref(), Some("bind" | "rbind"))
+}
+
+fn source(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, found: &mut Findings) {
+    let source = mount.source().as_deref().map(text).unwrap_or_default();
+    let kind = mount.typ().as_deref().unwrap_or_default();
+    found.no_nul(source, || format!("{path}.source"));
+    found.no_nul(kind, || format!("{path}.type"));
+    if options.remount {
+        return;
+    }
+    if is_bind(mount, options) {
+        if source.is_empty() {
+            found.error_hint(
+                format!("{path}.source"),
+                "is missing: a bind mount needs what it binds",
+                "it is a path on the host, absolute or below the bundle",
+            );
+        }
+        // Nobody reads these options, so one that was meant to protect would silently do nothing.
+        for (name, value) in &options.data {
+            let index = mount.options().iter().flatten().position(|option| option.split(',').any(|part| part == name));
+            let at = index.map_or_else(|| format!("{path}.options"), |index| format!("{path}.options[{index}]"));
+            let shown = value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}"));
+            found.error_hint(
+                at,
+                format!("bind mounts cannot have any filesystem-specific options applied, got {}", quote(&shown)),
+                closest(name, mount_options::supported())
+                    .map_or_else(|| "remove it".to_owned(), |option| format!("did you mean `{option}`?")),
+            );
+        }
+        if options.tmpcopyup {
+            found.error(format!("{path}.options"), "tmpcopyup is for tmpfs, and this is a bind mount");
+        }
+        return;
+    }
+    if kind.is_empty() || kind == "none" {
+        found.error_hint(
+            format!("{path}.type"),
+            if kind.is_empty() {
+                "is missing: a mount that binds nothing needs a file system"
+            } else {
+                "\"none\" is no file system"
+            },
+            "give it, or add the option bind or rbind",
+        );
+    }
+    if options.tmpcopyup && kind != "tmpfs" {
+        found.error(format!("{path}.options"), format!("tmpcopyup is for tmpfs, and this is {}", quote(kind)));
+    }
+}
+
+fn ids(
+    mount: &Mount,
+    options: &MountOptions,
+    path: &impl std::fmt::Display,
+    view: &View<'_>,
+    context: &Context,
+    found: &mut Findings,
+) {
+    let uids = mount.uid_mappings().as_deref().unwrap_or_default();
+    let gids = mount.gid_mappings().as_deref().unwrap_or_default();
+    if uids.is_empty() && gids.is_empty() && options.idmap.is_none() {
+        return;
+    }
+    if uids.is_empty() != gids.is_empty() {
+        let (missing, given) =
+            if uids.is_empty() { ("uidMappings", "gidMappings") } else { ("gidMappings", "uidMappings") };
+        found.error(format!("{path}.{missing}"), format!("is missing: it must be given together with {given}"));
+    }
+    id_mappings(uids, || format!("{path}.uidMappings"), found);
+    id_mappings(gids, || format!("{path}.gidMappings"), found);
+    if !is_bind(mount, options) {
+        found.error_hint(
+            path.to_string(),
+            "id mappings are only supported for bind mounts",
+            "add the option bind or rbind, or remove the mappings",
+        );
+    }
+    if uids.is_empty() && gids.is_empty() && !view.has(LinuxNamespaceType::User) {
+        found.error_hint(
+            format!("{path}.options"),
+            "idmap without mappings takes those of the user namespace, and the container has none",
+            "give uidMappings and gidMappings, or add {\"type\": \"user\"} to linux.namespaces",
+        );
+    }
+    if context.rootless {
+        found.error_hint(
+            path.to_string(),
+            "id-mapped mounts need root on the host",
+            "run as root, or remove the mappings",
+        );
+    }
+}
+
+/// A file system cannot belong to an id that the user namespace does not have.
+fn owners(options: &MountOptions, path: &impl std::fmt::Display, view: &View<'_>, found: &mut Findings) {
+    if !view.makes(LinuxNamespaceType::User) {
+        return;
+    }
+    for (name, value) in &options.data {
+        let mappings = match name.as_str() {
+            "uid" => view.uid_mappings,
+            "gid" => view.gid_mappings,
+            _ => continue,
+        };
+        let Some(id) = value.as_deref().and_then(|value| value.parse::<u32>().ok()) else { continue };
+        if !is_mapped(mappings, id) {
+            found.error_hint(
+                format!("{path}.options"),
+                format!("cannot specify {name}={id} mount options for unmapped {name} in rootless containers"),
+                format!("remove it, or map {id} in linux.{name}Mappings"),
+            );
+        }
+    }
+}

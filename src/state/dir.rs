@@ -1,0 +1,319 @@
+//! One container's directory: made by mkdir, locked by flock, written by rename.
+#![forbid(unsafe_code)]
+
+use super::{Error, Root, State, check_id};
+use crate::cgroup::Cgroup;
+use nix::dir::Dir as Listing;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, faccessat, unlinkat};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The state, in its final form as soon as it is there.
+const STATE: &str = "state.json";
+/// Written in full, then renamed to [`STATE`].
+const STATE_DRAFT: &str = ".state.json";
+/// The configuration the container was made from, byte for byte.
+const CONFIG: &str = "config.json";
+/// What must be cleaned up if no state gets written.
+const INTENT: &str = "intent.json";
+/// The socket that start opens: while it is there, the container waits.
+const GATE: &str = "start";
+
+/// How long a command waits for another one on the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open state directory `ROOT/ID`.
+#[derive(Debug)]
+pub struct Dir {
+    id: String,
+    path: PathBuf,
+    file: File,
+    locked: bool,
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Dir {
+    /// Makes the directory of a new container (mode 0700), and the root if need be, and locks it.
+    ///
+    /// A crash from here on leaves a directory that `delete --force` wipes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidId`]; [`Error::Exists`]; [`Error::Io`].
+    pub fn create(root: &Root, id: &str) -> Result<Self, Error> {
+        check_id(id)?;
+        let path = root.path().join(id);
+        let mkdir = || DirBuilder::new().mode(0o700).create(&path);
+        let made = match mkdir() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                root.make()?;
+                mkdir()
+            }
+            made => made,
+        };
+        match made {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { path }),
+            Err(source) => return Err(Error::io("create", &path, source)),
+        }
+        let mut dir = Self::open_path(id, path)?;
+        dir.lock()?;
+        Ok(dir)
+    }
+
+    /// Opens the directory of an existing container, without locking it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidId`]; [`Error::Missing`]; [`Error::Io`].
+    pub fn open(root: &Root, id: &str) -> Result<Self, Error> {
+        check_id(id)?;
+        Self::open_path(id, root.path().join(id))
+    }
+
+    fn open_path(id: &str, path: PathBuf) -> Result<Self, Error> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match OpenOptions::new().read(true).custom_flags(flags.bits()).open(&path) {
+            Ok(file) => Ok(Self { id: id.to_owned(), path, file, locked: false }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::Missing { path }),
+            Err(source) => Err(Error::io("open", &path, source)),
+        }
+    }
+
+    /// The ids below `root`, sorted. A missing root has none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the root cannot be read.
+    pub fn list(root: &Root) -> Result<Vec<String>, Error> {
+        let failed = |source| Error::io("list", root.path(), source);
+        let entries = match std::fs::read_dir(root.path()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            if check_id(&id).is_ok() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ids.push(id);
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The container's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// `ROOT/ID`, absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Waits for other commands that change this container and keeps them out while this value lives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] when another command holds it for longer than ten seconds; [`Error::Missing`] when it was deleted
+    /// meanwhile.
+    pub fn lock(&mut self) -> Result<(), Error> {
+        let until = Instant::now() + PATIENCE;
+        while !self.try_lock()? {
+            if Instant::now() > until {
+                return Err(Error::Busy);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        match fstat(self.as_fd()) {
+            Ok(about) if about.st_nlink == 0 => Err(Error::Missing { path: self.path.clone() }),
+            Ok(_) => Ok(()),
+            Err(errno) => Err(Error::io("stat", &self.path, errno.into())),
+        }
+    }
+
+    /// flock(2): the kernel drops the lock with the last descriptor, however the command ends.
+    fn try_lock(&mut self) -> Result<bool, Error> {
+        if self.locked {
+            return Ok(true);
+        }
+        match self.file.try_lock() {
+            Ok(()) => self.locked = true,
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => return Err(Error::io("lock", &self.path, source)),
+        }
+        Ok(self.locked)
+    }
+
+    /// Whether another command holds the lock right now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the directory cannot be locked at all.
+    pub fn is_locked_by_another(&self) -> Result<bool, Error> {
+        if self.locked {
+            return Ok(false);
+        }
+        // Another open file description: dropping it drops its lock, not ours.
+        let mut other = Self::open_path(&self.id, self.path.clone())?;
+        Ok(!other.try_lock()?)
+    }
+
+    /// Reads the state; `None` while (or because) no create has finished writing it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] when it is not what this program writes; [`Error::Io`].
+    pub fn load(&self) -> Result<Option<State>, Error> {
+        let Some(bytes) = self.read(STATE)? else { return Ok(None) };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| Error::Corrupt { path: self.path.join(STATE), source })
+    }
+
+    /// Writes the state: from here on the container exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        let bytes =
+            serde_json::to_vec(state).map_err(|source| Error::Corrupt { path: self.path.join(STATE), source })?;
+        self.write(STATE_DRAFT, &bytes)?;
+        renameat(self, STATE_DRAFT, self, STATE)
+            .map_err(|errno| Error::io("rename", &self.path.join(STATE_DRAFT), errno.into()))
+    }
+
+    /// Keeps the configuration the container is made from, verbatim, for exec and the later hooks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_config(&self, config: &[u8]) -> Result<(), Error> {
+        self.write(CONFIG, config)
+    }
+
+    /// The configuration kept by [`Dir::save_config`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`] when create did not get that far; [`Error::Io`].
+    pub fn load_config(&self) -> Result<Vec<u8>, Error> {
+        self.read(CONFIG)?.ok_or_else(|| Error::Missing { path: self.path.join(CONFIG) })
+    }
+
+    /// Notes the cgroup, which outlives a crash of create and is not in this directory, before it is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_intent(&self, cgroup: &Cgroup) -> Result<(), Error> {
+        let path = || self.path.join(INTENT);
+        let bytes = serde_json::to_vec(cgroup).map_err(|source| Error::Corrupt { path: path(), source })?;
+        self.write(INTENT, &bytes)
+    }
+
+    /// What [`Dir::save_intent`] noted. Half a note is none: what it announces was not made yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn load_intent(&self) -> Result<Cgroup, Error> {
+        Ok(self.read(INTENT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// The name of the socket, in this directory, that keeps the container waiting for start.
+    #[must_use]
+    pub fn gate_name() -> &'static str {
+        GATE
+    }
+
+    /// Whether the container has not been told to start.
+    #[must_use]
+    pub fn has_gate(&self) -> bool {
+        faccessat(self, GATE, nix::unistd::AccessFlags::F_OK, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Takes the gate away: from here on the container counts as started. No gate is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn remove_gate(&self) -> Result<(), Error> {
+        self.unlink(GATE)
+    }
+
+    /// Removes the directory with all that is in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn remove(self) -> Result<(), Error> {
+        for name in [GATE, INTENT, CONFIG, STATE] {
+            self.unlink(name)?;
+        }
+        match std::fs::remove_dir(&self.path) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.raw_os_error() != Some(libc::ENOTEMPTY) => {
+                return Err(Error::io("remove", &self.path, error));
+            }
+            Err(_) => {}
+        }
+        // Something an interrupted command left, such as a draft. Nothing here is ever a directory.
+        let listed = Listing::openat(&self, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .and_then(|mut listing| {
+                listing.iter().map(|entry| entry.map(|e| e.file_name().to_owned())).collect::<Result<Vec<_>, _>>()
+            })
+            .map_err(|errno| Error::io("list", &self.path, errno.into()))?;
+        for name in listed.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+            self.unlink(std::ffi::OsStr::from_bytes(name.to_bytes()))?;
+        }
+        std::fs::remove_dir(&self.path).map_err(|source| Error::io("remove", &self.path, source))
+    }
+
+    fn unlink(&self, name: impl AsRef<Path>) -> Result<(), Error> {
+        match unlinkat(self, name.as_ref(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::io("remove", &self.path.join(name), errno.into())),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let failed = |source| Error::io("read", &self.path.join(name), source);
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(self, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(failed(errno.into())),
+        };
+        let mut bytes = Vec::with_capacity(4096);
+        File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(Some(bytes))
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let failed = |source| Error::io("write", &self.path.join(name), source);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| failed(errno.into()))?;
+        File::from(file).write_all(bytes).map_err(failed)
+    }
+}

@@ -1,0 +1,127 @@
+//! The directory that holds the state of all containers of one caller.
+#![forbid(unsafe_code)]
+
+use super::Error;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+/// `--root`, or where state is kept without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    path: PathBuf,
+    /// Whether this program chose the path below a directory others can write to, so that it may have been planted.
+    check_owner: bool,
+}
+
+impl Root {
+    /// The directory given by `--root`, or the default: `/run/pent`; for others than root (and for root of a user
+    /// namespace) `$XDG_RUNTIME_DIR/pent`, else `/tmp/pent-UID`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Planted`] when the default directory belongs to somebody else or others may write to it.
+    pub fn find(explicit: Option<&Path>) -> Result<Self, Error> {
+        if let Some(path) = explicit {
+            let path = std::path::absolute(path).map_err(|source| Error::io("resolve", path, source))?;
+            return Ok(Self { path, check_owner: false });
+        }
+        let uid = nix::unistd::geteuid().as_raw();
+        let rootless = uid != 0 || is_in_user_namespace();
+        let root = Self::default_for(uid, rootless, std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+        root.check()?;
+        Ok(root)
+    }
+
+    fn default_for(uid: u32, rootless: bool, runtime_dir: Option<&OsStr>) -> Self {
+        if !rootless {
+            return Self { path: "/run/pent".into(), check_owner: false };
+        }
+        // The XDG specification: a relative path is to be treated as unset.
+        let path = match runtime_dir.map(Path::new).filter(|dir| dir.is_absolute()) {
+            Some(dir) => dir.join("pent"),
+            None => PathBuf::from(format!("/tmp/pent-{uid}")),
+        };
+        Self { path, check_owner: true }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the directory and its parents, as far as they are missing, for nobody else to enter.
+    pub(super) fn make(&self) -> Result<(), Error> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .map_err(|source| Error::io("create", &self.path, source))?;
+        self.check()
+    }
+
+    /// Refuses a default directory that somebody else has made in a world-writable place. A missing one is fine.
+    fn check(&self) -> Result<(), Error> {
+        if !self.check_owner {
+            return Ok(());
+        }
+        let about = match fs::symlink_metadata(&self.path) {
+            Ok(about) => about,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(Error::io("stat", &self.path, source)),
+        };
+        let mine = about.uid() == nix::unistd::geteuid().as_raw();
+        if about.is_dir() && mine && about.mode() & 0o022 == 0 {
+            Ok(())
+        } else {
+            Err(Error::Planted { path: self.path.clone() })
+        }
+    }
+}
+
+/// Whether user id 0 here is not user id 0 of the machine (user_namespaces(7): the initial map is the identity on all ids).
+fn is_in_user_namespace() -> bool {
+    let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return false };
+    map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn defaults() {
+        let default = |uid, rootless, dir: Option<&str>| Root::default_for(uid, rootless, dir.map(OsStr::new)).path;
+        assert_eq!(default(0, false, Some("/run/user/0")), Path::new("/run/pent"));
+        assert_eq!(default(0, true, Some("/run/user/7")), Path::new("/run/user/7/pent"));
+        assert_eq!(default(7, true, Some("/run/user/7")), Path::new("/run/user/7/pent"));
+        assert_eq!(default(7, true, Some("run")), Path::new("/tmp/pent-7"));
+        assert_eq!(default(7, true, Some("")), Path::new("/tmp/pent-7"));
+        assert_eq!(default(7, true, None), Path::new("/tmp/pent-7"));
+    }
+
+    #[test]
+    fn a_planted_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pent");
+        let root = Root { path: path.clone(), check_owner: true };
+        root.check().unwrap();
+        root.make().unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(matches!(root.check(), Err(Error::Planted { .. })));
+        fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink(dir.path(), &path).unwrap();
+        assert!(matches!(root.check(), Err(Error::Planted { .. })));
+        if nix::unistd::geteuid().is_root() {
+            fs::remove_file(&path).unwrap();
+            root.make().unwrap();
+            std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+            assert!(matches!(root.check(), Err(Error::Planted { .. })));
+        }
+    }
+}
