@@ -122,7 +122,7 @@ fn poststop(dir: &Dir, state: &State) -> Result<Vec<String>> {
     let serde_json::Value::Object(fields) = serde_json::to_value(state.report(Status::Stopped))? else {
         bail!("the state is not an object");
     };
-    let hooks = hooks::prepare(&hooks, &hooks::State::new(fields), Some(&state.bundle))?;
+    let hooks = hooks::prepare(HookKind::Poststop, &hooks, &hooks::State::new(fields), Some(&state.bundle))?;
     let run = |(index, hook): (usize, &hooks::Prepared)| {
         let failure = hook.run(0).err()?.at(index);
         Some(hooks::describe(HookKind::Poststop, &failure, &hooks))

@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         plan: &plan,
         cgroup: &cgroup,
         gate: Gate::Parent,
-        state: super::make::hook_state(&state, "running"),
+        state: super::make::hook_state(&state),
         bundle: &state.bundle,
         stays: !args.detach,
     };

@@ -137,11 +137,10 @@ fn listen_environment(spec: &mut Spec) {
 }
 
 /// The state that hooks read on stdin.
-pub(super) fn hook_state(state: &State, status: &str) -> hooks::State {
+pub(super) fn hook_state(state: &State) -> hooks::State {
     let mut map = serde_json::Map::new();
     map.insert("ociVersion".into(), state.oci_version.clone().into());
     map.insert("id".into(), state.id.clone().into());
-    map.insert("status".into(), status.into());
     map.insert("bundle".into(), state.bundle.to_string_lossy().into());
     map.insert("annotations".into(), serde_json::json!(state.annotations));
     hooks::State::new(map)
@@ -167,7 +166,13 @@ pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starte
     };
     let made = hand_out(session, args, &mut running, console);
     let made = Made { bundle, dir, state, running }.or_undone(made);
-    made.inspect(|_| session.report.hush())
+    made.inspect(|_| {
+        // Warnings come before the program says anything; after that stderr is its own.
+        if starter != Starter::Start {
+            session.report.succeed();
+        }
+        session.report.hush();
+    })
 }
 
 impl Made {
@@ -220,7 +225,7 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         plan: &bundle.plan,
         cgroup: &state.cgroup,
         gate,
-        state: hook_state(state, "creating"),
+        state: hook_state(state),
         bundle: &bundle.directory,
         stays: starter == Starter::ThisAndWait,
     };
@@ -350,7 +355,7 @@ pub(super) fn poststart(spec: &Spec, state: &State) -> anyhow::Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
-    hooks::run(HookKind::Poststart, &hooks, &hook_state(state, "running"), &state.bundle, state.init.pid).map_err(
+    hooks::run(HookKind::Poststart, &hooks, &hook_state(state), &state.bundle, state.init.pid).map_err(
         |(_, message)| {
             // It may have ended by itself.
             drop(state.init.signal(libc::SIGKILL));

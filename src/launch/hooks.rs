@@ -25,21 +25,30 @@ pub const TIMED_OUT: u32 = 3;
 /// Room for the digits of a pid in the state.
 const PID_WIDTH: usize = 10;
 
-/// The state a hook reads (runtime.md, State), but for the pid, which depends on who looks.
+/// The state a hook reads (runtime.md, State), but for the pid, which depends on who looks, and the status, which depends on
+/// when.
 #[derive(Debug, Clone)]
-pub struct State {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
+pub struct State(serde_json::Map<String, serde_json::Value>);
 
 impl State {
-    /// From the state as a JSON object; its `pid` is replaced by whatever is given when the hook runs.
+    /// From the state as a JSON object; its `pid` and `status` are replaced.
     pub fn new(mut state: serde_json::Map<String, serde_json::Value>) -> Self {
         state.remove("pid");
-        let text = serde_json::Value::Object(state).to_string();
-        let rest = text.strip_prefix('{').unwrap_or(&text);
-        let after = if rest == "}" { rest.to_owned() } else { format!(",{rest}") };
-        Self { before: b"{\"pid\":".to_vec(), after: after.into_bytes() }
+        Self(state)
+    }
+
+    /// The text before and after the pid.
+    fn around_pid(&self, kind: HookKind) -> (&'static str, String) {
+        let status = match kind {
+            HookKind::Prestart | HookKind::CreateRuntime | HookKind::CreateContainer => "creating",
+            HookKind::StartContainer => "created",
+            HookKind::Poststart => "running",
+            HookKind::Poststop => "stopped",
+        };
+        let mut fields = self.0.clone();
+        fields.insert("status".to_owned(), status.into());
+        let text = serde_json::Value::Object(fields).to_string();
+        ("{\"pid\":", format!(",{}", text.strip_prefix('{').unwrap_or(&text)))
     }
 }
 
@@ -74,6 +83,7 @@ impl HookFailure {
 /// # Errors
 /// When there are no descriptors left.
 pub fn prepare(
+    kind: HookKind,
     hooks: &[plan::Hook],
     state: &State,
     directory: Option<&std::path::Path>,
@@ -83,11 +93,9 @@ pub fn prepare(
         .iter()
         .map(|hook| {
             let memory = fd::memfd(c"state")?;
-            let mut text = state.before.clone();
-            let pid_at = i64::try_from(text.len()).unwrap_or(0);
-            text.extend_from_slice(&[b' '; PID_WIDTH]);
-            text.extend_from_slice(&state.after);
-            fd::write(memory.as_fd(), &text)?;
+            let (before, after) = state.around_pid(kind);
+            let pid_at = i64::try_from(before.len()).unwrap_or(0);
+            fd::write(memory.as_fd(), format!("{before}{:PID_WIDTH$}{after}", "").as_bytes())?;
             Ok(Prepared {
                 path: hook.path.clone().into_inner(),
                 args: strings(&hook.args),
@@ -189,7 +197,7 @@ pub fn run(
     directory: &std::path::Path,
     pid: i32,
 ) -> Result<(), (usize, String)> {
-    let prepared = prepare(hooks, state, Some(directory))
+    let prepared = prepare(kind, hooks, state, Some(directory))
         .map_err(|errno| (0, format!("error running {} hook #0: {}", kind.name(), errno.desc().to_lowercase())))?;
     for (index, hook) in prepared.iter().enumerate() {
         hook.run(pid).map_err(|failure| (index, describe(kind, &failure.at(index), &prepared)))?;
@@ -229,7 +237,7 @@ mod tests {
         let hook = plan::Hook { path: Text::new("/bin/sh"), args, env: vec![Text::new("ONLY=this")], timeout };
         let state =
             State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
-        prepare(&[hook], &state, None).expect("prepared").remove(0)
+        prepare(HookKind::Prestart, &[hook], &state, None).expect("prepared").remove(0)
     }
 
     #[test]
@@ -238,10 +246,10 @@ mod tests {
             State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
         let hooks =
             [plan::Hook { path: Text::new("/bin/cat"), args: vec![Text::new("cat")], env: vec![], timeout: None }];
-        let hook = prepare(&hooks, &state, None).expect("prepared").remove(0);
+        let hook = prepare(HookKind::StartContainer, &hooks, &state, None).expect("prepared").remove(0);
         assert!(hook.run(4711).is_ok());
         let read: serde_json::Value = serde_json::from_str(&hook.output()).expect("JSON");
-        assert_eq!(read, serde_json::json!({"pid": 4711, "id": "x"}));
+        assert_eq!(read, serde_json::json!({"pid": 4711, "id": "x", "status": "created"}));
     }
 
     #[test]

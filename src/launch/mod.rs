@@ -21,9 +21,16 @@ use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use wire::{Message, Script};
+
+/// A message and the descriptor that came with it.
+type Received = (Message, Option<OwnedFd>);
+
+/// A child: its pid, its pidfd, and what it has said already.
+type Newborn = (i32, OwnedFd, VecDeque<Received>);
 
 /// What a launch needs besides the plan.
 pub struct Launch<'a> {
@@ -50,6 +57,8 @@ pub struct Running {
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
+    /// What the child said before the helper had said its pid.
+    early: VecDeque<Received>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -68,7 +77,7 @@ impl Launch<'_> {
             hooks
                 .iter()
                 .filter(|(_, hooks)| !hooks.is_empty())
-                .map(|(kind, hooks)| Ok((*kind, hooks::prepare(hooks, &self.state, directory)?)))
+                .map(|(kind, hooks)| Ok((*kind, hooks::prepare(*kind, hooks, &self.state, directory)?)))
                 .collect::<Result<Vec<_>, Errno>>()
                 .map_err(system("prepare hooks"))
         };
@@ -97,8 +106,8 @@ impl Launch<'_> {
             in_directory: false,
             executable: None,
         };
-        let (pid, pidfd) = birth.clone_child(child, &sync, plan)?;
-        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
+        let (pid, pidfd, early) = birth.clone_child(child, &sync, plan)?;
+        let running = Running { pid, pidfd, terminal: None, sync, early, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -127,7 +136,7 @@ struct Birth<'a> {
 
 impl Birth<'_> {
     /// Returns in the parent only. The child walks its script.
-    fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<(i32, OwnedFd), Error> {
+    fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<Newborn, Error> {
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (flags, cgroup) = if self.helper { (0, None) } else { (self.flags, self.cgroup) };
         match clone::fork(flags, cgroup).map_err(failed)? {
@@ -138,7 +147,7 @@ impl Birth<'_> {
             Fork::Parent { pid, pidfd } => {
                 // The child's side must be its alone: its end is how the parent learns of its death.
                 child.abandon();
-                if self.helper { adopt(sync, plan, &pidfd) } else { Ok((pid, pidfd)) }
+                if self.helper { adopt(sync, plan, &pidfd) } else { Ok((pid, pidfd, VecDeque::new())) }
             }
         }
     }
@@ -173,14 +182,23 @@ fn enter(child: child::Child<'_>) -> ! {
 }
 
 /// Takes the child over from the helper.
-fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<(i32, OwnedFd), Error> {
+fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<Newborn, Error> {
     let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
-    let message = wire::receive(sync.as_fd()).map_err(system("hear from the helper process"))?;
+    let mut early = VecDeque::new();
+    let message = loop {
+        match wire::receive(sync.as_fd()).map_err(system("hear from the helper process"))? {
+            // The child may be faster than the helper that made it.
+            Some(message @ (Message::Reached(_) | Message::Terminal(_) | Message::Failed(Script::Child, ..), _)) => {
+                early.push_back(message);
+            }
+            other => break other,
+        }
+    };
     let status = clone::wait(helper.as_fd()).map_err(system("wait for the helper process"))?;
     match message {
         Some((Message::Born(pid), _)) => {
             let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
-            Ok((pid, pidfd))
+            Ok((pid, pidfd, early))
         }
         Some((Message::Failed(script, op, failure), _)) => Err(Error::child(plan, script, op, failure, &[])),
         Some(_) => Err(Error::System { what: "hear from the helper process", errno: Errno::EPROTO }),
@@ -239,7 +257,11 @@ impl Running {
 
     /// The next message; a failure of the child is an error here.
     fn receive(&mut self, plan: &Plan) -> Result<(Message, Option<OwnedFd>), Error> {
-        match wire::receive(self.sync.as_fd()).map_err(|errno| Error::System { what: "hear from the child", errno })? {
+        let next = match self.early.pop_front() {
+            Some(early) => Ok(Some(early)),
+            None => wire::receive(self.sync.as_fd()),
+        };
+        match next.map_err(|errno| Error::System { what: "hear from the child", errno })? {
             Some((Message::Failed(script, op, failure), _)) => {
                 Err(Error::child(plan, script, op, failure, &self.child_hooks))
             }
@@ -284,11 +306,27 @@ impl Running {
     pub fn start(&mut self, plan: &Plan) -> Result<(), Error> {
         let meets = plan.parent.iter().any(|op| matches!(op, Op::Meet { point: Point::Started }));
         let started = if meets { self.meet(plan, Point::Started) } else { Ok(()) };
-        let started = started.and_then(|()| await_exec(self.sync.as_fd(), plan, &self.child_hooks));
+        let started = started.and_then(|()| self.await_exec(plan));
         if started.is_err() {
             self.kill();
         }
         started
+    }
+
+    /// The socket closes when the program is executed: silence is success.
+    fn await_exec(&mut self, plan: &Plan) -> Result<(), Error> {
+        let said = match self.early.pop_front() {
+            Some(early) => Ok(Some(early)),
+            None => wire::receive(self.sync.as_fd()),
+        };
+        match said {
+            Ok(None) => Ok(()),
+            Ok(Some((Message::Failed(script, op, failure), _))) => {
+                Err(Error::child(plan, script, op, failure, &self.child_hooks))
+            }
+            Ok(Some(_)) => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
+            Err(errno) => Err(Error::System { what: "hear from the child", errno }),
+        }
     }
 
     /// Kills the child and waits until it is gone.
@@ -311,15 +349,5 @@ pub fn start(connection: BorrowedFd<'_>, plan: impl FnOnce() -> Result<Plan, Err
         None => Ok(()),
         Some((Message::Failed(script, op, failure), _)) => Err(Error::child(&plan()?, script, op, failure, &[])),
         Some(_) => Err(system(Errno::EPROTO)),
-    }
-}
-
-/// The socket closes when the program is executed: silence is success.
-fn await_exec(sync: BorrowedFd<'_>, plan: &Plan, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Result<(), Error> {
-    match wire::receive(sync) {
-        Ok(None) => Ok(()),
-        Ok(Some((Message::Failed(script, op, failure), _))) => Err(Error::child(plan, script, op, failure, hooks)),
-        Ok(Some(_)) => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
-        Err(errno) => Err(Error::System { what: "hear from the child", errno }),
     }
 }

@@ -326,7 +326,8 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         recursive: true,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),
-        propagation: vec![host_propagation(linux)],
+        // pivot_root(2) refuses a shared root; what it becomes in the end is set after that.
+        propagation: vec![host_propagation(linux), Propagation { spread: Spread::Private, recursive: false }],
         idmap: None,
         spec_path: "root.path".into(),
     });

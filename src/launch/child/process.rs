@@ -73,7 +73,7 @@ fn executable(path: &CStr) -> Result<(), Failure> {
 
 /// Signals as a program expects them: nothing blocked, nothing ignored (Rust ignores SIGPIPE, callers ignore more).
 pub(in crate::launch) fn reset_signals() -> crate::sys::Result<()> {
-    for signal in 1..=31 {
+    for signal in 1..=64 {
         if signal != libc::SIGKILL && signal != libc::SIGSTOP {
             cred::default_signal(signal)?;
         }
