@@ -197,7 +197,7 @@ fn owners_by_name() {
 fn an_unreadable_directory_is_not_a_missing_one() {
     let (_parent, root) = root();
     let dir = Dir::create(&root, "c").unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o000)).unwrap();
     match Dir::open(&root, "c") {
         Ok(_) => assert!(nix::unistd::geteuid().is_root()),
         Err(error) => assert!(error.to_string().contains("Permission denied"), "{error}"),
