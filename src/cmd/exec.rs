@@ -1,7 +1,7 @@
 //! `pent exec`: another process in a running container.
 #![forbid(unsafe_code)]
 
-use super::make::{Console, listen_fds, send_pidfd, write_pid_file};
+use super::make::{Console, check_descriptors, listen_fds, send_pidfd, write_pid_file};
 use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::Cgroup;
 use crate::cli::Exec;
@@ -11,11 +11,11 @@ use crate::plan::{self, ExecRequest};
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
 use crate::state::Status;
-use crate::sys::fd;
 use anyhow::{Context as _, bail};
 use oci_spec::runtime::{Capabilities, Process, Spec};
 
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
+    check_descriptors(args.preserve_fds)?;
     let (dir, mut state) = session.load(&args.id)?;
     match state.status(&dir).explained()? {
         Status::Stopped => bail!("cannot exec in a stopped container"),
@@ -24,7 +24,6 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         }
         Status::Creating | Status::Created | Status::Running | Status::Paused => {}
     }
-    fd::close_on_exec_from(3).context("cannot mark descriptors close-on-exec: pent needs Linux 5.11")?;
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
@@ -39,7 +38,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         host: &host,
         init_pid: state.init.pid,
         init_start_time: state.init.start_time,
-        preserve_fds: args.preserve_fds + listen_fds(),
+        preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         cgroup_by_clone: cgroup.is_v2(),
         has_cgroup: !cgroup.is_none(),
     };

@@ -51,7 +51,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
     Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
-        preserve_fds: args.preserve_fds + listen_fds(),
+        preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
@@ -150,7 +150,6 @@ pub(super) fn hook_state(state: &State) -> hooks::State {
 pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
     session.check_cgroup_driver()?;
     crate::state::check_id(id).explained()?;
-    check_descriptors(args)?;
     let bundle = Bundle::load(session, args, id)?;
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
@@ -266,9 +265,10 @@ fn listen(dir: &Dir) -> anyhow::Result<OwnedFd> {
     })
 }
 
-fn check_descriptors(args: &Make) -> anyhow::Result<()> {
-    let preserve = args.preserve_fds + listen_fds();
-    for number in 3..3 + preserve {
+/// Before anything is opened: what is open now was inherited.
+pub(super) fn check_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
+    let preserve = preserve_fds.saturating_add(listen_fds());
+    for number in (3..).take(usize::try_from(preserve)?) {
         let number = i32::try_from(number).unwrap_or(i32::MAX);
         if !fd::is_open(number) {
             return Err(hinted(

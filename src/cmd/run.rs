@@ -1,13 +1,14 @@
 //! `pent run`: create, start, wait, delete.
 #![forbid(unsafe_code)]
 
-use super::make::{Made, Starter, make, poststart};
+use super::make::{Made, Starter, check_descriptors, make, poststart};
 use super::{Explained as _, Session, attend};
 use crate::cli::Run;
 use crate::sys::cred;
 use anyhow::Context as _;
 
 pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
+    check_descriptors(args.make.preserve_fds)?;
     let starter = if args.detach { Starter::ThisAndLeave } else { Starter::ThisAndWait };
     if !args.detach && !args.no_subreaper {
         cred::set_child_subreaper().context("cannot become a subreaper")?;

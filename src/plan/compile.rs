@@ -310,6 +310,16 @@ fn host_propagation(linux: &Linux) -> Propagation {
     }
 }
 
+/// pivot_root(2) refuses a shared root: what it becomes in the end is set after that.
+fn root_propagation(linux: &Linux) -> Vec<Propagation> {
+    let host = host_propagation(linux);
+    if host.spread == Spread::Shared {
+        vec![host, Propagation { spread: Spread::Private, recursive: false }]
+    } else {
+        vec![host]
+    }
+}
+
 fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, binary: Option<Child>) -> Slot {
     let slot = b.slot();
     let path = request.spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
@@ -326,8 +336,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         recursive: true,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),
-        // pivot_root(2) refuses a shared root; what it becomes in the end is set after that.
-        propagation: vec![host_propagation(linux), Propagation { spread: Spread::Private, recursive: false }],
+        propagation: root_propagation(linux),
         idmap: None,
         spec_path: "root.path".into(),
     });
@@ -440,13 +449,10 @@ fn finish_root(
     } else {
         Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared }
     });
+    // Private and slave it is already; mounts keep what they asked for themselves.
     let propagation = match linux.rootfs_propagation().as_deref() {
         Some("shared") => Some((Spread::Shared, false)),
         Some("rshared") => Some((Spread::Shared, true)),
-        Some("slave") => Some((Spread::Slave, false)),
-        Some("rslave") => Some((Spread::Slave, true)),
-        Some("private") => Some((Spread::Private, false)),
-        Some("rprivate") => Some((Spread::Private, true)),
         Some("unbindable") => Some((Spread::Unbindable, false)),
         Some("runbindable") => Some((Spread::Unbindable, true)),
         _ => None,
