@@ -23,7 +23,7 @@ use crate::report::{Diagnostic, Hint, Severity};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use schema::Object;
 use serde::de::DeserializeOwned;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -141,7 +141,9 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     // Without O_NONBLOCK, opening a pipe would wait for a writer. O_CLOEXEC is what std always sets.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file: File = file.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound if bundle.is_dir() => Error::NoConfig(path.to_owned()),
+        io::ErrorKind::NotFound if fs::metadata(bundle).is_ok_and(|found| found.is_dir()) => {
+            Error::NoConfig(path.to_owned())
+        }
         io::ErrorKind::NotFound => Error::NoBundle(bundle.to_owned()),
         io::ErrorKind::NotADirectory => Error::BundleNotDirectory(bundle.to_owned()),
         _ => failed(source),
