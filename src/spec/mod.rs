@@ -102,17 +102,27 @@ impl Hint for Error {
             Self::NotFile(_) | Self::TooLarge { .. } => Some("is this the right bundle?".into()),
             Self::Read { source, .. } => (source.kind() == io::ErrorKind::PermissionDenied)
                 .then(|| "run as the owner of the bundle, or as root".into()),
-            Self::Invalid { diagnostics, .. } => {
-                diagnostics.iter().find(|d| d.severity == Severity::Error).and_then(|d| d.hint.clone())
-            }
+            Self::Invalid { diagnostics, .. } => hints(diagnostics),
         }
     }
+}
+
+/// As many errors as one line shows.
+const SHOWN: usize = 8;
+
+/// What to do about the errors that [`summary`] shows; each with its path, if there are several.
+fn hints(diagnostics: &[Diagnostic]) -> Option<String> {
+    let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == Severity::Error).take(SHOWN).collect();
+    if let [only] = errors[..] {
+        return only.hint.clone();
+    }
+    let hints = errors.iter().filter_map(|d| d.hint.as_ref().map(|hint| format!("{}: {hint}", d.path)));
+    Some(hints.collect::<Vec<_>>().join("; ")).filter(|hints| !hints.is_empty())
 }
 
 /// All errors among the findings in one line; for logs and for programs, which show one line.
 #[must_use]
 pub fn summary(diagnostics: &[Diagnostic]) -> String {
-    const SHOWN: usize = 8;
     let errors: Vec<String> =
         diagnostics.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect();
     let mut text = errors[..errors.len().min(SHOWN)].join("; ");
