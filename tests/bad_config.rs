@@ -262,3 +262,16 @@ fn good_configurations_are_not_spoken_of() {
         "nothing\n"
     );
 }
+
+#[test]
+fn nothing_is_wrong_with_what_engines_write() {
+    let configs: [(&str, &[u8]); 4] = [
+        ("podman", include_bytes!("fixtures/spec/podman.json")),
+        ("podman --privileged", include_bytes!("fixtures/spec/podman-privileged.json")),
+        ("podman --uidmap", include_bytes!("fixtures/spec/podman-uidmap.json")),
+        ("containerd", include_bytes!("fixtures/spec/containerd.json")),
+    ];
+    for (name, config) in configs {
+        assert_eq!(told(config, ROOT), "nothing\n", "{name}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::report::{Diagnostic, Hint, Severity};
 use oci_spec::runtime::{LinuxResources, Process, Spec};
 use schema::Object;
 use serde::de::DeserializeOwned;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -102,17 +102,27 @@ impl Hint for Error {
             Self::NotFile(_) | Self::TooLarge { .. } => Some("is this the right bundle?".into()),
             Self::Read { source, .. } => (source.kind() == io::ErrorKind::PermissionDenied)
                 .then(|| "run as the owner of the bundle, or as root".into()),
-            Self::Invalid { diagnostics, .. } => {
-                diagnostics.iter().find(|d| d.severity == Severity::Error).and_then(|d| d.hint.clone())
-            }
+            Self::Invalid { diagnostics, .. } => hints(diagnostics),
         }
     }
+}
+
+/// As many errors as one line shows.
+const SHOWN: usize = 8;
+
+/// What to do about the errors that [`summary`] shows; each with its path, if there are several.
+fn hints(diagnostics: &[Diagnostic]) -> Option<String> {
+    let errors: Vec<_> = diagnostics.iter().filter(|d| d.severity == Severity::Error).take(SHOWN).collect();
+    if let [only] = errors[..] {
+        return only.hint.clone();
+    }
+    let hints = errors.iter().filter_map(|d| d.hint.as_ref().map(|hint| format!("{}: {hint}", d.path)));
+    Some(hints.collect::<Vec<_>>().join("; ")).filter(|hints| !hints.is_empty())
 }
 
 /// All errors among the findings in one line; for logs and for programs, which show one line.
 #[must_use]
 pub fn summary(diagnostics: &[Diagnostic]) -> String {
-    const SHOWN: usize = 8;
     let errors: Vec<String> =
         diagnostics.iter().filter(|d| d.severity == Severity::Error).map(ToString::to_string).collect();
     let mut text = errors[..errors.len().min(SHOWN)].join("; ");
@@ -141,7 +151,9 @@ pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     // Without O_NONBLOCK, opening a pipe would wait for a writer. O_CLOEXEC is what std always sets.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file: File = file.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound if bundle.is_dir() => Error::NoConfig(path.to_owned()),
+        io::ErrorKind::NotFound if fs::metadata(bundle).is_ok_and(|found| found.is_dir()) => {
+            Error::NoConfig(path.to_owned())
+        }
         io::ErrorKind::NotFound => Error::NoBundle(bundle.to_owned()),
         io::ErrorKind::NotADirectory => Error::BundleNotDirectory(bundle.to_owned()),
         _ => failed(source),

@@ -270,6 +270,8 @@ fn devices(linux: &Linux, found: &mut Findings) {
     /// `MINORBITS` in `linux/kdev_t.h` leaves 12 bits for the major number and 20 for the minor.
     const LARGEST: [(&str, i64); 2] = [("major", 0xfff), ("minor", 0xf_ffff)];
     let devices = linux.devices().as_deref().unwrap_or_default();
+    // A privileged container has hundreds.
+    let mut paths = HashMap::with_capacity(devices.len());
     for (index, device) in devices.iter().enumerate() {
         let at = |name: &str| format!("linux.devices[{index}].{name}");
         found.absolute(text(device.path()), || at("path"));
@@ -302,8 +304,7 @@ fn devices(linux: &Linux, found: &mut Findings) {
                 found.error(at(name), format!("{NO_ID} is not an id"));
             }
         }
-        // As strings: comparing paths by component is slow, and a privileged container has hundreds of devices.
-        if let Some(first) = devices[..index].iter().position(|other| text(other.path()) == text(device.path())) {
+        if let Some(first) = paths.insert(device.path().as_os_str(), index) {
             let same = |other: &LinuxDevice| {
                 (other.typ(), other.major(), other.minor()) == (device.typ(), device.major(), device.minor())
             };
