@@ -37,7 +37,8 @@ fn parse(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench(args = NAMES)]
 fn validate(bencher: Bencher<'_, '_>, name: &str) {
     let loaded = spec::parse(&bytes(name)).expect("a good configuration");
-    bencher.bench_local(|| spec::validate(black_box(&loaded.spec)));
+    let context = spec::Context { needs_process: true, rootless: false };
+    bencher.bench_local(|| spec::validate(black_box(&loaded.spec), &context));
 }
 
 #[divan::bench]
