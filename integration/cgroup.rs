@@ -36,7 +36,7 @@ fn v2() -> Result<Layout, &'static str> {
 }
 
 fn probe() -> Result<Layout, &'static str> {
-    if !nix::unistd::geteuid().is_root() {
+    if !nix::unistd::geteuid().is_root() && std::env::var_os(AS_NOBODY).is_none() {
         return Err("needs root");
     }
     Ok(Layout::probe(&OwnCgroup::probe().unwrap(), true).unwrap())
@@ -464,7 +464,58 @@ fn the_sub_cgroup_of_an_exec_stays_below() {
     fs::create_dir(made.directory("").join("inner")).unwrap();
     let mut child = sleeper();
     made.0.sub("/inner").unwrap().add(child.id()).unwrap();
+    assert!(made.0.holding(child.id()).unwrap().places()[0].path.ends_with("/sub/inner"));
+    assert!(matches!(made.0.holding(std::process::id()), Err(Error::BadSubPath(_))));
     assert!(cgroups_of(child.id()).unified.unwrap().ends_with("/sub/inner"));
     made.0.kill_all(Signal::SIGKILL).unwrap();
     child.wait().unwrap();
+}
+
+/// The environment variable that tells this program to be the unprivileged half of a test.
+const AS_NOBODY: &str = "PENT_TEST_AS_NOBODY";
+
+fn rootless_plan(layout: &Layout, path: Option<&str>, resources: Value) -> CgroupPlan {
+    let resources: LinuxResources = serde_json::from_value(resources).unwrap();
+    compile(&Input {
+        layout,
+        own: &OwnCgroup::default(),
+        driver: Driver::Cgroupfs,
+        cgroups_path: path,
+        id: "pent-test-cgroup-nobody",
+        resources: Some(&resources),
+        default_devices: DEFAULT_RULES,
+        rootless: true,
+        oci_version: "1.2.0",
+        owner: None,
+    })
+    .unwrap()
+}
+
+/// Without delegation: no cgroup unless limits or a path are asked for, and then an error that says why.
+#[test]
+fn a_rootless_user_needs_a_cgroup_only_for_limits() {
+    use std::os::unix::process::CommandExt;
+    let layout = or_skip!(v1().or_else(|_| v2()));
+    if std::env::var_os(AS_NOBODY).is_none() {
+        let name = "a_rootless_user_needs_a_cgroup_only_for_limits";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([name, "--exact", "--nocapture"]).env(AS_NOBODY, "1").uid(65534).gid(65534);
+        match command.output() {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            }
+            Err(error) => println!("skip: another user cannot run this program: {error}"),
+        }
+        return;
+    }
+    let plan = rootless_plan(&layout, None, json!({"devices": [{"allow": false, "access": "rwm"}]}));
+    let cgroup = Cgroup::create(&plan).unwrap();
+    assert!(cgroup.is_none(), "{cgroup:?}");
+    cgroup.apply(&plan).unwrap();
+    let limited = json!({"pids": {"limit": 5}});
+    let error = Cgroup::create(&rootless_plan(&layout, None, limited)).unwrap_err().to_string();
+    assert!(error.starts_with("rootless needs no limits + no cgrouppath when no permission is granted"), "{error}");
+    let error = Cgroup::create(&rootless_plan(&layout, Some("/pent-test-nobody"), json!({}))).unwrap_err().to_string();
+    assert!(error.ends_with("Permission denied (os error 13)"), "{error}");
 }

@@ -240,14 +240,10 @@ cases! { resources,
 }
 
 cases! { seccomp,
-    "empty rule" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 5000, "syscalls": [
+    "empty rule" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
         {"names": [], "action": "SCMP_ACT_ALLOW"}]}})),
-    "errno where there is none" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["read"], "action": "SCMP_ACT_KILL", "errnoRet": 1}]}})),
-    "argument index" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-        {"names": ["read"], "action": "SCMP_ACT_LOG", "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]}]}})),
-    "notify" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_NOTIFY", "listenerMetadata": "x", "syscalls": [
-        {"names": ["write"], "action": "SCMP_ACT_NOTIFY"}]}})),
+    "metadata without a listener" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}})),
+    "relative listener" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "agent.sock"}})),
     "incomplete rule" => changed(json!({"/linux/seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         {"names": ["read"], "args": [{"index": 0}]}]}})),
 }

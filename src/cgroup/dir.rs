@@ -201,6 +201,11 @@ impl Place {
         Ok(pids)
     }
 
+    /// Whether the directory is there now.
+    pub(super) fn exists(&self) -> Result<bool, Error> {
+        Ok(self.dir_if_any()?.is_some())
+    }
+
     /// A new descriptor of the directory for listing; nothing when it does not exist.
     fn dir_if_any(&self) -> Result<Option<OwnedFd>, Error> {
         let directory = self.directory();

@@ -3,6 +3,7 @@
 
 use super::devices::DEFAULT_RULES;
 use super::dir::Place;
+use super::layout::OwnCgroup;
 use super::plan::{CgroupPlan, Now, compile_update};
 use super::{Error, Stats};
 use crate::report::Diagnostic;
@@ -210,6 +211,33 @@ impl Cgroup {
         Ok(Self { places: self.places.iter().map(place).collect() })
     }
 
+    /// Where in this cgroup a process is. A container that manages cgroups itself (systemd in it) moves its processes into
+    /// cgroups below; on version 2 nothing can join the container's own cgroup then (EBUSY), and an exec joins the
+    /// first process where it is, as in runc.
+    ///
+    /// # Errors
+    /// [`Error::BadSubPath`] when the process is not in this cgroup; [`Error::Read`] when it is gone.
+    pub fn holding(&self, pid: u32) -> Result<Self, Error> {
+        let path = Path::new("/proc").join(pid.to_string()).join("cgroup");
+        let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path, source })?;
+        let own = OwnCgroup::parse(&text);
+        let mut places = Vec::with_capacity(self.places.len());
+        for place in &self.places {
+            let found = match place.controllers.first() {
+                Some(controller) => own.v1.get(controller),
+                None => own.unified.as_ref(),
+            };
+            match found.map(|found| below(found, &place.path)) {
+                Some(Some(path)) => {
+                    places.push(Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional));
+                }
+                _ if place.optional => {}
+                _ => return Err(Error::BadSubPath(found.cloned().unwrap_or_default())),
+            }
+        }
+        Ok(Self { places })
+    }
+
     /// The processes in the cgroup; `recursive` those below it too. None when the cgroup is gone.
     ///
     /// # Errors
@@ -372,6 +400,23 @@ impl Cgroup {
 pub(super) const V1_FREEZER: &str = "freezer.state";
 pub(super) const V2_FREEZER: &str = "cgroup.freeze";
 
+/// The path below the mount of a process that /proc says is in `found`, when that is the cgroup `path` or below it. The mount
+/// may show a part of the hierarchy only, so `found` may have more in front.
+fn below(found: &str, path: &str) -> Option<String> {
+    let found = found.strip_suffix(" (deleted)").unwrap_or(found).trim_start_matches('/');
+    let starts = std::iter::once(0).chain(found.match_indices('/').map(|(at, _)| at + 1));
+    for start in starts {
+        let rest = found.get(start..)?;
+        if let Some(tail) = rest.strip_prefix(path)
+            && (tail.is_empty() || tail.starts_with('/'))
+            && !tail.split('/').any(|component| component == "..")
+        {
+            return Some(rest.to_owned());
+        }
+    }
+    None
+}
+
 /// Whether the cgroup has come to rest.
 fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
     if file == V1_FREEZER {
@@ -399,5 +444,52 @@ fn add_to(place: &Place, pid: u32) -> Result<(), Error> {
     match place.add(pid) {
         Err(_) if place.optional => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_below_its_container() {
+        assert_eq!(below("/default/web", "default/web").as_deref(), Some("default/web"));
+        assert_eq!(below("/default/web/init.scope", "default/web").as_deref(), Some("default/web/init.scope"));
+        assert_eq!(below("/docker/abc/web/x", "web").as_deref(), Some("web/x"), "a mount of a part");
+        for elsewhere in ["/", "/default", "/default/web2", "/default/web/../x", "/other"] {
+            assert_eq!(below(elsewhere, "default/web"), None, "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn the_cgroup_of_an_exec_stays_below() {
+        let place = Place::new("/sys/fs/cgroup".into(), "default/web".to_owned(), Vec::new(), false);
+        let cgroup = Cgroup { places: vec![place] };
+        assert_eq!(cgroup.sub("/a//./b/").unwrap().places[0].path, "default/web/a/b");
+        assert_eq!(cgroup.sub("/").unwrap().places[0].path, "default/web");
+        for path in ["..", "a/../..", "/../x"] {
+            assert_eq!(cgroup.sub(path).unwrap_err().to_string(), format!("bad sub cgroup path: {path}"));
+        }
+    }
+
+    #[test]
+    fn the_state_is_small_and_survives() {
+        let place = Place::new("/sys/fs/cgroup/cpu".into(), "web".to_owned(), vec!["cpu".to_owned()], false);
+        let json = serde_json::to_string(&Cgroup { places: vec![place] }).unwrap();
+        assert_eq!(json, r#"[{"mount":"/sys/fs/cgroup/cpu","path":"web","controllers":["cpu"]}]"#);
+        let back: Cgroup = serde_json::from_str(&json).unwrap();
+        assert!(!back.is_v2() && !back.is_none());
+        assert!(serde_json::from_str::<Cgroup>("[]").unwrap().is_none());
+    }
+
+    #[test]
+    fn no_cgroup_is_no_error_where_nothing_is_asked() {
+        let none = Cgroup::create(&CgroupPlan::default()).unwrap();
+        none.apply(&CgroupPlan::default()).unwrap();
+        none.add(1).unwrap();
+        none.delete().unwrap();
+        assert!(!none.is_frozen().unwrap() && none.clone_dir().unwrap().is_none());
+        assert!(matches!(none.pids(true), Err(Error::None)) && matches!(none.stats(), Err(Error::None)));
+        assert!(matches!(none.freeze(), Err(Error::NoFreezer)));
     }
 }

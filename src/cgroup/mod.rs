@@ -20,7 +20,7 @@
 //! | command | calls |
 //! |---|---|
 //! | create | [`compile`], [`Cgroup::planned`], [`Cgroup::create`], [`Cgroup::apply`], [`Cgroup::clone_dir`], [`Cgroup::add_v1`] or [`Cgroup::add`] |
-//! | exec | [`Cgroup::clone_dir`] and [`Cgroup::add_v1`], or [`Cgroup::add`]; [`Cgroup::sub`] for `--cgroup` |
+//! | exec | [`Cgroup::clone_dir`] and [`Cgroup::add_v1`], or [`Cgroup::add`]; [`Cgroup::sub`] for `--cgroup`; [`Cgroup::holding`] the first process after EBUSY |
 //! | pause, resume, state | [`Cgroup::freeze`], [`Cgroup::thaw`], [`Cgroup::is_frozen`] |
 //! | kill --all | [`Cgroup::kill_all`] |
 //! | delete | [`Cgroup::kill_all`], then [`Cgroup::delete`] |

@@ -60,8 +60,10 @@ impl OomWatch<'_> {
     /// When the files cannot be read.
     pub fn occurred(&mut self) -> Result<Option<bool>, Error> {
         let path = || self.cgroup.place("memory").map(Place::directory).unwrap_or_default();
-        if self.cgroup.place("memory").is_none_or(|place| place.dir().is_err() || !place.directory().is_dir()) {
-            return Ok(None);
+        // Version 1 counts once more when the cgroup is removed.
+        match self.cgroup.place("memory") {
+            Some(place) if place.exists()? => {}
+            _ => return Ok(None),
         }
         match &self.source {
             Source::Events(file) => {

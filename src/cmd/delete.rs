@@ -24,14 +24,16 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
         Err(Error::Missing { .. }) if args.force => return Ok(0),
         dir => dir.explained()?,
     };
-    if args.force
-        && let Ok(Some(state)) = dir.load()
-    {
-        // Before the lock: a create or start that waits for this process gives up, and with it its lock.
-        kill_init(&state)?;
-    }
-    if !args.force && matches!(dir.load(), Ok(None)) && dir.is_locked_by_another().explained()? {
-        return Err(hinted(&refusal(&args.id, Status::Creating), "try again when its create has returned"));
+    if !dir.try_lock().explained()? {
+        match dir.load() {
+            // A create or start that waits for this process gives up when it ends, and with it the lock.
+            Ok(Some(state)) if args.force => kill_init(&state)?,
+            Ok(None) if !args.force => {
+                let message = refusal(&args.id, Status::Creating);
+                return Err(hinted(&message, "try again when its create has returned"));
+            }
+            _ => {}
+        }
     }
     match dir.lock() {
         Err(Error::Missing { .. }) if args.force => return Ok(0),

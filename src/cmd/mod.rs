@@ -6,6 +6,7 @@ mod create;
 pub mod delete;
 mod events;
 mod exec;
+mod features;
 mod kill;
 mod list;
 mod make;
@@ -21,7 +22,7 @@ mod update;
 use crate::cli::{CgroupManager, Command, Global, Invocation, SPEC_VERSION};
 use crate::report::{Failure, Hint, Reporter};
 use crate::state::{Dir, Root, State};
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io::{self, Write};
@@ -122,9 +123,9 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Update(args) => update::run(session, *args),
         Command::Events(args) => events::run(session, &args),
         Command::Spec(args) => spec::run(&args),
+        Command::Features => features::run(),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
-        _ => bail!("this command is not built yet"),
     }
 }
 

@@ -38,6 +38,11 @@ pub fn compile(policy: &LinuxSeccomp) -> Result<Program, Vec<Diagnostic>> {
     Ok(Program { insns, flags, notify, abis, warnings })
 }
 
+/// The installed libseccomp's version.
+pub fn version() -> (u32, u32, u32) {
+    ::libseccomp::ScmpVersion::current().map_or((0, 0, 0), |version| (version.major, version.minor, version.micro))
+}
+
 /// Whether the installed libseccomp knows a system call by this name.
 pub fn knows(name: &str) -> bool {
     ScmpSyscall::from_name(name).is_ok()

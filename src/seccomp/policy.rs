@@ -240,34 +240,27 @@ impl<'a> Rules<'a> {
             let mut spans = Spans(Vec::with_capacity(128));
             if arch == Abi::X86_64.audit_arch() {
                 if abis.contains(&Abi::X86_64) {
-                    self.resolve_abi(Abi::X86_64, X32_BIT - 1, &mut meaning.blocks, &mut spans, warnings);
+                    self.resolve_abi(Abi::X86_64, &mut meaning.blocks, &mut spans, warnings);
                 } else {
                     spans.push(0, Verdict::Return(FOREIGN));
                 }
                 if abis.contains(&Abi::X32) {
-                    self.resolve_abi(Abi::X32, u32::MAX, &mut meaning.blocks, &mut spans, warnings);
+                    self.resolve_abi(Abi::X32, &mut meaning.blocks, &mut spans, warnings);
                 } else {
                     spans.push(X32_BIT, Verdict::Return(FOREIGN));
                     // A tracer skips a call by making its number -1: that is no foreign ABI (seccomp(2)).
                     spans.push(u32::MAX, Verdict::Return(self.default));
                 }
             } else {
-                self.resolve_abi(abi, u32::MAX, &mut meaning.blocks, &mut spans, warnings);
+                self.resolve_abi(abi, &mut meaning.blocks, &mut spans, warnings);
             }
             meaning.arches.push((arch, spans.0));
         }
         meaning
     }
 
-    /// Spans of one ABI, from its base (or 0) to `last`.
-    fn resolve_abi(
-        &self,
-        abi: Abi,
-        last: u32,
-        blocks: &mut Vec<Block>,
-        spans: &mut Spans,
-        warnings: &mut Vec<Diagnostic>,
-    ) {
+    /// Spans of one ABI, from 0 or, for x32, from its base.
+    fn resolve_abi(&self, abi: Abi, blocks: &mut Vec<Block>, spans: &mut Spans, warnings: &mut Vec<Diagnostic>) {
         const PLAIN: usize = 1024; // numbers below are in an array; only ARM has calls above
         let default = Verdict::Return(self.default);
         let unknown = Verdict::Return(if self.denies_by_default { action::ENOSYS } else { self.default });
@@ -279,10 +272,9 @@ impl<'a> Rules<'a> {
             let Some(number) = row.number(abi) else { continue };
             if !said.named {
                 // Newer than anything the policy names: its author could not know it.
-                if row.since > self.newest && row.since >= VERSIONED_SINCE && self.newest > 0 {
-                    if let Some(slot) = plain.get_mut(index(number)) {
-                        *slot = unknown;
-                    }
+                let is_later = row.since > self.newest && row.since >= VERSIONED_SINCE && self.newest > 0;
+                if let Some(slot) = plain.get_mut(index(number)).filter(|_| is_later) {
+                    *slot = unknown;
                 }
                 continue;
             }
@@ -305,7 +297,7 @@ impl<'a> Rules<'a> {
         }
         self.resolve_conditional(abi, blocks, &mut plain, &mut private);
         if abi.multiplexes() {
-            self.resolve_multiplexed(abi, blocks, &mut plain, warnings);
+            largest = largest.max(self.resolve_multiplexed(abi, blocks, &mut plain, warnings));
         }
         // On s390 a number the kernel does not know arrives as 0, which is no call any more (runc does the same).
         if matches!(abi, Abi::S390 | Abi::S390x) && largest.is_some() {
@@ -316,35 +308,28 @@ impl<'a> Rules<'a> {
         if base > 0 && abi != Abi::X32 {
             spans.push(0, default);
         }
-        let end = largest.map_or(PLAIN, |largest| index(largest) + 1);
+        // A policy that names nothing here knows nothing: all get the default action, as with runc.
+        let Some(largest) = largest else {
+            spans.push(base, default);
+            if abi == Abi::Arm {
+                push_private(private, default, default, spans);
+            }
+            return;
+        };
+        let end = index(largest) + 1;
         for (number, verdict) in (0..).zip(&plain[..end]) {
             spans.push(base + number, *verdict);
         }
-        if largest.is_none() {
-            spans.push(base, default);
-        } else if abi == Abi::X32 {
-            // x32 has calls of its own at 512 to 547, all of the same age; what comes after 511 is not newer than them.
-            spans.push(base + number_u32(end), unknown);
-            for (number, verdict) in
-                (0..).zip(&plain).skip(end.max(X32_ONLY.0)).take_while(|(n, _)| index(*n) <= X32_ONLY.1)
-            {
+        spans.push(base + number_u32(end), unknown);
+        if abi == Abi::X32 {
+            // x32 has calls of its own at 512 to 547, all of the same age: those not named are denied, not unknown.
+            for (number, verdict) in (0..).zip(&plain[..=X32_ONLY.1]).skip(end.max(X32_ONLY.0)) {
                 spans.push(base + number, *verdict);
             }
             spans.push(base + number_u32(end.max(X32_ONLY.1 + 1)), unknown);
-        } else {
-            spans.push(base + number_u32(end), unknown);
+        } else if abi == Abi::Arm {
+            push_private(private, default, unknown, spans);
         }
-        if abi == Abi::Arm {
-            // Private calls are no newer than others: what is not named among them is denied, not unknown.
-            private.sort_unstable_by_key(|(number, _)| *number);
-            spans.push(ARM_PRIVATE, default);
-            for (number, verdict) in private {
-                spans.push(number, verdict);
-                spans.push(number + 1, default);
-            }
-            spans.push(ARM_PRIVATE + 0x1_0000, unknown);
-        }
-        debug_assert!(spans.0.last().is_none_or(|span| span.first <= last));
     }
 
     /// Adds the calls that only rules with conditions name.
@@ -422,14 +407,16 @@ impl<'a> Rules<'a> {
         }))
     }
 
-    /// Adds what rules for socket and System V IPC calls mean for socketcall and ipc.
+    /// Adds what rules for socket and System V IPC calls mean for socketcall and ipc; gives the largest of these two numbers
+    /// that this says anything of.
     fn resolve_multiplexed(
         &self,
         abi: Abi,
         blocks: &mut Vec<Block>,
         plain: &mut [Verdict],
         warnings: &mut Vec<Diagnostic>,
-    ) {
+    ) -> Option<u32> {
+        let mut largest = None;
         for family in &multiplex::FAMILIES {
             let Some(row) = syscalls::find(family.carrier) else { continue };
             let Some(number) = ROWS[row].number(abi) else { continue };
@@ -469,9 +456,22 @@ impl<'a> Rules<'a> {
             }
             if !clauses.is_empty() {
                 plain[index(number)] = self.intern(clauses, blocks);
+                largest = largest.max(Some(number));
             }
         }
+        largest
     }
+}
+
+/// ARM's private calls are no newer than others: those not named are denied, not unknown.
+fn push_private(mut private: Vec<(u32, Verdict)>, default: Verdict, beyond: Verdict, spans: &mut Spans) {
+    private.sort_unstable_by_key(|(number, _)| *number);
+    spans.push(ARM_PRIVATE, default);
+    for (number, verdict) in private {
+        spans.push(number, verdict);
+        spans.push(number + 1, default);
+    }
+    spans.push(ARM_PRIVATE + 0x1_0000, beyond);
 }
 
 /// The alternatives of a rule's conditions: one of all of them, or, as with runc, one of each when two are on one argument.

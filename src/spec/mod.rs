@@ -8,6 +8,7 @@
 pub mod capability;
 mod careful;
 mod default;
+pub mod known;
 pub mod mount_options;
 mod rules;
 mod schema;
@@ -126,15 +127,14 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
 /// # Errors
 /// See [`Error`]; each names the file or directory it is about.
 pub fn load(bundle: &Path) -> Result<Loaded, Error> {
-    let path = bundle.join(FILE_NAME);
     let bytes = read(bundle)?;
-    parse(&bytes).map_err(|diagnostics| Error::Invalid { path, diagnostics })
+    parse(&bytes).map_err(|diagnostics| Error::Invalid { path: bundle.join(FILE_NAME), diagnostics })
 }
 
-/// Reads `config.json` of a bundle.
+/// Reads the bytes of `config.json` of a bundle, at most [`LARGEST`] of them.
 ///
 /// # Errors
-/// [`Error`], but for [`Error::Invalid`].
+/// All of [`Error`] but [`Error::Invalid`].
 pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     let path = &bundle.join(FILE_NAME);
     let failed = |source| Error::Read { path: path.to_owned(), source };

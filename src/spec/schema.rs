@@ -201,7 +201,7 @@ static SCHEDULER: Object = Object {
 
 static CPU_AFFINITY: Object = Object { fields: &[f("initial", Kind::CpuList), f("final", Kind::CpuList)] };
 
-static HOOKS: Object = Object {
+pub(super) static HOOKS: Object = Object {
     fields: &[
         f("prestart", HOOK_LIST).guarded(),
         f("createRuntime", HOOK_LIST).guarded(),
@@ -491,12 +491,12 @@ pub(super) static SCHEDULER_FLAG: Names = names(
 pub(super) const SCHEDULER_FLAG_TYPED: [(&str, &str); 2] =
     [("SCHED_FLAG_RESET_ON_FORK", "SCHED_RESET_ON_FORK"), ("SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_D_L_OVERRUN")];
 
-static NAMESPACE_TYPE: Names =
+pub(super) static NAMESPACE_TYPE: Names =
     names("namespace type", &["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"]);
 
 static DEVICE_TYPE: Names = names("device type", &["a", "b", "c", "u", "p"]);
 
-static SECCOMP_ACTION: Names = names(
+pub(super) static SECCOMP_ACTION: Names = names(
     "seccomp action",
     &[
         "SCMP_ACT_KILL",
@@ -511,12 +511,12 @@ static SECCOMP_ACTION: Names = names(
     ],
 );
 
-static SECCOMP_OPERATOR: Names = names(
+pub(super) static SECCOMP_OPERATOR: Names = names(
     "seccomp operator",
     &["SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ"],
 );
 
-static SECCOMP_FLAG: Names = names(
+pub(super) static SECCOMP_FLAG: Names = names(
     "seccomp flag",
     &[
         "SECCOMP_FILTER_FLAG_TSYNC",
@@ -526,7 +526,7 @@ static SECCOMP_FLAG: Names = names(
     ],
 );
 
-static SECCOMP_ARCH: Names = Names {
+pub(super) static SECCOMP_ARCH: Names = Names {
     what: "seccomp architecture",
     known: &[
         "SCMP_ARCH_NATIVE",

@@ -150,8 +150,13 @@ impl Dir {
         }
     }
 
-    /// flock(2): the kernel drops the lock with the last descriptor, however the command ends.
-    fn try_lock(&mut self) -> Result<bool, Error> {
+    /// Takes the lock if nobody has it; whether it is held now. It is flock(2)'s: the kernel drops it with the last
+    /// descriptor, however the command ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the directory cannot be locked at all.
+    pub fn try_lock(&mut self) -> Result<bool, Error> {
         if self.locked {
             return Ok(true);
         }
@@ -306,7 +311,8 @@ impl Dir {
             Err(errno) => return Err(failed(errno.into())),
         };
         let mut bytes = Vec::with_capacity(4096);
-        File::from(file).read_to_end(&mut bytes).map_err(failed)?;
+        // Limited, so that it is just read: without a limit, std asks for size and position first.
+        File::from(file).take(u64::MAX).read_to_end(&mut bytes).map_err(failed)?;
         Ok(Some(bytes))
     }
 

@@ -302,7 +302,8 @@ fn devices(linux: &Linux, found: &mut Findings) {
                 found.error(at(name), format!("{NO_ID} is not an id"));
             }
         }
-        if let Some(first) = devices[..index].iter().position(|other| other.path() == device.path()) {
+        // As strings: comparing paths by component is slow, and a privileged container has hundreds of devices.
+        if let Some(first) = devices[..index].iter().position(|other| text(other.path()) == text(device.path())) {
             let same = |other: &LinuxDevice| {
                 (other.typ(), other.major(), other.minor()) == (device.typ(), device.major(), device.minor())
             };
