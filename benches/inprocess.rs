@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench inprocess`
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 #[path = "whole_process/config.rs"]
 #[allow(dead_code, reason = "the other benchmark makes the files that the configuration names")]

@@ -2,6 +2,7 @@
 //!
 //! With `--features libseccomp` also by way of libseccomp.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 use divan::{Bencher, black_box};
 use oci_spec::runtime::LinuxSeccomp;

@@ -1,5 +1,6 @@
 //! KILL sent to the runtime at any moment leaves something that `delete --force` cleans completely.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 mod support;
 

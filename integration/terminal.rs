@@ -1,5 +1,6 @@
 //! process.terminal: the console socket, the terminal itself, and `run` on a terminal of the caller.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 mod support;
 

@@ -15,6 +15,7 @@
 //! 6. (Defect of libseccomp, seen in 2.5.4.) A call that a second ABI does not have can make it compare the architecture
 //!    instead of the number for the next call there.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 mod seccomp_support;
 

@@ -1,5 +1,6 @@
 //! Properties of the seccomp generator over random policies, without root and without libseccomp.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 mod seccomp_support;
 

@@ -62,9 +62,8 @@ fn opened_inside(trace: &str) -> Vec<String> {
         let Some((pid, call)) = line.split_once(' ') else { continue };
         let call = call.trim_start();
         let worked = call.contains("= 0");
-        if (call.starts_with("pivot_root(") || call.starts_with("chroot(")) && worked {
-            inside.insert(pid.to_owned());
-        } else if call.starts_with("setns(") && worked && (call.contains("CLONE_NEWNS") || call.contains(", 0)")) {
+        let enters_mounts = call.starts_with("setns(") && (call.contains("CLONE_NEWNS") || call.contains(", 0)"));
+        if worked && (enters_mounts || call.starts_with("pivot_root(") || call.starts_with("chroot(")) {
             inside.insert(pid.to_owned());
         } else if call.starts_with("execve") && worked {
             inside.remove(pid);

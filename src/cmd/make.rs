@@ -269,7 +269,6 @@ fn listen(dir: &Dir) -> anyhow::Result<OwnedFd> {
 pub(super) fn check_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
     let preserve = preserve_fds.saturating_add(listen_fds());
     for number in (3..).take(usize::try_from(preserve)?) {
-        let number = i32::try_from(number).unwrap_or(i32::MAX);
         if !fd::is_open(number) {
             return Err(hinted(
                 &format!("--preserve-fds: file descriptor {number} is not open"),

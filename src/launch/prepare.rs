@@ -35,11 +35,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan
-            .seccomp
-            .as_ref()
-            .map(|program| program.insns.iter().map(|i| word(i)).collect())
-            .unwrap_or_default(),
+        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(word).collect()).unwrap_or_default(),
         segments: exe::segments(),
         host_namespaces: own_namespaces()?,
         oom_score,

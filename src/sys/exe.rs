@@ -44,9 +44,8 @@ pub struct Segment {
 
 /// The running binary's file-backed memory, from its own program headers (`AT_PHDR`, elf(5)).
 pub fn segments() -> Vec<Segment> {
-    // SAFETY: getauxval only reads the auxiliary vector.
-    let (table, count) = (unsafe { libc::getauxval(libc::AT_PHDR) }, auxv(libc::AT_PHNUM));
-    let table = std::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(table as usize);
+    let count = auxv(libc::AT_PHNUM);
+    let table = std::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(auxv(libc::AT_PHDR));
     // SAFETY: the kernel says that `count` program headers are mapped at `table`, for the life of the process.
     let headers = unsafe { std::slice::from_raw_parts(table, count) };
     let page = auxv(libc::AT_PAGESZ).max(4096);
@@ -77,7 +76,7 @@ pub fn segments() -> Vec<Segment> {
 
 fn auxv(kind: libc::c_ulong) -> usize {
     // SAFETY: getauxval only reads the auxiliary vector.
-    unsafe { libc::getauxval(kind) as usize }
+    usize::try_from(unsafe { libc::getauxval(kind) }).unwrap_or(0)
 }
 
 /// Whether this kernel can switch a process's exe (`CONFIG_CHECKPOINT_RESTORE`).
