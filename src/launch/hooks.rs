@@ -65,6 +65,7 @@ pub struct Prepared {
 }
 
 /// Why a hook failed, for [`Failure`].
+#[derive(Debug)]
 pub struct HookFailure {
     errno: i32,
     part: u32,
@@ -255,11 +256,11 @@ mod tests {
     #[test]
     fn failures_say_what_happened() {
         let hook = hook("echo oops; exit 3", None);
-        let failure = hook.run(1).err().expect("a failure").at(2);
+        let failure = hook.run(1).expect_err("a failure").at(2);
         assert_eq!(failure.part, FAILED);
         let all: Vec<Prepared> = vec![];
         assert_eq!(describe(HookKind::Prestart, &failure, &all), "error running prestart hook #2: exit status 3");
-        let failure = hook.run(1).err().expect("a failure").at(0);
+        let failure = hook.run(1).expect_err("a failure").at(0);
         assert!(describe(HookKind::Poststop, &failure, &[hook]).contains("output: oops"));
     }
 
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_timeout_kills() {
-        let failure = hook("sleep 60", Some(1)).run(1).err().expect("a failure");
+        let failure = hook("sleep 60", Some(1)).run(1).expect_err("a failure");
         assert_eq!(failure.part, TIMED_OUT);
     }
 }
