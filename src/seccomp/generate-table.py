@@ -162,13 +162,13 @@ def main():
     print("//! Written by `generate-table.py`, which names its sources; do not edit. `tests` of `seccomp` compare it with libseccomp")
     print("//! and the machine's own headers.")
     print("#![forbid(unsafe_code)]\n")
-    print("use super::syscalls::Row;\n")
+    print("use super::syscalls::Source;\n")
     print("/// Stands for \"this ABI does not have the call\".")
     print("pub(super) const NONE: u16 = u16::MAX;\n")
     print("/// Columns: " + ", ".join(a[0].lower() for a in ABIS) + ".")
     print("/// Numbers are without the ABI's base; ARM's private calls (0xf0000 + n) are 0x8000 + n.")
     print("#[rustfmt::skip]")
-    print(f"pub(super) static ROWS: [Row; {len(table)}] = [")
+    print(f"pub(super) const SOURCE: [Source; {len(table)}] = [")
     for name in sorted(table):
         function = FUNCTION.get(name, name)
         wide32, wide16 = narrow.get(function, (None, None)) if function else (0, 0)
@@ -192,7 +192,7 @@ def main():
             else:
                 assert 0 <= number < 0x8000, (name, number)
                 cells.append(str(number))
-        print(f'    Row {{ name: "{name}", since: {packed:#06x}, int32: {wide32:#04x}, int16: {wide16:#04x}, numbers: [{", ".join(cells)}] }},')
+        print(f'    Source {{ name: "{name}", since: {packed:#06x}, int32: {wide32:#04x}, int16: {wide16:#04x}, numbers: [{", ".join(cells)}] }},')
     print("];")
     if unmatched:
         print("no prototype for:", " ".join(unmatched), file=sys.stderr)

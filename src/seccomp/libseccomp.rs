@@ -165,6 +165,7 @@ fn build(
 }
 
 /// runc's stub: on every ABI, numbers above the largest one named get ENOSYS, unless the default action lets calls happen.
+/// Numbers are this library's: libseccomp has only pseudo numbers for calls that socketcall also carries.
 fn stub(policy: &LinuxSeccomp, abis: &[Abi]) -> Vec<Insn> {
     let insn = |code, jt, jf, k| Insn { code, jt, jf, k };
     let mut insns = Vec::new();
@@ -173,7 +174,7 @@ fn stub(policy: &LinuxSeccomp, abis: &[Abi]) -> Vec<Insn> {
     }
     for abi in abis {
         let names = policy.syscalls().iter().flatten().flat_map(LinuxSyscall::names);
-        let Some(largest) = names.filter_map(|name| number(name, *abi)).max() else { continue };
+        let Some(largest) = names.filter_map(|name| super::syscalls::number(name, *abi)).max() else { continue };
         insns.push(insn(code::LD_ABS, 0, 0, offset::ARCH));
         let [first, last] = match abi {
             Abi::X86_64 => [0, super::X32_BIT - 1],

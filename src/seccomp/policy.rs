@@ -6,8 +6,7 @@
 
 use super::abi::{Abi, X32_BIT};
 use super::condition::{Clause, Folded, Test, fold};
-use super::syscalls::{self, ARM_PRIVATE, Width};
-use super::table::ROWS;
+use super::syscalls::{self, ARM_PRIVATE, ROWS, Width};
 use super::{action, multiplex};
 use crate::report::Diagnostic;
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSyscall};
@@ -207,7 +206,7 @@ impl<'a> Rules<'a> {
             if action == always {
                 continue;
             }
-            let name = ROWS[row].name;
+            let name = ROWS[row].name();
             let says = |value: u32| action::name(value);
             let names = policy.syscalls().as_ref().and_then(|rules| rules.get(rule)).map(LinuxSyscall::names);
             let at = names.and_then(|names| names.iter().position(|n| n == name)).unwrap_or(0);

@@ -2,29 +2,96 @@
 #![forbid(unsafe_code)]
 
 use super::abi::Abi;
-use super::table::{NONE, ROWS};
+use super::table::{NONE, SOURCE};
 
-/// What is known of one system call.
-#[derive(Debug)]
-pub(super) struct Row {
+/// One line of the table, as it is written.
+pub(super) struct Source {
     /// The name, as libseccomp has it.
     pub(super) name: &'static str,
+    /// See [`Row`].
+    pub(super) since: u16,
+    /// See [`Row`].
+    pub(super) int32: u8,
+    /// See [`Row`].
+    pub(super) int16: u8,
+    /// See [`Row`].
+    pub(super) numbers: [u16; Abi::COLUMNS],
+}
+
+/// What is known of one system call.
+///
+/// The name is a range of [`NAMES`]: a pointer would be relocated at every start of a position-independent executable.
+#[derive(Debug)]
+pub(super) struct Row {
+    name_at: u16,
+    name_len: u8,
     /// The kernel that first had it: major version in the high byte, minor in the low one (2.6.x counts as 2.(6+x));
     /// 0 is not known, which means old.
     pub(super) since: u16,
     /// Arguments the kernel takes as 32-bit integers, by index.
-    pub(super) int32: u8,
+    int32: u8,
     /// Arguments the kernel takes as 16-bit integers (`umode_t`), by index.
-    pub(super) int16: u8,
+    int16: u8,
     /// The number in each column of [`Abi`], without its base; [`NONE`] where there is none.
-    pub(super) numbers: [u16; Abi::COLUMNS],
+    numbers: [u16; Abi::COLUMNS],
 }
+
+/// Every known system call, in order of names.
+pub(super) static ROWS: [Row; SOURCE.len()] = {
+    const EMPTY: Row = Row { name_at: 0, name_len: 0, since: 0, int32: 0, int16: 0, numbers: [NONE; Abi::COLUMNS] };
+    let mut rows = [EMPTY; SOURCE.len()];
+    let (mut row, mut at) = (0, 0);
+    while row < SOURCE.len() {
+        let Source { name, since, int32, int16, numbers } = &SOURCE[row];
+        #[allow(clippy::cast_possible_truncation, reason = "some 500 names of at most 30 bytes")]
+        let (name_at, name_len) = (at as u16, name.len() as u8);
+        rows[row] = Row { name_at, name_len, since: *since, int32: *int32, int16: *int16, numbers: *numbers };
+        at += name.len();
+        row += 1;
+    }
+    rows
+};
+
+/// All names, one after the other.
+static NAMES: [u8; NAMES_LEN] = {
+    let mut names = [0; NAMES_LEN];
+    let (mut row, mut at) = (0, 0);
+    while row < SOURCE.len() {
+        let name = SOURCE[row].name.as_bytes();
+        let mut byte = 0;
+        while byte < name.len() {
+            names[at] = name[byte];
+            (at, byte) = (at + 1, byte + 1);
+        }
+        row += 1;
+    }
+    names
+};
+
+const NAMES_LEN: usize = {
+    let (mut row, mut len) = (0, 0);
+    while row < SOURCE.len() {
+        len += SOURCE[row].name.len();
+        row += 1;
+    }
+    len
+};
 
 /// Numbers from here on are private to ARM and stand at 0x8000 in the table (`__ARM_NR_BASE`).
 pub(super) const ARM_PRIVATE: u32 = 0xf_0000;
 const ARM_PRIVATE_IN_TABLE: u16 = 0x8000;
 
 impl Row {
+    fn name_bytes(&self) -> &'static [u8] {
+        let at = usize::from(self.name_at);
+        &NAMES[at..at + usize::from(self.name_len)]
+    }
+
+    /// The name, as libseccomp has it.
+    pub(super) fn name(&self) -> &'static str {
+        str::from_utf8(self.name_bytes()).unwrap_or_default() // the table is ASCII
+    }
+
     /// The number on an ABI without the ABI's base, if the ABI has the call.
     pub(super) fn number(&self, abi: Abi) -> Option<u32> {
         match self.numbers[abi.column()] {
@@ -37,7 +104,7 @@ impl Row {
     /// How many bits of an argument the kernel looks at.
     pub(super) fn width(&self, abi: Abi, argument: usize) -> Width {
         // CONFIG_CLONE_BACKWARDS2: clone's first two arguments are swapped.
-        let index = if self.name == "clone" && abi.swaps_clone() && argument < 2 { 1 - argument } else { argument };
+        let index = if abi.swaps_clone() && argument < 2 && self.name_bytes() == b"clone" { 1 - argument } else { argument };
         if self.int16 >> index & 1 == 1 {
             Width::Bits16
         } else if abi.is_32_bit() || self.int32 >> index & 1 == 1 {
@@ -66,8 +133,8 @@ const EMPTY: u16 = u16::MAX;
 static INDEX: [u16; SLOTS] = {
     let mut index = [EMPTY; SLOTS];
     let mut row = 0;
-    while row < ROWS.len() {
-        let mut slot = hash(ROWS[row].name.as_bytes());
+    while row < SOURCE.len() {
+        let mut slot = hash(SOURCE[row].name.as_bytes());
         while index[slot] != EMPTY {
             slot = (slot + 1) % SLOTS;
         }
@@ -97,7 +164,7 @@ pub(super) fn find(name: &str) -> Option<usize> {
     loop {
         match INDEX[slot] {
             EMPTY => return None,
-            row if ROWS[usize::from(row)].name == name => return Some(usize::from(row)),
+            row if ROWS[usize::from(row)].name_bytes() == name.as_bytes() => return Some(usize::from(row)),
             _ => slot = (slot + 1) % SLOTS,
         }
     }
@@ -105,7 +172,7 @@ pub(super) fn find(name: &str) -> Option<usize> {
 
 /// Every known system call with its number as the kernel reports it to a filter of this ABI, in order of names.
 pub fn on(abi: Abi) -> impl Iterator<Item = (&'static str, u32)> {
-    ROWS.iter().filter_map(move |row| Some((row.name, row.number(abi)? + abi.base())))
+    ROWS.iter().filter_map(move |row| Some((row.name(), row.number(abi)? + abi.base())))
 }
 
 /// The number of a system call as the kernel reports it to a filter of this ABI.
@@ -142,9 +209,9 @@ mod tests {
     #[test]
     fn every_row_is_found_by_its_name_and_the_table_is_sorted() {
         for (at, row) in ROWS.iter().enumerate() {
-            assert_eq!(find(row.name), Some(at), "{}", row.name);
+            assert_eq!(find(row.name()), Some(at), "{}", row.name());
         }
-        assert!(ROWS.is_sorted_by(|a, b| a.name < b.name));
+        assert!(ROWS.is_sorted_by(|a, b| a.name() < b.name()));
         assert_eq!(find("no_such_call"), None);
         assert_eq!(find(""), None);
     }

@@ -87,8 +87,8 @@ fn dockers_default_profile_is_compact() {
     let numbers: Vec<u32> = syscalls::on(Abi::X86_64).map(|(_, number)| number).collect();
     let steps: usize = numbers.iter().map(|number| program.steps(X86_64, *number, [0; 6])).sum();
     let hundredths = steps * 100 / numbers.len();
-    assert!(program.insns.len() <= 420, "{} instructions", program.insns.len());
-    assert!(hundredths <= 1300, "{hundredths} hundredths of a step on average");
+    assert!(program.insns.len() <= 235, "{} instructions", program.insns.len());
+    assert!(hundredths <= 1200, "{hundredths} hundredths of a step on average");
 }
 
 #[test]
