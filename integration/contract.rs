@@ -141,7 +141,11 @@ fn the_message_is_on_standard_error_too_and_once() {
     let container = Container::new(Bundle::new("logerr").args(["no-such-program"]));
     let log = container.bundle.file("log.json", "").to_string_lossy().into_owned();
     let outcome = failing_create(&container, &log, &["--log-format", "json"]);
-    assert_eq!(outcome.stderr().matches("no-such-program").count(), 1, "{outcome:?}");
+    let entry: Value = serde_json::from_str(read(&log).lines().last().expect("a line")).expect("JSON");
+    let message = entry["msg"].as_str().and_then(|msg| msg.split(" (hint:").next()).expect("a message");
+    // runc escapes quotes on standard error.
+    let seen = outcome.stderr().replace("\\\"", "\"");
+    assert_eq!(seen.matches(message).count(), 1, "{message} in {outcome:?}");
 }
 
 #[test]
@@ -444,7 +448,12 @@ fn spec_writes_the_usual_default() {
         if Kind::of_runtime() == Kind::Crun && pointer != "/linux/readonlyPaths" {
             continue; // its own choice
         }
-        assert_eq!(config.pointer(pointer), default.pointer(pointer), "{pointer}");
+        // Newer versions of runc mask more.
+        let all = default.pointer(pointer).cloned().unwrap_or_default();
+        let (all, seen) =
+            (all.as_array().cloned().unwrap_or(vec![all]), config.pointer(pointer).cloned().unwrap_or_default());
+        let seen = seen.as_array().cloned().unwrap_or(vec![seen]);
+        assert!(all.iter().all(|entry| seen.contains(entry)), "{pointer}: {seen:?}");
     }
     let places = |config: &Value| -> Vec<String> {
         let mounts = config["mounts"].as_array().expect("mounts").iter();
@@ -531,7 +540,8 @@ fn the_cgroup_manager_flag_of_podman_is_accepted() {
     let container = Container::new(Bundle::new("cgmanager").args(["echo", "yes"]));
     let mut command = container.runtime.command(["--cgroup-manager", "cgroupfs", "run", "--bundle"]);
     command.arg(container.bundle.path()).arg(container.id()).finish().ok().prints("yes");
-    let container = Container::new(Bundle::new("cgmanager").args(["cat", "/proc/self/cgroup"]));
+    let container =
+        Container::new(Bundle::new("cgmanager").without_mount("/sys/fs/cgroup").args(["cat", "/proc/self/cgroup"]));
     let mut command = container.runtime.command(["--cgroup-manager=disabled", "run", "--bundle"]);
     let outcome = command.arg(container.bundle.path()).arg(container.id()).finish().ok();
     assert!(!outcome.stdout().contains(container.id()), "{outcome:?}");

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Bundle, Container, Kind, privileged, seconds, wait_until};
@@ -36,18 +37,25 @@ fn duration_of(command: &mut Command) -> Duration {
     begin.elapsed()
 }
 
-/// Kills `command` at [`ROUNDS`] moments of its life, on a container made by `prepare` each time, and lets
-/// `delete --force` clean up: the container's drop asserts that it exits 0 and that nothing is left.
-fn kill_at_every_moment(prepare: impl Fn() -> Container, command: impl Fn(&Container) -> Command) {
-    let whole = duration_of(&mut command(&prepare()));
+/// Kills `command` at [`ROUNDS`] moments of its life, each time on the same container made anew by `prepare`, and asserts
+/// that `delete --force` then exits 0 and nothing is left.
+fn kill_at_every_moment(container: &Container, prepare: impl Fn(&Container), command: impl Fn(&Container) -> Command) {
+    let clean = || {
+        container.delete_force().ok();
+        container.leaves_nothing();
+        fs::remove_file(container.pid_file()).ok();
+        prepare(container);
+    };
+    prepare(container);
+    let whole = duration_of(&mut command(container));
     let mut cut_short = 0;
     for round in 0..ROUNDS {
-        let container = prepare();
+        clean();
         // Even steps, each with a shift of its own so that runs do not all try the same moments.
         let shift = whole * (std::process::id().wrapping_mul(round + 1) % 100) / (100 * ROUNDS);
-        cut_short += u32::from(!killed_after(&mut command(&container), whole * round / ROUNDS + shift));
-        drop(container);
+        cut_short += u32::from(!killed_after(&mut command(container), whole * round / ROUNDS + shift));
     }
+    clean();
     assert!(cut_short >= ROUNDS / 3, "only {cut_short} of {ROUNDS} were killed before their end");
 }
 
@@ -66,72 +74,70 @@ fn sleeping(name: &str) -> Container {
     Container::new(Bundle::new(name).sleeping())
 }
 
+/// What must have happened before the command that is killed.
+fn nothing(_: &Container) {}
+
+fn created(container: &Container) {
+    container.create().ok();
+}
+
+fn started(container: &Container) {
+    container.create().ok();
+    container.start().ok();
+}
+
 #[test]
 fn kill_during_create() {
     only_pent!();
-    kill_at_every_moment(|| sleeping("crashcreate"), |container| container.create_command(&[]));
+    kill_at_every_moment(&sleeping("crashcreate"), nothing, |container| container.create_command(&[]));
 }
 
 #[test]
 fn kill_during_create_with_a_user_namespace_and_mounts() {
     only_pent!();
-    let prepare = || {
-        let bundle = Bundle::new("crashmounts");
-        bundle.chown(100_000);
-        let volume = bundle.dir("volume");
-        let map = serde_json::json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
-        let bundle = bundle.namespace("user", None).namespace("cgroup", None);
-        let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
-        let add = |bundle: Bundle, n: i32| bundle.mount(&format!("/m/{n}"), "bind", &volume, &["rbind", "ro"]);
-        Container::new((0..20).fold(bundle, add).sleeping())
-    };
-    kill_at_every_moment(prepare, |container| container.create_command(&[]));
+    let bundle = Bundle::new("crashmounts");
+    bundle.chown(100_000);
+    let volume = bundle.dir("volume");
+    let map = serde_json::json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let bundle = bundle.namespace("user", None).namespace("cgroup", None);
+    let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    let add = |bundle: Bundle, n: i32| bundle.mount(&format!("/m/{n}"), "bind", &volume, &["rbind", "ro"]);
+    let container = Container::new((0..20).fold(bundle, add).sleeping());
+    kill_at_every_moment(&container, nothing, |container| container.create_command(&[]));
 }
 
 #[test]
 fn kill_during_start() {
     only_pent!();
-    kill_at_every_moment(
-        || {
-            let container = sleeping("crashstart");
-            container.create().ok();
-            container
-        },
-        |container| container.runtime.command(["start", container.id()]),
-    );
+    let start = |container: &Container| container.runtime.command(["start", container.id()]);
+    kill_at_every_moment(&sleeping("crashstart"), created, start);
 }
 
 #[test]
 fn kill_during_run() {
     only_pent!();
-    kill_at_every_moment(|| Container::new(Bundle::new("crashrun")), |container| container.run_command(&[]));
+    kill_at_every_moment(&Container::new(Bundle::new("crashrun")), nothing, |container| container.run_command(&[]));
 }
 
 #[test]
 fn kill_during_exec() {
     only_pent!();
-    kill_at_every_moment(
-        || Bundle::new("crashexec").sleeping().started(),
-        |container| container.exec_command(&["--detach"], &["sleep", "1000"]),
-    );
+    let exec = |container: &Container| container.exec_command(&["--detach"], &["sleep", "1000"]);
+    kill_at_every_moment(&sleeping("crashexec"), started, exec);
 }
 
 #[test]
 fn kill_during_delete() {
     only_pent!();
-    kill_at_every_moment(
-        || Bundle::new("crashdelete").sleeping().started(),
-        |container| container.runtime.command(["delete", "--force", container.id()]),
-    );
+    let delete = |container: &Container| container.runtime.command(["delete", "--force", container.id()]);
+    kill_at_every_moment(&sleeping("crashdelete"), started, delete);
 }
 
 #[test]
 fn kill_during_pause() {
     only_pent!();
-    kill_at_every_moment(
-        || Bundle::new("crashpause").sleeping().started(),
-        |container| container.runtime.command(["pause", container.id()]),
-    );
+    let pause = |container: &Container| container.runtime.command(["pause", container.id()]);
+    kill_at_every_moment(&sleeping("crashpause"), started, pause);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! linux.namespaces, id mappings, hostname, sysctl: new namespaces and existing ones.
 #![forbid(unsafe_code)]
 
-use crate::support::{Bundle, Container, Outcome, lacks, privileged, seconds, wait_until};
+use crate::support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, seconds, wait_until};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -130,15 +130,20 @@ fn a_time_or_cgroup_namespace_is_joined_by_path() {
 }
 
 #[test]
-fn a_mount_namespace_is_joined_by_path() {
+fn a_mount_namespace_is_joined_by_path_or_refused() {
     privileged!();
-    lacks!("runc" < "never": "a mount namespace by path");
+    lacks!("runc" < "never": "a container in a mount namespace by path");
     let keeper = Keeper::new(&["--mount"], "mnt");
-    let path = keeper.path("mnt");
-    // A copy of the keeper's namespace or the namespace itself: what counts is that its mounts are seen.
-    let bundle = Bundle::new("mntpath").namespace("mount", Some(&path));
-    let outcome = Container::new(bundle).run();
-    assert!(outcome.code() == 0 || outcome.code() == 1, "{outcome:?}");
+    let table = || fs::read_to_string(format!("/proc/{}/mountinfo", keeper.0.id())).expect("mountinfo");
+    let before = table();
+    let bundle = Bundle::new("mntpath").namespace("mount", Some(&keeper.path("mnt")));
+    let outcome = Container::new(bundle.args(["readlink", "/proc/self/ns/mnt"])).run();
+    if outcome.code() == 0 {
+        outcome.prints(&keeper.link("mnt"));
+    } else {
+        outcome.refused();
+        assert_eq!(table(), before, "a refused container changed the namespace");
+    }
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn exec_enters_the_user_namespace_too() {
     let container = mapped("usernsexec").sleeping().started();
     let first = fs::read_link(format!("/proc/{}/ns/user", container.pid())).expect("link");
     container.exec(["readlink", "/proc/self/ns/user"]).ok().prints(&first.to_string_lossy());
-    container.exec_command(&["--user", "1000:1000"], &["id", "-u"]);
+    container.exec_command(&["--user", "1000:1000"], &["id", "-u"]).finish().ok().prints("1000");
 }
 
 // Names and sysctls.

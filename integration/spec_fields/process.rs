@@ -209,14 +209,6 @@ fn without_capabilities_there_are_none() {
 }
 
 #[test]
-fn an_unknown_capability_is_a_warning() {
-    privileged!();
-    lacks!("crun" < "never": "a run with an unknown capability");
-    let container = Container::new(Bundle::new("capodd").push("/process/capabilities/bounding", "CAP_NO_SUCH_THING"));
-    container.run_command(&[]).finish().ok().says("CAP_NO_SUCH_THING");
-}
-
-#[test]
 fn exec_gets_the_containers_capabilities_and_adds_those_asked_for() {
     privileged!();
     let list = json!(["CAP_CHOWN"]);
@@ -332,14 +324,19 @@ fn listen_fds_extends_the_preserved_descriptors() {
 #[test]
 fn signals_start_unblocked_and_with_default_actions() {
     privileged!();
+    lacks!("runc" < "never": "default signal actions when the caller ignores signals");
+    lacks!("crun" < "1.9": "default signal actions when the caller ignores signals");
     let container = Container::new(Bundle::new("signals").args(["grep", "^Sig\\(Blk\\|Ign\\)", "/proc/self/status"]));
     let run = container.run_command(&[]);
     let mut ignoring = Command::new("sh");
     ignoring.args(["-c", "trap '' PIPE USR1; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
-    lacks!("runc" < "never": "default signal actions when the caller ignores signals");
-    lacks!("crun" < "1.9": "default signal actions when the caller ignores signals");
-    let zero = "0000000000000000";
-    ignoring.finish().ok().prints(&format!("SigBlk:\t{zero}\nSigIgn:\t{zero}"));
+    let stdout = ignoring.finish().ok().stdout();
+    for line in stdout.lines() {
+        let set = u64::from_str_radix(line.split_whitespace().last().expect("a set"), 16).expect("hexadecimal");
+        // 32 and 33 are the C library's own: what the caller did with them is out of a runtime's reach.
+        assert_eq!(set & !(0b11 << 31), 0, "{stdout}");
+    }
+    assert_eq!(stdout.lines().count(), 2);
 }
 
 #[test]
