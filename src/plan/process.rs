@@ -100,7 +100,7 @@ pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
 }
 
 fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
-    match kind {
+    let (number, name) = match kind {
         PosixRlimitType::RlimitCpu => (libc::RLIMIT_CPU, "RLIMIT_CPU"),
         PosixRlimitType::RlimitFsize => (libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
         PosixRlimitType::RlimitData => (libc::RLIMIT_DATA, "RLIMIT_DATA"),
@@ -117,7 +117,13 @@ fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
         PosixRlimitType::RlimitNice => (libc::RLIMIT_NICE, "RLIMIT_NICE"),
         PosixRlimitType::RlimitRtprio => (libc::RLIMIT_RTPRIO, "RLIMIT_RTPRIO"),
         PosixRlimitType::RlimitRttime => (libc::RLIMIT_RTTIME, "RLIMIT_RTTIME"),
-    }
+    };
+    #[allow(
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
+        reason = "the numbers are int in musl, unsigned in glibc"
+    )]
+    (number as u32, name)
 }
 
 /// The five sets as masks, cut to what the kernel and the runtime can give.

@@ -290,5 +290,6 @@ pub fn loopback_up() -> Result<()> {
     // IFF_UP | IFF_RUNNING
     request[16..18].copy_from_slice(&0x41u16.to_ne_bytes());
     // SAFETY: `request` is as large as struct ifreq and has its layout.
-    check(unsafe { libc::ioctl(sock.as_raw_fd(), libc::SIOCSIFFLAGS, request.as_mut_ptr()) }.into()).map(drop)
+    check(unsafe { libc::ioctl(sock.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, request.as_mut_ptr()) }.into())
+        .map(drop)
 }

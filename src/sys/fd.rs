@@ -113,7 +113,8 @@ pub fn super_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     let mut st: libc::statfs = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel fills `st`, which is valid for writing.
     check(unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut st) }.into())?;
-    Ok(st.f_type)
+    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "unsigned in musl, signed in glibc")]
+    Ok(st.f_type as i64)
 }
 
 /// read(2), tried again when interrupted.

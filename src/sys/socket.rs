@@ -38,6 +38,13 @@ struct OneDescriptor {
 
 const HEADER: usize = 16;
 
+/// The size of [`OneDescriptor`] in the type of `msg_controllen`: socklen_t in musl, size_t in glibc.
+#[cfg(target_env = "musl")]
+const CONTROL_LEN: libc::socklen_t = 24;
+#[cfg(not(target_env = "musl"))]
+const CONTROL_LEN: libc::size_t = 24;
+const _: () = assert!(size_of::<OneDescriptor>() == 24);
+
 /// sendmsg(2) of `bytes`, with `fd` as SCM_RIGHTS when given; never raises SIGPIPE.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
     let mut control = OneDescriptor {
@@ -54,7 +61,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
     msg.msg_iovlen = 1;
     if fd.is_some() {
         msg.msg_control = (&raw mut control).cast();
-        msg.msg_controllen = size_of::<OneDescriptor>();
+        msg.msg_controllen = CONTROL_LEN;
     }
     loop {
         // SAFETY: `msg` points to one iovec over `bytes`, which sendmsg only reads, and one whole control message.
@@ -75,7 +82,7 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
     msg.msg_iov = &raw mut iov;
     msg.msg_iovlen = 1;
     msg.msg_control = (&raw mut control).cast();
-    msg.msg_controllen = size_of::<OneDescriptor>();
+    msg.msg_controllen = CONTROL_LEN;
     let got = loop {
         // SAFETY: the iovec covers `buf` and the control buffer `control`; both are valid for writing.
         let got = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut msg, libc::MSG_CMSG_CLOEXEC) };
@@ -84,7 +91,8 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> Result<(usize, Option<
             other => break other?,
         }
     };
-    let came = msg.msg_controllen >= HEADER + size_of::<RawFd>()
+    #[allow(clippy::unnecessary_cast, reason = "socklen_t in musl, size_t in glibc")]
+    let came = msg.msg_controllen as usize >= HEADER + size_of::<RawFd>()
         && control.level == libc::SOL_SOCKET
         && control.kind == libc::SCM_RIGHTS
         && control.fd >= 0;
