@@ -104,7 +104,8 @@ impl Row {
     /// How many bits of an argument the kernel looks at.
     pub(super) fn width(&self, abi: Abi, argument: usize) -> Width {
         // CONFIG_CLONE_BACKWARDS2: clone's first two arguments are swapped.
-        let index = if abi.swaps_clone() && argument < 2 && self.name_bytes() == b"clone" { 1 - argument } else { argument };
+        let index =
+            if abi.swaps_clone() && argument < 2 && self.name_bytes() == b"clone" { 1 - argument } else { argument };
         if self.int16 >> index & 1 == 1 {
             Width::Bits16
         } else if abi.is_32_bit() || self.int32 >> index & 1 == 1 {

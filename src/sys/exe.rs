@@ -42,7 +42,14 @@ pub struct Segment {
     pub offset: Option<i64>,
 }
 
+unsafe extern "C" {
+    /// Where the linker put the ELF header: the start of the file in memory (GNU ld and lld define it).
+    static __ehdr_start: libc::Elf64_Ehdr;
+}
+
 /// The running binary's file-backed memory, from its own program headers (`AT_PHDR`, elf(5)).
+///
+/// Empty when they do not describe what is running: nothing may be remapped by them then.
 pub fn segments() -> Vec<Segment> {
     let count = auxv(libc::AT_PHNUM);
     let table = std::ptr::with_exposed_provenance::<libc::Elf64_Phdr>(auxv(libc::AT_PHDR));
@@ -52,27 +59,34 @@ pub fn segments() -> Vec<Segment> {
     let down = |address: usize| address & !(page - 1);
     let up = |address: usize| down(address + page - 1);
     let word = |value: u64| usize::try_from(value).unwrap_or(0);
-    let base = headers.iter().find(|h| h.p_type == libc::PT_PHDR).map_or(0, |h| table.addr() - word(h.p_vaddr));
+    // A static position-independent binary need not have PT_PHDR: the segment that holds the file's beginning has it all.
+    let first = headers.iter().find(|h| h.p_type == libc::PT_LOAD && h.p_offset == 0).map_or(0, |h| word(h.p_vaddr));
+    let base = (&raw const __ehdr_start).addr().wrapping_sub(first);
     let relro = headers.iter().find(|h| h.p_type == libc::PT_GNU_RELRO);
     let relro_end = relro.map_or(0, |h| down(base + word(h.p_vaddr) + word(h.p_memsz)));
-    let mut segments = Vec::with_capacity(headers.len());
+    let mut mapped = Vec::with_capacity(headers.len());
     for h in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_filesz > 0) {
         let start = base + word(h.p_vaddr);
         let (start, end) = (down(start), up(start + word(h.p_filesz)));
         if h.p_flags & libc::PF_W == 0 {
             let execute = if h.p_flags & libc::PF_X == 0 { 0 } else { libc::PROT_EXEC };
             let offset = i64::try_from(down(word(h.p_offset))).ok();
-            segments.push(Segment { start, end, protection: libc::PROT_READ | execute, offset });
+            mapped.push(Segment { start, end, protection: libc::PROT_READ | execute, offset });
             continue;
         }
         let split = relro_end.clamp(start, end);
         let parts = [(start, split, libc::PROT_READ), (split, end, libc::PROT_READ | libc::PROT_WRITE)];
         for (start, end, protection) in parts.into_iter().filter(|(start, end, _)| start < end) {
-            segments.push(Segment { start, end, protection, offset: None });
+            mapped.push(Segment { start, end, protection, offset: None });
         }
     }
-    segments
+    let here = std::ptr::from_ref(&ANCHOR).addr();
+    let found = mapped.iter().any(|s| (s.start..s.end).contains(&here));
+    if found { mapped } else { Vec::new() }
 }
+
+/// Something that is certainly in the binary's own memory.
+static ANCHOR: u8 = 0;
 
 fn auxv(kind: libc::c_ulong) -> usize {
     // SAFETY: getauxval only reads the auxiliary vector.
@@ -100,6 +114,9 @@ pub fn switch(segments: &[Segment], file: BorrowedFd<'_>) -> Result<()> {
             Some(offset) => map_again(segment, file, offset)?,
             None => copy_out(segment)?,
         }
+    }
+    if segments.is_empty() {
+        return Err(Errno::ENOEXEC);
     }
     let here = std::ptr::from_ref(&code).addr() as u64;
     let brk = current_brk();
