@@ -229,10 +229,15 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         stays: starter == Starter::ThisAndWait,
     };
     let mut running = launch.clone_child().explained()?;
-    let saved = Process::identify(running.pid).and_then(|init| {
-        state.init = init;
-        dir.save(state)
-    });
+    let saved = match Process::identify(running.pid) {
+        Ok(init) => {
+            state.init = init;
+            dir.save(state)
+        }
+        // It has given up already, and `make_ready` says why.
+        Err(crate::state::Error::NotRunning) => Ok(()),
+        Err(error) => Err(error),
+    };
     saved.explained().inspect_err(|_| running.kill())?;
     running.make_ready(&bundle.plan, &state.cgroup).explained()?;
     Ok(running)

@@ -18,11 +18,11 @@ use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::op::{HookKind, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
-use crate::sys::{cred, socket};
+use crate::sys::{cred, fd, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use wire::{Message, Script};
 
@@ -142,6 +142,10 @@ impl Birth<'_> {
         match clone::fork(flags, cgroup).map_err(failed)? {
             Fork::Child => {
                 crate::alloc::forbid();
+                // While this end is open here, the parent's death would go unnoticed.
+                if fd::close(sync.as_raw_fd()).is_err() {
+                    clone::exit_group(1);
+                }
                 if self.helper { self.help(child) } else { enter(child) }
             }
             Fork::Parent { pid, pidfd } => {

@@ -83,6 +83,14 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
             continue;
         }
         let kind = mount.typ().as_deref().unwrap_or_default();
+        if hides_proc(&target, kind, &options) {
+            b.error(
+                format!("{path}.destination"),
+                format!("{} cannot be mounted over: what is in /proc must be the kernel's", target.display()),
+                "mount elsewhere; only single files such as /proc/cpuinfo may be replaced",
+            );
+            continue;
+        }
         if options.remount {
             remount(b, &target, &options);
         } else if options.bind.is_some() || kind == "bind" {
@@ -120,6 +128,29 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
         mounted.joined_cgroup = true;
     }
     mounted
+}
+
+/// A planted /proc deceives whoever writes labels and limits through it, the runtime first (CVE-2019-16884). The files that may
+/// be replaced are those of runc, for lxcfs and CRIU.
+fn hides_proc(target: &Path, kind: &str, options: &MountOptions) -> bool {
+    const REPLACEABLE: [&str; 11] = [
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    ];
+    let Ok(inside) = target.strip_prefix("/proc") else { return false };
+    if inside.as_os_str().is_empty() {
+        return kind != "proc" && kind != "bind" && options.bind.is_none() && !options.remount;
+    }
+    !options.remount && !REPLACEABLE.iter().any(|name| inside == Path::new(name))
 }
 
 /// The namespace's root is the cgroup the child is in at that moment, so that the parent must have put it there.

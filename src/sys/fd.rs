@@ -201,6 +201,11 @@ pub fn close_range(first: RawFd, last: libc::c_uint) -> Result<()> {
     unsafe { syscall!(libc::SYS_close_range, first, last, 0) }.map(drop)
 }
 
+/// Closes one descriptor by number: in the child, of which the parent's copy of the owner is never dropped.
+pub fn close(number: RawFd) -> Result<()> {
+    close_range(number, number.cast_unsigned())
+}
+
 /// getdents64(2): fills `buf` with directory entries, for [`entries`].
 pub fn read_dir(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
     // SAFETY: `buf` is valid for writing its length.

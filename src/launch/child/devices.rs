@@ -136,17 +136,19 @@ impl Child<'_> {
         Ok(mount::attach(console.as_fd(), target.as_fd())?)
     }
 
-    /// stdin, stdout and stderr belong to the container's user, so that it can reopen them by /proc/self/fd.
+    /// Pipes and sockets given as stdin, stdout and stderr belong to the container's user, so that it can reopen them by
+    /// /proc/self/fd, and so does a terminal of its own. Files and devices of the host keep their owner.
     pub(super) fn own_stdio(&mut self, uid: u32, gid: u32) -> Done {
         for number in 0..=2 {
             let Some(stdio) = fd::stdio(number) else { continue };
             let st = fd::stat(stdio)?;
-            let is_null = st.st_mode & libc::S_IFMT == libc::S_IFCHR && st.st_rdev == libc::makedev(1, 3);
-            if st.st_uid == uid || is_null {
+            let kind = st.st_mode & libc::S_IFMT;
+            let is_own_terminal = self.plan.terminal && kind == libc::S_IFCHR;
+            if st.st_uid == uid || !(is_own_terminal || matches!(kind, libc::S_IFIFO | libc::S_IFSOCK)) {
                 continue;
             }
-            // A terminal keeps its group (tty); what cannot be given away (a read-only file, the host's) stays as it is.
-            let group = if st.st_mode & libc::S_IFMT == libc::S_IFCHR { u32::MAX } else { gid };
+            // A terminal keeps its group (tty). What cannot be given away stays as it is.
+            let group = if is_own_terminal { u32::MAX } else { gid };
             match fd::chown(stdio, c"", uid, group) {
                 Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EOVERFLOW | Errno::EACCES) => {}
                 Err(errno) => return Err(errno.into()),

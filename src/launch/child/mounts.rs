@@ -81,7 +81,13 @@ impl Child<'_> {
             MountPoint::LikeSource if is_directory(source)? => Leaf::Directory,
             MountPoint::LikeSource => Leaf::File,
         };
-        path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))
+        let found = path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))?;
+        // The kernel would only say EINVAL.
+        if is_directory(found.as_fd())? == (leaf == Leaf::Directory) {
+            Ok(found)
+        } else {
+            Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 })
+        }
     }
 
     /// Remembers the mount in `slot` for the check before the program starts.
