@@ -10,7 +10,9 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Stdio;
-use support::{Bundle, Container, Finish as _, Kind, cgroup2_only, lacks, privileged, read, seconds, wait_until};
+use support::{
+    Bundle, Container, Finish as _, Kind, cgroup2_only, controllers, lacks, privileged, read, seconds, wait_until,
+};
 
 // Flags.
 
@@ -299,7 +301,7 @@ fn ps_shows_a_table_and_passes_its_options_to_ps() {
 
 #[test]
 fn update_takes_single_resources_as_flags() {
-    privileged!();
+    controllers!("pids", "memory", "cpu", "cpuset");
     let container = Bundle::new("updateflags").sleeping().started();
     let update = |flags: &[&str]| container.runtime.call([&["update"], flags, &[container.id()]].concat()).ok();
     let file = |controller: &str, v1: &str, v2: &str| {
@@ -323,7 +325,7 @@ fn update_takes_single_resources_as_flags() {
 
 #[test]
 fn update_takes_resources_from_standard_input_and_from_a_file() {
-    privileged!();
+    controllers!("pids");
     let container = Bundle::new("updatejson").sleeping().started();
     let limit = |pids: i32| json!({ "pids": { "limit": pids } }).to_string();
     let seen = || read(container.cgroup_file("pids", "pids.max"));
@@ -338,7 +340,7 @@ fn update_takes_resources_from_standard_input_and_from_a_file() {
 
 #[test]
 fn update_leaves_what_it_is_not_told_and_the_devices_alone() {
-    privileged!();
+    controllers!("pids", "memory");
     let bundle = Bundle::new("updaterest").set("/linux/resources/pids/limit", 40).with_probe("probe");
     let devices = json!([{ "path": "/dev/mine", "type": "c", "major": 240, "minor": 7 }]);
     let container = bundle.set("/linux/devices", devices).sleeping().started();
@@ -357,7 +359,7 @@ fn update_of_what_does_not_exist_is_refused() {
 
 #[test]
 fn events_stats_are_one_object_of_what_the_cgroup_counts() {
-    privileged!();
+    controllers!("pids", "memory", "cpu");
     lacks!("crun" < "never": "events");
     let container = Bundle::new("events").set("/linux/resources/pids/limit", 50).sleeping().started();
     let stats = container.runtime.call(["events", "--stats", container.id()]).ok().json();
@@ -373,7 +375,7 @@ fn events_stats_are_one_object_of_what_the_cgroup_counts() {
 
 #[test]
 fn events_come_at_an_interval_until_the_container_ends() {
-    privileged!();
+    controllers!("pids", "memory");
     lacks!("crun" < "never": "events");
     let container = Bundle::new("eventloop").sleeping().started();
     let mut events = container.runtime.command(["events", "--interval=100ms", container.id()]);
