@@ -39,6 +39,27 @@ macro_rules! lacks {
 }
 pub(crate) use lacks;
 
+/// Skips the test when it does not run as root, or when the host cannot limit with one of these controllers.
+macro_rules! controllers {
+    ($($name:literal),+) => {
+        crate::support::privileged!();
+        $(if !crate::support::has_controller($name) {
+            return crate::support::skip(concat!("the host has no cgroup controller ", $name));
+        })+
+    };
+}
+pub(crate) use controllers;
+
+/// Whether the host's cgroups can limit with this controller.
+pub(crate) fn has_controller(name: &str) -> bool {
+    let base = std::path::Path::new("/sys/fs/cgroup");
+    if !cgroup2_only() {
+        return base.join(name).is_dir();
+    }
+    let name = if name == "blkio" { "io" } else { name };
+    read(base.join("cgroup.controllers")).split(' ').any(|controller| controller == name)
+}
+
 /// True when the runtime under test is `name` before `version`.
 pub(crate) fn is_older(name: &str, version: &str) -> bool {
     let numbers = |v: &str| -> Vec<u32> { v.split(['.', '+', '-', '~']).map_while(|part| part.parse().ok()).collect() };
