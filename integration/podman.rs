@@ -48,7 +48,9 @@ impl Podman {
     /// `podman run OPTIONS… --rootfs DIR COMMAND…`.
     fn run_command(&self, options: &[&str], command: &[&str]) -> Command {
         let mut run = Self::command(&self.island, &["run", "--network", "none", "--log-driver", "k8s-file"]);
-        run.args(["--cgroup-parent", &format!("/{}", self.island.name)]).args(options);
+        run.args(["--cgroup-parent", &format!("/{}", self.island.name)]);
+        // Where the kernel has AppArmor, podman asks for its own profile, and a runtime without AppArmor refuses that.
+        run.args(["--security-opt", "apparmor=unconfined"]).args(options);
         run.arg("--rootfs").arg(self.bundle.rootfs()).args(command);
         run
     }
