@@ -284,7 +284,12 @@ fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option
     } else {
         b.child.push(Child::OpenBinary { mount, file, path });
     }
-    b.child.push(Child::ShieldBinary { file });
+    // A child that is born into an existing pid namespace is seen there from its first moment.
+    if namespaces.needs_helper() && b.host.is_privileged() {
+        b.join.insert(0, Child::ShieldBinary { file });
+    } else {
+        b.child.push(Child::ShieldBinary { file });
+    }
     let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
     directory.map(|directory| Child::ParkBinary { mount, directory })
 }
@@ -338,6 +343,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         tree_attributes: Attributes::default(),
         propagation: root_propagation(linux),
         idmap: None,
+        directory: true,
         spec_path: "root.path".into(),
     });
     let propagation = host_propagation(linux);

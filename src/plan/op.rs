@@ -105,6 +105,9 @@ pub struct Source {
     /// The slot of a user namespace through which ids are mapped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idmap: Option<IdmapSource>,
+    /// Anything but a directory is refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub directory: bool,
     /// Where config.json asks for it.
     pub spec_path: String,
 }
