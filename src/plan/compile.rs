@@ -134,6 +134,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.prepare.push(Prepare::SetOomScore { score });
     }
 
+    if let Some(first) = b.join.iter().position(|op| matches!(op, Child::EnterNamespace { .. })) {
+        // The child still needs what is in the slots: mounts that are attached to nothing, and lead nowhere.
+        let keep = (0..b.slots()).map(Slot).collect();
+        b.join.insert(first, Child::LeaveHost { keep, preserve: request.options.preserve_fds });
+    }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);
     }

@@ -255,6 +255,8 @@ pub enum Child {
     OpenBinary { mount: Slot, file: Slot, path: Text },
     /// Enters an existing namespace.
     EnterNamespace { kind: Namespace, slot: Slot },
+    /// Closes every descriptor of the host but these, before namespaces are entered in which others could look (threats A).
+    LeaveHost { keep: Vec<Slot>, preserve: u32 },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
     EnterProcess { slot: Slot, kinds: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
