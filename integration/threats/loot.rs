@@ -109,9 +109,24 @@ impl Canary {
     pub(crate) fn look_for_mounts(&self, whose: &str, mountinfo: &str, loot: &mut Loot) {
         for line in mountinfo.lines() {
             let point = line.split(' ').nth(4).unwrap_or_default();
-            loot.take_if(Path::new(point).starts_with(self.path()), || format!("{whose} mount: {line}"));
+            let led_out = Path::new(point).starts_with(self.path()) && !is_in_rootfs(line, mountinfo);
+            loot.take_if(led_out, || format!("{whose} mount: {line}"));
         }
     }
+}
+
+/// Whether a mount lies in a rootfs that is itself mounted over `/`: its path, seen from a hook that still has the host's
+/// root, then reads like one of the host, and is none.
+fn is_in_rootfs(line: &str, mountinfo: &str) -> bool {
+    let mut parent = line.split(' ').nth(1).unwrap_or_default();
+    while let Some(above) = mountinfo.lines().find(|line| line.split(' ').next() == Some(parent)) {
+        let fields: Vec<_> = above.split(' ').collect();
+        if fields[4] == "/" {
+            return fields[3].ends_with("/rootfs");
+        }
+        parent = fields[1];
+    }
+    false
 }
 
 /// Path to type, mode, owner, inode, size and content.

@@ -140,6 +140,7 @@ fn source_message(source: &Source, failure: &Failure) -> String {
 
 fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
     match (failure.part, Errno::from_raw(failure.errno)) {
+        (sources::CLONE, Errno::ENOTDIR) if source.directory => Some(format!("{} must be a directory", source.path)),
         (sources::CLONE, Errno::ENOENT) => Some(format!("{} does not exist on the host", source.path)),
         (sources::CLONE, Errno::ENOSYS) => Some("pent needs open_tree, which Linux has since 5.2".into()),
         (sources::ATTRIBUTES, Errno::ENOSYS) => Some("pent needs mount_setattr, which Linux has since 5.12".into()),

@@ -138,8 +138,9 @@ impl Birth<'_> {
     /// Returns in the parent only. The child walks its script.
     fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<Newborn, Error> {
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
-        let (flags, cgroup) = if self.helper { (0, None) } else { (self.flags, self.cgroup) };
-        match clone::fork(flags, cgroup).map_err(failed)? {
+        // The child inherits the helper's cgroup: no descriptor of it goes along into the container.
+        let flags = if self.helper { 0 } else { self.flags };
+        match clone::fork(flags, self.cgroup).map_err(failed)? {
             Fork::Child => {
                 crate::alloc::forbid();
                 // While this end is open here, the parent's death would go unnoticed.
@@ -161,7 +162,7 @@ impl Birth<'_> {
         cred::set_umask(0);
         child.join();
         let parent_flag = u64::from(libc::CLONE_PARENT.cast_unsigned());
-        match clone::fork(self.flags | parent_flag, self.cgroup) {
+        match clone::fork(self.flags | parent_flag, None) {
             Ok(Fork::Child) => enter(child),
             Ok(Fork::Parent { pid, .. }) => {
                 let sent = wire::send(child.sync.as_fd(), Message::Born(pid), None);

@@ -24,6 +24,9 @@ pub const IDMAP: u32 = 3;
 pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
     let tree = mount::clone_mount_at(CWD, &source.path, source.recursive).map_err(Failure::in_part(CLONE))?;
     let at = tree.as_fd();
+    if source.directory && fd::stat(at)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return Err(Failure::in_part(CLONE)(Errno::ENOTDIR));
+    }
     let (all, top) = (source.tree_attributes, source.attributes);
     if !all.is_empty() {
         let change = MountAttr { set: all.set, clear: all.clear, ..MountAttr::default() };

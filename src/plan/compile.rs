@@ -134,6 +134,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.prepare.push(Prepare::SetOomScore { score });
     }
 
+    if let Some(first) = b.join.iter().position(|op| matches!(op, Child::EnterNamespace { .. })) {
+        // The child still needs what is in the slots: mounts that are attached to nothing, and lead nowhere.
+        let keep = (0..b.slots()).map(Slot).collect();
+        b.join.insert(first, Child::LeaveHost { keep, preserve: request.options.preserve_fds });
+    }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);
     }
@@ -284,7 +289,12 @@ fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option
     } else {
         b.child.push(Child::OpenBinary { mount, file, path });
     }
-    b.child.push(Child::ShieldBinary { file });
+    // A child that is born into an existing pid namespace is seen there from its first moment.
+    if namespaces.needs_helper() && b.host.is_privileged() {
+        b.join.insert(0, Child::ShieldBinary { file });
+    } else {
+        b.child.push(Child::ShieldBinary { file });
+    }
     let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
     directory.map(|directory| Child::ParkBinary { mount, directory })
 }
@@ -338,6 +348,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         tree_attributes: Attributes::default(),
         propagation: root_propagation(linux),
         idmap: None,
+        directory: true,
         spec_path: "root.path".into(),
     });
     let propagation = host_propagation(linux);

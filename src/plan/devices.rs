@@ -132,6 +132,7 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
         tree_attributes: Attributes::default(),
         propagation: vec![Propagation { spread: Spread::Private, recursive: false }],
         idmap: None,
+        directory: false,
         spec_path: spec_path.to_owned(),
     });
     b.child.push(Child::BindDevice { dev, source, device });

@@ -63,6 +63,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             b.join.push(Child::ShieldBinary { file });
         }
     }
+    b.join.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
     b.join.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
     if request.has_cgroup && !request.cgroup_by_clone {

@@ -174,6 +174,7 @@ impl fmt::Display for Child {
             Self::OpenBinary { .. } => f.write_str("open pent's own binary through a read-only mount"),
             Self::ShieldBinary { .. } => f.write_str("shield pent's own binary: run from its read-only view"),
             Self::EnterNamespace { kind, .. } => write!(f, "enter {} namespace", kind.file()),
+            Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),

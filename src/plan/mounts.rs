@@ -211,6 +211,7 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
         tree_attributes: options.recursive,
         propagation,
         idmap,
+        directory: false,
         spec_path: format!("{path}.source"),
     });
     attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
@@ -437,6 +438,7 @@ fn cgroup_tree(
             tree_attributes: Attributes::default(),
             propagation,
             idmap: None,
+            directory: true,
             spec_path: path.to_owned(),
         });
     }

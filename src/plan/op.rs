@@ -105,6 +105,9 @@ pub struct Source {
     /// The slot of a user namespace through which ids are mapped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idmap: Option<IdmapSource>,
+    /// Anything but a directory is refused.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub directory: bool,
     /// Where config.json asks for it.
     pub spec_path: String,
 }
@@ -252,6 +255,8 @@ pub enum Child {
     OpenBinary { mount: Slot, file: Slot, path: Text },
     /// Enters an existing namespace.
     EnterNamespace { kind: Namespace, slot: Slot },
+    /// Closes every descriptor of the host but these, before namespaces are entered in which others could look (threats A).
+    LeaveHost { keep: Vec<Slot>, preserve: u32 },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
     EnterProcess { slot: Slot, kinds: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.

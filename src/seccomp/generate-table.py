@@ -168,6 +168,7 @@ def main():
     print("/// Columns: " + ", ".join(a[0].lower() for a in ABIS) + ".")
     print("/// Numbers are without the ABI's base; ARM's private calls (0xf0000 + n) are 0x8000 + n.")
     print("#[rustfmt::skip]")
+    print("#[allow(clippy::large_const_arrays, reason = \"read by the compiler only, to make the static tables\")]")
     print(f"pub(super) const SOURCE: [Source; {len(table)}] = [")
     for name in sorted(table):
         function = FUNCTION.get(name, name)

@@ -11,6 +11,7 @@ pub(super) const NONE: u16 = u16::MAX;
 /// Columns: x86_64, x32, x86, arm, aarch64, riscv64, loongarch64, s390, s390x, ppc, ppc64, mips, mips64, mips64n32.
 /// Numbers are without the ABI's base; ARM's private calls (0xf0000 + n) are 0x8000 + n.
 #[rustfmt::skip]
+#[allow(clippy::large_const_arrays, reason = "read by the compiler only, to make the static tables")]
 pub(super) const SOURCE: [Source; 507] = [
     Source { name: "_llseek", since: 0x0102, int32: 0x00, int16: 0x00, numbers: [NONE, NONE, 140, 140, NONE, NONE, NONE, 140, NONE, 140, 140, 140, NONE, NONE] },
     Source { name: "_newselect", since: 0x0200, int32: 0x00, int16: 0x00, numbers: [NONE, NONE, 142, 142, NONE, NONE, NONE, 142, NONE, 142, 142, 142, 22, 22] },

@@ -110,6 +110,7 @@ impl<'a> Child<'a> {
                 let flags = kinds.iter().fold(0, |all, kind| all | kind.flag());
                 Ok(clone::setns(self.slot(*slot)?, clone_flag(flags))?)
             }
+            Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
@@ -232,15 +233,28 @@ impl<'a> Child<'a> {
         for number in 3..=last_kept {
             crate::sys::fd::keep_across_exec(number).map_err(Failure::in_part(1))?;
         }
-        let mut keep = [RawFd::MAX; 64];
+        let started = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
+        let hooks = started.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
+        self.close_all_but(last_kept, hooks)
+    }
+
+    /// Before namespaces are entered: what is left are the slots that are still needed, and what `close_descriptors` keeps.
+    fn leave_host(&self, keep: &[Slot], preserve: u32) -> Done {
+        let last_kept = 2 + RawFd::try_from(preserve).unwrap_or(RawFd::MAX - 2);
+        let slots = keep.iter().filter_map(|slot| self.slot(*slot).ok()).map(|fd| fd.as_raw_fd());
+        let hooks = self.hooks.iter().flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
+        self.close_all_but(last_kept, slots.chain(hooks))
+    }
+
+    /// Closes everything after `last_kept` but these descriptors and the ways to the parent.
+    fn close_all_but(&self, last_kept: RawFd, others: impl Iterator<Item = RawFd>) -> Done {
+        let mut keep = [RawFd::MAX; 1024];
         let gate = match &self.gate {
             Gate::Listener(listener) => listener.as_raw_fd(),
             Gate::Parent => RawFd::MAX,
         };
-        let hooks = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
-        let hooks = hooks.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
         let mut kept = 0;
-        for fd in [self.sync.as_raw_fd(), gate].into_iter().chain(hooks).filter(|fd| *fd != RawFd::MAX) {
+        for fd in [self.sync.as_raw_fd(), gate].into_iter().chain(others).filter(|fd| *fd != RawFd::MAX) {
             *keep.get_mut(kept).ok_or(Errno::EMFILE)? = fd;
             kept += 1;
         }

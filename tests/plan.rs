@@ -1,0 +1,300 @@
+//! Plans, without root: what is decided for known bundles (snapshots), and what holds for every bundle (properties).
+#![forbid(unsafe_code)]
+
+use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
+use pent::host::{Binary, Host};
+use pent::plan::op::{Child, Parent, Prepare};
+use pent::plan::{Options, Plan, Request, compile, order};
+use pent::report::Diagnostic;
+use pent::spec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+fn host(cgroup: Layout) -> Host {
+    Host {
+        euid: 0,
+        egid: 0,
+        capabilities: ALL_CAPABILITIES,
+        last_capability: 40,
+        in_user_namespace: false,
+        cgroup,
+        own_cgroup: OwnCgroup::parse("0::/system.slice/containerd.service\n"),
+        apparmor: false,
+        selinux: false,
+        binary: Binary {
+            path: Some(PathBuf::from("/usr/local/bin/pent")),
+            uid: 0,
+            shared_write: false,
+            readonly: false,
+            switchable: true,
+        },
+    }
+}
+
+fn v2() -> Host {
+    host(Layout::V2 { mount: "/sys/fs/cgroup".into() })
+}
+
+fn v1() -> Host {
+    let hierarchy = |names: &[&str]| Hierarchy {
+        mount: Path::new("/sys/fs/cgroup").join(names.join(",").trim_start_matches("name=")),
+        root: "/".into(),
+        controllers: names.iter().map(ToString::to_string).collect(),
+    };
+    let hierarchies = [
+        &["cpu", "cpuacct"][..],
+        &["memory"],
+        &["pids"],
+        &["devices"],
+        &["freezer"],
+        &["cpuset"],
+        &["blkio"],
+        &["name=systemd"],
+    ];
+    host(Layout::V1 { hierarchies: hierarchies.map(hierarchy).into(), unified: None })
+}
+
+fn ordinary_user() -> Host {
+    Host { euid: 1000, egid: 1000, capabilities: 0, ..v2() }
+}
+
+fn default_config() -> Value {
+    serde_json::from_str(&spec::default_json(None)).expect("JSON")
+}
+
+fn rootless_config() -> Value {
+    serde_json::from_str(&spec::default_json(Some(spec::Owner { uid: 1000, gid: 1000 }))).expect("JSON")
+}
+
+fn plan(config: &Value, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
+    let loaded = spec::parse(config.to_string().as_bytes())?;
+    let options = Options::default();
+    compile(&Request { id: "box", bundle: Path::new("/bundle"), spec: &loaded.spec, host, options: &options })
+}
+
+/// What a kubelet asks for: mounts of its own, limits, masks, a profile, namespaces of the pod's sandbox.
+fn kubernetes() -> Value {
+    let mut config = default_config();
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    for (destination, options) in [
+        ("/etc/hosts", json!(["rbind", "rprivate", "rw"])),
+        ("/dev/termination-log", json!(["rbind", "rprivate", "rw"])),
+        ("/etc/resolv.conf", json!(["rbind", "rprivate", "ro"])),
+        ("/var/run/secrets/kubernetes.io/serviceaccount", json!(["rbind", "rprivate", "rro"])),
+        ("/data", json!(["rbind", "rslave", "nosuid", "nodev"])),
+    ] {
+        mounts.push(json!({ "destination": destination, "type": "bind", "source": format!("/pod{destination}"), "options": options }));
+    }
+    let docker: Value =
+        serde_json::from_slice(include_bytes!("fixtures/docker-default-seccomp.json")).expect("Docker's profile");
+    config["linux"]["seccomp"] = json!({
+        "defaultAction": docker["defaultAction"],
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": [{ "names": ["read", "write", "exit_group", "execve", "prctl"], "action": "SCMP_ACT_ALLOW" }],
+    });
+    config["linux"]["cgroupsPath"] = json!("/kubepods/burstable/pod1/box");
+    config["linux"]["resources"] = json!({
+        "memory": { "limit": 268_435_456, "swap": 268_435_456 },
+        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
+        "pids": { "limit": 128 },
+        "devices": [{ "allow": false, "access": "rwm" }],
+    });
+    config["linux"]["namespaces"] = json!([
+        { "type": "pid" }, { "type": "mount" }, { "type": "cgroup" },
+        { "type": "network", "path": "/proc/4711/ns/net" },
+        { "type": "ipc", "path": "/proc/4711/ns/ipc" },
+        { "type": "uts", "path": "/proc/4711/ns/uts" },
+    ]);
+    config["hostname"] = Value::Null;
+    config["linux"]["sysctl"] = json!({ "net.ipv4.ip_unprivileged_port_start": "0" });
+    config["process"]["terminal"] = json!(false);
+    config["process"]["oomScoreAdj"] = json!(985);
+    config["process"]["user"] = json!({ "uid": 1000, "gid": 1000, "additionalGids": [2000] });
+    config["process"]["args"] = json!(["/bin/server", "--port", "8080"]);
+    config
+}
+
+#[test]
+fn the_default_bundle_on_version_2() {
+    insta::assert_snapshot!(plan(&default_config(), &v2()).expect("a plan"));
+}
+
+#[test]
+fn the_default_bundle_on_version_1() {
+    insta::assert_snapshot!(plan(&default_config(), &v1()).expect("a plan"));
+}
+
+#[test]
+fn the_default_bundle_of_an_ordinary_user() {
+    insta::assert_snapshot!(plan(&rootless_config(), &ordinary_user()).expect("a plan"));
+}
+
+#[test]
+fn a_kubernetes_like_bundle() {
+    insta::assert_snapshot!(plan(&kubernetes(), &v2()).expect("a plan"));
+}
+
+#[test]
+fn a_user_namespace_and_hooks() {
+    let mut config = default_config();
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({ "type": "user" }));
+    config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+    let hook = json!([{ "path": "/bin/hook", "args": ["hook", "now"], "timeout": 5 }]);
+    config["hooks"] = json!({
+        "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook,
+        "poststart": hook, "poststop": hook,
+    });
+    insta::assert_snapshot!(plan(&config, &v2()).expect("a plan"));
+}
+
+#[test]
+fn every_finding_is_reported_at_once() {
+    let mut config = kubernetes();
+    config["linux"]["namespaces"] = json!([{ "type": "pid" }]);
+    config["mounts"][0] = json!({ "destination": "/proc/sys", "type": "bind", "source": "/x", "options": ["bind"] });
+    config["mounts"][1] = json!({ "destination": "/y" });
+    config["process"]["apparmorProfile"] = json!("locked-down");
+    let found = plan(&config, &v2()).expect_err("findings");
+    let paths: Vec<_> = found.iter().map(|finding| finding.path.as_str()).collect();
+    for path in ["linux.namespaces", "mounts[0].destination", "mounts[1].type", "process.apparmorProfile"] {
+        assert!(paths.contains(&path), "{path} in {paths:?}");
+    }
+}
+
+#[test]
+fn a_plan_is_json() {
+    let json = serde_json::to_value(plan(&kubernetes(), &v2()).expect("a plan")).expect("JSON");
+    assert_eq!(json["child"].as_array().and_then(|ops| ops.last()), Some(&json!({ "op": "execute" })));
+}
+
+#[test]
+fn the_binary_is_shielded_unless_nobody_could_write_to_it() {
+    let shielded = |host: &Host, config: &Value| {
+        let plan = plan(config, host).expect("a plan");
+        plan.child.iter().any(|op| matches!(op, Child::ShieldBinary { .. }))
+    };
+    assert!(shielded(&v2(), &default_config()));
+    let mut readonly = v2();
+    readonly.binary.readonly = true;
+    assert!(!shielded(&readonly, &default_config()));
+    let mut mapped = default_config();
+    mapped["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({ "type": "user" }));
+    mapped["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    mapped["linux"]["gidMappings"] = mapped["linux"]["uidMappings"].clone();
+    assert!(!shielded(&v2(), &mapped), "root, its owner, has no id inside");
+    mapped["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 0, "size": 65_536 }]);
+    assert!(shielded(&v2(), &mapped), "root is root inside");
+}
+
+fn namespaces() -> impl Strategy<Value = Value> {
+    let kinds = ["pid", "network", "ipc", "uts", "cgroup", "time"];
+    proptest::collection::vec((0..3u8, Just(())), kinds.len()).prop_map(move |choices| {
+        let mut all = vec![json!({ "type": "mount" })];
+        for ((choice, ()), kind) in choices.into_iter().zip(kinds) {
+            match choice {
+                0 => {}
+                1 => all.push(json!({ "type": kind })),
+                _ => all.push(json!({ "type": kind, "path": format!("/proc/1/ns/{kind}") })),
+            }
+        }
+        Value::Array(all)
+    })
+}
+
+fn mounts() -> impl Strategy<Value = Vec<Value>> {
+    let option = prop::sample::select(vec![
+        "ro",
+        "rro",
+        "nosuid",
+        "nodev",
+        "noexec",
+        "rbind",
+        "rshared",
+        "rslave",
+        "private",
+        "tmpcopyup",
+        "size=1m",
+    ]);
+    let mount = (prop::sample::select(vec!["tmpfs", "bind", "proc", "sysfs", "cgroup", "mqueue"]), "/[a-z]{1,4}", prop::collection::vec(option, 0..4))
+        .prop_map(|(kind, destination, options)| json!({ "type": kind, "source": "/src", "destination": destination, "options": options }));
+    prop::collection::vec(mount, 0..8)
+}
+
+prop_compose! {
+    fn config()(
+        namespaces in namespaces(),
+        mounts in mounts(),
+        capabilities in prop::sample::subsequence(vec!["CAP_CHOWN", "CAP_NET_RAW", "CAP_SYS_ADMIN", "CAP_KILL"], 0..4),
+        user in (0..70_000u32, 0..70_000u32),
+        flags in any::<[bool; 6]>(),
+        hooks in prop::sample::subsequence(vec!["prestart", "createRuntime", "createContainer", "startContainer"], 0..4),
+    ) -> Value {
+        let [terminal, readonly, no_new_privs, seccomp, user_namespace, masks] = flags;
+        let mut config = default_config();
+        config["linux"]["namespaces"] = namespaces;
+        config["mounts"].as_array_mut().expect("mounts").extend(mounts);
+        let sets = ["bounding", "effective", "permitted", "inheritable", "ambient"];
+        config["process"]["capabilities"] = sets.iter().map(|set| ((*set).to_owned(), json!(capabilities))).collect();
+        config["process"]["user"] = json!({ "uid": user.0, "gid": user.1 });
+        config["process"]["terminal"] = json!(terminal);
+        config["root"]["readonly"] = json!(readonly);
+        config["process"]["noNewPrivileges"] = json!(no_new_privs);
+        if seccomp {
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" });
+        }
+        if !masks {
+            config["linux"]["maskedPaths"] = json!([]);
+            config["linux"]["readonlyPaths"] = json!([]);
+        }
+        if user_namespace {
+            config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(json!({ "type": "user" }));
+            config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 100_000, "size": 70_000 }]);
+            config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+        }
+        for hook in hooks {
+            config["hooks"][hook] = json!([{ "path": "/bin/hook" }]);
+        }
+        config
+    }
+}
+
+proptest! {
+    /// Parent and child meet in the same order, credentials are dropped in theirs, nothing of the host is touched after the
+    /// change of root, and the filter is loaded after everything it could block.
+    #[test]
+    fn every_plan_keeps_its_promises(config in config(), version_2 in any::<bool>()) {
+        let host = if version_2 { v2() } else { v1() };
+        if let Ok(plan) = plan(&config, &host) {
+            prop_assert_eq!(order::check(&plan), Ok(()));
+        }
+    }
+
+    /// Whoever has rights opens what is the host's; the child never does.
+    #[test]
+    fn a_privileged_parent_opens_every_source(config in config()) {
+        if let Ok(plan) = plan(&config, &v2()) {
+            let opens = |op: &Child| matches!(op, Child::CloneMount(_) | Child::OpenBinary { .. });
+            prop_assert!(!plan.child.iter().any(opens));
+            prop_assert!(plan.prepare.iter().any(|op| matches!(op, Prepare::CloneMount(_))));
+        }
+    }
+
+    /// The same configuration gives the same plan: nothing depends on the order of a hash map.
+    #[test]
+    fn plans_are_deterministic(config in config()) {
+        let text = |plan: Result<Plan, Vec<Diagnostic>>| plan.map(|plan| plan.to_string());
+        prop_assert_eq!(text(plan(&config, &v2())), text(plan(&config, &v2())));
+    }
+
+    /// A child that waits for its cgroup is put there, once.
+    #[test]
+    fn version_1_is_joined_exactly_once(config in config()) {
+        if let Ok(plan) = plan(&config, &v1()) {
+            prop_assert_eq!(plan.parent.iter().filter(|op| matches!(op, Parent::JoinCgroup)).count(), 1);
+        }
+    }
+}
