@@ -29,6 +29,10 @@ fn masking(name: &str) -> Bundle {
 }
 
 fn take_masks(output: &str, loot: &mut Loot) {
+    if output.is_empty() {
+        // runc takes a stream for /dev/null when its device number is that of what /dev/null leads to.
+        return loot.take("the standard streams were exchanged for the image's /dev/null");
+    }
     for attempt in ["stat /proc/timer_list", "stat /secret"] {
         let got = result(output, attempt);
         // A kernel without timer_list has nothing to mask.
@@ -46,7 +50,7 @@ fn take_masks(output: &str, loot: &mut Loot) {
 fn f_cve_2025_31133_masks_are_null_whatever_the_images_dev_null_is() {
     privileged!();
     let canary = Canary::new();
-    let mut loot = Loot::new(&[]);
+    let mut loot = Loot::new(&["runc 1.1"]);
     let host_null = canary.path().join("null");
     for target in [Path::new("/proc/sys/kernel/domainname"), &host_null, Path::new("/secret"), Path::new("zero")] {
         let bundle = masking("devnull");
@@ -64,7 +68,7 @@ fn f_cve_2025_31133_masks_are_null_whatever_the_images_dev_null_is() {
 #[test]
 fn f_cve_2025_31133_masks_are_null_when_dev_is_a_volume_of_the_attacker() {
     privileged!();
-    let mut loot = Loot::new(&[]);
+    let mut loot = Loot::new(&["runc 1.1"]);
     let mut ran = 0;
     for kind in ["link", "file", "swapped"] {
         let bundle = masking("devvolume");

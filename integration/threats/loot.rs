@@ -286,7 +286,9 @@ pub(crate) fn mount_table_hook(bundle: &Bundle, file: &Path) -> Value {
 /// The result a line of the `look` probe reports: `look` prints `attempt: result`.
 #[track_caller]
 pub(crate) fn result(output: &str, attempt: &str) -> String {
-    let line = output.lines().find_map(|line| line.strip_prefix(attempt)?.strip_prefix(": "));
+    // A terminal echoes control characters before the first line.
+    let mut lines = output.lines().map(|line| line.trim_start_matches(|c: char| c.is_control() || "^@D".contains(c)));
+    let line = lines.find_map(|line| line.strip_prefix(attempt)?.strip_prefix(": "));
     line.unwrap_or_else(|| panic!("no line for '{attempt}' in:\n{output}")).trim().to_owned()
 }
 

@@ -196,7 +196,7 @@ fn e_cve_2025_52881_sysctl_is_not_redirected_by_links_planted_on_proc_sys() {
 fn e_cve_2023_27561_proc_swapped_for_a_link_during_create_redirects_nothing() {
     privileged!();
     let canary = Canary::new();
-    let mut loot = Loot::new(&[]);
+    let mut loot = Loot::new(&["runc 1.1"]);
     let bundle = with_sysctl(looking(Bundle::new("procrace"), &["magic /proc", "read /proc/sys/net/ipv4/ip_forward"]));
     let fake = FakeProc::plant(bundle.rootfs().join("evil"));
     symlink("/evil", bundle.rootfs().join("other")).expect("a link of the image");
