@@ -10,7 +10,7 @@
  *   ns       a descriptor of a namespace that is not this process's
  *   pipe     the writing end of a pipe that is not one of descriptors 0-2
  *   exe      the executable is outside, and can be opened
- *   seized   PTRACE_SEIZE worked on a process whose executable is outside; DETAIL is its effective capabilities
+ *   seized   PTRACE_SEIZE worked on a process whose executable (WHERE) is outside; DETAIL is its effective capabilities
  * and at the end "done foreign=N denied=N": processes seen, and those whose links this process was not allowed to follow. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -210,14 +210,17 @@ static void seize(int pid)
         }
     }
     if (stopped && exe_is_outside(pid) != 0) {
-        char path[64], line[256], capabilities[64] = "?";
+        char path[64], line[256], capabilities[64] = "?", target[128] = "?";
+        snprintf(path, sizeof path, "/proc/%d/exe", pid);
+        if (readlink(path, target, sizeof target - 1) < 0)
+            strcpy(target, "?");
         snprintf(path, sizeof path, "/proc/%d/status", pid);
         FILE *status = fopen(path, "r");
         while (status && fgets(line, sizeof line, status))
             sscanf(line, "CapEff: %63s", capabilities);
         if (status)
             fclose(status);
-        report("seized %d ptrace %s", pid, capabilities);
+        report("seized %d %s %s", pid, target, capabilities);
         look_at_process(pid);
     }
     ptrace(PTRACE_DETACH, pid, 0, 0);

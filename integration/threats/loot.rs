@@ -3,7 +3,7 @@
 
 use crate::support::{self, Bundle, Kind, Outcome};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -102,31 +102,37 @@ impl Canary {
         for (path, entry) in &self.before {
             loot.take_if(!after.contains_key(path), || format!("host file {} ({entry}) is gone", path.display()));
         }
-        self.look_for_mounts("host", &support::read("/proc/self/mountinfo"), loot);
+        self.look_for_mounts("host", &support::read("/proc/self/mountinfo"), Path::new("/nonexistent"), loot);
     }
 
-    /// What a mount table has mounted on the canary is loot.
-    pub(crate) fn look_for_mounts(&self, whose: &str, mountinfo: &str, loot: &mut Loot) {
+    /// What a mount table has mounted on the canary is loot, unless it is mounted in the container's root file system:
+    /// where that is attached over `/`, as some runtimes do before pivot_root, paths in it look like the host's.
+    pub(crate) fn look_for_mounts(&self, whose: &str, mountinfo: &str, rootfs: &Path, loot: &mut Loot) {
+        // id, parent, root in its file system, mount point
+        let fields = |line: &'_ str| {
+            let words: Vec<String> = line.split(' ').take(5).map(str::to_owned).collect();
+            (words.len() == 5).then(|| (words[0].clone(), words[1].clone(), words[3].clone(), words[4].clone()))
+        };
+        let tail = rootfs.components().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect::<PathBuf>();
+        let mut inside: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let before = inside.len();
+            for (id, parent, root, point) in mountinfo.lines().filter_map(fields) {
+                let is_rootfs = Path::new(&root).ends_with(&tail) || Path::new(&point) == rootfs;
+                if is_rootfs || inside.contains(&parent) {
+                    inside.insert(id);
+                }
+            }
+            if inside.len() == before {
+                break;
+            }
+        }
         for line in mountinfo.lines() {
-            let point = line.split(' ').nth(4).unwrap_or_default();
-            let led_out = Path::new(point).starts_with(self.path()) && !is_in_rootfs(line, mountinfo);
-            loot.take_if(led_out, || format!("{whose} mount: {line}"));
+            let Some((id, _, _, point)) = fields(line) else { continue };
+            let escaped = Path::new(&point).starts_with(self.path()) && !inside.contains(&id);
+            loot.take_if(escaped, || format!("{whose} mount: {line}"));
         }
     }
-}
-
-/// Whether a mount lies in a rootfs that is itself mounted over `/`: its path, seen from a hook that still has the host's
-/// root, then reads like one of the host, and is none.
-fn is_in_rootfs(line: &str, mountinfo: &str) -> bool {
-    let mut parent = line.split(' ').nth(1).unwrap_or_default();
-    while let Some(above) = mountinfo.lines().find(|line| line.split(' ').next() == Some(parent)) {
-        let fields: Vec<_> = above.split(' ').collect();
-        if fields[4] == "/" {
-            return fields[3].ends_with("/rootfs");
-        }
-        parent = fields[1];
-    }
-    false
 }
 
 /// Path to type, mode, owner, inode, size and content.

@@ -46,7 +46,7 @@ fn race(name: &str, bundle: Bundle, place: &Path, inside: &str, target: &Path, c
     let log = support::read(log);
     // Both outcomes are right, but a test in which no container got as far as its mounts has tested nothing.
     assert!(ran > 0, "{name}: no container got past its mounts");
-    canary.look_for_mounts("container", &log, loot);
+    canary.look_for_mounts("container", &log, &container.bundle.rootfs(), loot);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn d_cve_2019_18837_links_in_the_image_lead_no_mount_out() {
                 };
                 let container = Container::new(bundle.set("/hooks/createContainer", hook).writable());
                 container.run_command(&[]).finish_within(seconds(10));
-                canary.look_for_mounts("container", &support::read(log), &mut loot);
+                canary.look_for_mounts("container", &support::read(log), &container.bundle.rootfs(), &mut loot);
             }
         }
     }
