@@ -129,10 +129,20 @@ impl Child<'_> {
         if is.st_rdev != should.st_rdev || is.st_ino != should.st_ino {
             return Err(Failure::mismatch(OTHER_DEVICE, is.st_rdev));
         }
-        let target = match dev {
-            Some(dev) => path::ensure(self.slot(dev)?, c"console", Leaf::File)?,
-            None => path::ensure(root.as_fd(), c"dev/console", Leaf::File)?,
+        let opened;
+        let dir = match dev {
+            Some(dev) => self.slot(dev)?,
+            None => {
+                opened = path::open_plain(root.as_fd(), c"dev", libc::O_PATH | libc::O_DIRECTORY)?;
+                opened.as_fd()
+            }
         };
+        // A link of the image leads elsewhere (CVE-2025-52565): it goes, as nothing but a terminal belongs there.
+        let there = fd::stat_at(dir, c"console", libc::AT_SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFLNK) {
+            fd::unlink(dir, c"console")?;
+        }
+        let target = path::ensure(dir, c"console", Leaf::File)?;
         Ok(mount::attach(console.as_fd(), target.as_fd())?)
     }
 
