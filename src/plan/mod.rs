@@ -1,6 +1,6 @@
 //! The plan of a container: what will be done, in which order, as plain data.
 //!
-//! [`compile`] is pure: it opens no file and asks the kernel nothing. Everything it needs to know of the host is in
+//! [`compile()`] is pure: it opens no file and asks the kernel nothing. Everything it needs to know of the host is in
 //! [`Host`](crate::host::Host). `launch` walks the result without deciding anything.
 #![forbid(unsafe_code)]
 

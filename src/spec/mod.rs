@@ -135,7 +135,7 @@ pub fn summary(diagnostics: &[Diagnostic]) -> String {
 /// Reads and parses `config.json` of a bundle. The rules of [`validate`] are not checked here.
 ///
 /// # Errors
-/// See [`Error`]; each names the file or directory it is about.
+/// See [`enum@Error`]; each names the file or directory it is about.
 pub fn load(bundle: &Path) -> Result<Loaded, Error> {
     let bytes = read(bundle)?;
     parse(&bytes).map_err(|diagnostics| Error::Invalid { path: bundle.join(FILE_NAME), diagnostics })
@@ -144,7 +144,7 @@ pub fn load(bundle: &Path) -> Result<Loaded, Error> {
 /// Reads the bytes of `config.json` of a bundle, at most [`LARGEST`] of them.
 ///
 /// # Errors
-/// All of [`Error`] but [`Error::Invalid`].
+/// All of [`enum@Error`] but [`Error::Invalid`].
 pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
     let path = &bundle.join(FILE_NAME);
     let failed = |source| Error::Read { path: path.to_owned(), source };
