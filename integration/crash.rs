@@ -4,7 +4,9 @@
 
 mod support;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use support::{Bundle, Container, Kind, privileged, seconds, wait_until};
@@ -156,6 +158,25 @@ fn a_container_whose_start_was_killed_can_still_be_asked_about() {
         let status = container.status();
         assert!(["created", "running"].contains(&status.as_str()), "{status}");
     }
+}
+
+/// A `start` that dies between reaching the container and saying so leaves a container that still waits.
+#[test]
+fn a_start_that_said_nothing_starts_nothing_and_ends_nothing() {
+    only_pent!();
+    let container = sleeping("crashgate");
+    container.create().ok();
+    let gate = container.runtime.root.join(container.id()).join("start");
+    let gate = UnixAddr::new(&gate).expect("an address");
+    for _ in 0..10 {
+        let caller = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        connect(caller.as_raw_fd(), &gate).expect("reach the container");
+        drop(caller);
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(container.status(), "created");
+    }
+    container.start().ok();
+    assert_eq!(container.status(), "running");
 }
 
 #[test]

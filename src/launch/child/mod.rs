@@ -198,12 +198,24 @@ impl<'a> Child<'a> {
                 crate::sys::cred::set_name(CREATED_NAME)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?)
             }
-            Point::Started => {
-                if let Gate::Listener(listener) = &self.gate {
-                    let connection = crate::sys::socket::accept(listener.as_fd())?;
+            Point::Started => match self.wait_at_gate()? {
+                Some(connection) => {
                     self.sync = connection;
+                    Ok(())
                 }
-                self.wait_for(point)
+                None => self.wait_for(point),
+            },
+        }
+    }
+
+    /// Where others start the container: the first connection that says so. One that dies before it has, or says anything
+    /// else, has changed nothing: the container still waits.
+    fn wait_at_gate(&self) -> Result<Option<OwnedFd>, Failure> {
+        let Gate::Listener(listener) = &self.gate else { return Ok(None) };
+        loop {
+            let connection = crate::sys::socket::accept(listener.as_fd())?;
+            if let Ok(Some((Message::Continue(Point::Started), _))) = wire::receive(connection.as_fd()) {
+                return Ok(Some(connection));
             }
         }
     }
