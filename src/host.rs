@@ -24,6 +24,8 @@ pub struct Host {
     pub cgroup: Layout,
     /// The cgroups of the runtime itself.
     pub own_cgroup: OwnCgroup,
+    /// Whether a procfs can be made for another pid namespace (`pidns`, Linux 6.17).
+    pub procfs_pidns: bool,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -94,6 +96,7 @@ impl Host {
             in_user_namespace: !is_initial_user_namespace(&uid_map),
             cgroup,
             own_cgroup,
+            procfs_pidns: kernel_is_at_least(6, 17),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,
@@ -109,6 +112,14 @@ impl Host {
     pub fn can_make_devices(&self) -> bool {
         self.is_privileged() && !self.in_user_namespace
     }
+}
+
+/// By the numbers of uname(2).
+fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let Ok(name) = nix::sys::utsname::uname() else { return false };
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|digits| digits.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
 impl Binary {

@@ -4,7 +4,7 @@
 use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
 use pent::host::{Binary, Host};
 use pent::plan::op::{Child, Parent, Prepare};
-use pent::plan::{Options, Plan, Request, compile, order};
+use pent::plan::{ExecRequest, Options, Plan, Request, compile, compile_exec, order};
 use pent::report::Diagnostic;
 use pent::spec;
 use proptest::prelude::*;
@@ -24,6 +24,7 @@ fn host(cgroup: Layout) -> Host {
         own_cgroup: OwnCgroup::parse("0::/system.slice/containerd.service\n"),
         apparmor: false,
         selinux: false,
+        procfs_pidns: true,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),
             uid: 0,
@@ -149,6 +150,43 @@ fn a_user_namespace_and_hooks() {
         "poststart": hook, "poststop": hook,
     });
     insta::assert_snapshot!(plan(&config, &v2()).expect("a plan"));
+}
+
+/// The container of a pod that shares its process namespace: its process is born last.
+#[test]
+fn a_joined_pid_namespace() {
+    let mut config = kubernetes();
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    namespaces.retain(|namespace| namespace["type"] != "pid");
+    namespaces.push(json!({ "type": "pid", "path": "/proc/4711/ns/pid" }));
+    config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NPROC", "soft": 10, "hard": 20 }]);
+    insta::assert_snapshot!(plan(&config, &v2()).expect("a plan"));
+    let before_6_17 = plan(&config, &Host { procfs_pidns: false, ..v2() }).expect("a plan");
+    let place = |wanted: fn(&Child) -> bool| before_6_17.child.iter().position(wanted).expect("the step");
+    let birth = place(|op| matches!(op, Child::Birth { .. }));
+    assert!(birth < place(|op| matches!(op, Child::MakeFilesystem(_))), "only a process in there can make its procfs");
+}
+
+#[test]
+fn a_process_that_joins() {
+    let config = kubernetes();
+    let spec = spec::parse(config.to_string().as_bytes()).expect("a configuration").spec;
+    let mut process = spec.process().clone().expect("a process");
+    process.set_terminal(Some(true));
+    let plan = compile_exec(&ExecRequest {
+        id: "box",
+        spec: &spec,
+        process: &process,
+        host: &v2(),
+        init_pid: 4711,
+        init_start_time: 1,
+        preserve_fds: 0,
+        cgroup_by_clone: true,
+        has_cgroup: true,
+    });
+    let plan = plan.expect("a plan");
+    assert_eq!(order::check(&plan), Ok(()));
+    insta::assert_snapshot!(plan);
 }
 
 #[test]

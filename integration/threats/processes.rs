@@ -99,7 +99,6 @@ fn a_cve_2016_9962_exec_stopped_by_a_container_with_sys_ptrace_exposes_nothing_o
 }
 
 #[test]
-#[ignore = "open: exec drops its capabilities after it has entered the pid namespace, as runc and crun do"]
 fn a_exec_stopped_by_a_container_with_sys_ptrace_has_no_capability_beyond_its_configuration() {
     privileged!();
     let capabilities = docker_and(&["CAP_SYS_PTRACE"]);
@@ -138,7 +137,6 @@ fn a_cve_2026_41163_create_in_a_shared_pid_namespace_exposes_nothing_to_its_neig
 }
 
 #[test]
-#[ignore = "open: the first process is born into a shared pid namespace before it has left the host's root"]
 fn a_cve_2026_41163_create_in_a_shared_pid_namespace_exposes_no_host_root_to_a_neighbour_with_sys_ptrace() {
     privileged!();
     let known = || Loot::new(&["runc", "crun"]);

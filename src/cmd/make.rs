@@ -5,7 +5,7 @@ use super::{Explained as _, Session, hinted};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
-use crate::launch::{Gate, Launch, Running, hooks};
+use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Options, Plan, Request};
 use crate::report::{Diagnostic, Severity};
@@ -229,18 +229,32 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         stays: starter == Starter::ThisAndWait,
     };
     let mut running = launch.clone_child().explained()?;
-    let saved = match Process::identify(running.pid) {
-        Ok(init) => {
-            state.init = init;
-            dir.save(state)
-        }
-        // It has given up already, and `make_ready` says why.
-        Err(crate::state::Error::NotRunning) => Ok(()),
-        Err(error) => Err(error),
-    };
-    saved.explained().inspect_err(|_| running.kill())?;
-    running.make_ready(&bundle.plan, &state.cgroup).explained()?;
+    running.make_ready(&bundle.plan, &mut Record { dir, state }).explained()?;
     Ok(running)
+}
+
+/// Writes down which process is the container's: what `delete --force` ends.
+struct Record<'a> {
+    dir: &'a Dir,
+    state: &'a mut State,
+}
+
+impl launch::Owner for Record<'_> {
+    fn cgroup(&self) -> &Cgroup {
+        &self.state.cgroup
+    }
+
+    fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        match Process::identify(pid) {
+            Ok(init) => {
+                self.state.init = init;
+                self.dir.save(self.state).explained().map_err(launch::Error::Caller)
+            }
+            // It has given up already, and what it said is read next.
+            Err(crate::state::Error::NotRunning) => Ok(()),
+            Err(error) => Err(launch::Error::Caller(error.into())),
+        }
+    }
 }
 
 fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::child::parts;
-use super::wire::{Failure, Script};
+use super::wire::Failure;
 use super::{hooks, idmap, sources};
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Namespace, Prepare, Source};
@@ -38,7 +38,7 @@ pub enum Error {
         hint: Option<String>,
     },
     /// clone3 itself.
-    #[error("cannot create the container's process in new namespaces ({}): {}", names(namespaces), lower(*errno))]
+    #[error("cannot create the container's process{}: {}", in_new(namespaces), lower(*errno))]
     Clone {
         /// That were asked for.
         namespaces: Vec<Namespace>,
@@ -82,8 +82,11 @@ fn errno(failure: &Failure) -> String {
     lower(Errno::from_raw(failure.errno))
 }
 
-fn names(kinds: &[Namespace]) -> String {
-    kinds.iter().map(|kind| kind.file()).collect::<Vec<_>>().join(", ")
+fn in_new(kinds: &[Namespace]) -> String {
+    if kinds.is_empty() {
+        return String::new();
+    }
+    format!(" in new namespaces ({})", kinds.iter().map(|kind| kind.file()).collect::<Vec<_>>().join(", "))
 }
 
 fn status_text(status: i32) -> String {
@@ -112,19 +115,14 @@ impl Hint for Error {
 
 impl Error {
     /// A failure the child has reported.
-    pub(super) fn child(
-        plan: &Plan,
-        script: Script,
-        index: u32,
-        failure: Failure,
-        hooks: &[(HookKind, Vec<hooks::Prepared>)],
-    ) -> Self {
-        let ops = if script == Script::Join { &plan.join } else { &plan.child };
-        let Some(op) = usize::try_from(index).ok().and_then(|index| ops.get(index)) else {
-            let namespaces = plan.new_namespaces.clone();
-            return Self::Clone { namespaces, errno: Errno::from_raw(failure.errno) };
-        };
-        Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) }
+    pub(super) fn child(plan: &Plan, index: u32, failure: Failure, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Self {
+        match usize::try_from(index).ok().and_then(|index| plan.child.get(index)) {
+            Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
+                Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
+            }
+            Some(op) => Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) },
+            None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
+        }
     }
 }
 
@@ -234,11 +232,14 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         Op::BindDevice { device, .. } if failure.part == parts::OTHER_DEVICE => {
             format!("cannot bind device {}: the host has another device there", device.path)
         }
+        Op::ControlTerminal => format!("process.terminal: cannot take control of the terminal: {why}"),
         Op::OpenTerminal { .. } => match failure.part {
             parts::NO_DEVPTS => "process.terminal: there is no devpts on /dev/pts to open a terminal from".to_owned(),
             _ => format!("process.terminal: cannot open a terminal: {why}"),
         },
-        Op::SetRlimit { name, .. } => format!("process.rlimits: cannot set {name}: {why}"),
+        Op::SetRlimit { name, .. } | Op::RaiseRlimit { name, .. } => {
+            format!("process.rlimits: cannot set {name}: {why}")
+        }
         Op::SetHostname { .. } => format!("hostname: cannot {op}: {why}"),
         Op::ChangeDirectory { path, .. } => match failure.part {
             parts::OUTSIDE => format!("process.cwd: {path} leads outside of the container's root"),

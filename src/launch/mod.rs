@@ -21,16 +21,9 @@ use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
-use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use wire::{Message, Script};
-
-/// A message and the descriptor that came with it.
-type Received = (Message, Option<OwnedFd>);
-
-/// A child: its pid, its pidfd, and what it has said already.
-type Newborn = (i32, OwnedFd, VecDeque<Received>);
+use wire::Message;
 
 /// What a launch needs besides the plan.
 pub struct Launch<'a> {
@@ -48,6 +41,29 @@ pub struct Launch<'a> {
     pub stays: bool,
 }
 
+/// Whoever asked for the process, while it is made.
+pub trait Owner {
+    /// Its control group.
+    fn cgroup(&self) -> &Cgroup;
+
+    /// Is told the child's pid, and again when another process takes its place, before that one does anything.
+    ///
+    /// # Errors
+    /// Whatever makes it not want the process any more.
+    fn known(&mut self, pid: i32) -> Result<(), Error>;
+}
+
+/// Whoever needs to know nothing.
+impl Owner for &Cgroup {
+    fn cgroup(&self) -> &Cgroup {
+        self
+    }
+
+    fn known(&mut self, _pid: i32) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 /// A child that exists.
 pub struct Running {
     /// In the runtime's pid namespace.
@@ -57,15 +73,12 @@ pub struct Running {
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
-    /// What the child said before the helper had said its pid.
-    early: VecDeque<Received>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
 
 impl Launch<'_> {
-    /// Opens what the plan names and clones the child, which then waits for [`Running::make_ready`]: time for the caller
-    /// to write its pid down.
+    /// Opens what the plan names and clones the child; then comes [`Running::make_ready`].
     ///
     /// # Errors
     /// What failed; there is no child then.
@@ -88,7 +101,6 @@ impl Launch<'_> {
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
         let cgroup_dir = if self.cgroup.is_none() { None } else { self.cgroup.clone_dir()? };
         let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
-        let birth = Birth { flags, cgroup: cgroup_dir, helper: !plan.join.is_empty() };
         let child = child::Child {
             plan,
             slots: &mut prepared.slots,
@@ -106,8 +118,14 @@ impl Launch<'_> {
             in_directory: false,
             executable: None,
         };
-        let (pid, pidfd, early) = birth.clone_child(child, &sync, plan)?;
-        let running = Running { pid, pidfd, terminal: None, sync, early, child_hooks, parent_hooks };
+        let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
+        let (pid, pidfd) = match clone::fork(flags, cgroup_dir).map_err(failed)? {
+            Fork::Child => enter(child, &sync),
+            Fork::Parent { pid, pidfd } => (pid, pidfd),
+        };
+        // The child's side must be its alone: its end is how the parent learns of its death.
+        child.abandon();
+        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -127,58 +145,13 @@ fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
     }
 }
 
-/// How the child comes into being.
-struct Birth<'a> {
-    flags: u64,
-    cgroup: Option<BorrowedFd<'a>>,
-    helper: bool,
-}
-
-impl Birth<'_> {
-    /// Returns in the parent only. The child walks its script.
-    fn clone_child(&self, child: child::Child<'_>, sync: &OwnedFd, plan: &Plan) -> Result<Newborn, Error> {
-        let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
-        // The child inherits the helper's cgroup: no descriptor of it goes along into the container.
-        let flags = if self.helper { 0 } else { self.flags };
-        match clone::fork(flags, self.cgroup).map_err(failed)? {
-            Fork::Child => {
-                crate::alloc::forbid();
-                // While this end is open here, the parent's death would go unnoticed.
-                if fd::close(sync.as_raw_fd()).is_err() {
-                    clone::exit_group(1);
-                }
-                if self.helper { self.help(child) } else { enter(child) }
-            }
-            Fork::Parent { pid, pidfd } => {
-                // The child's side must be its alone: its end is how the parent learns of its death.
-                child.abandon();
-                if self.helper { adopt(sync, plan, &pidfd) } else { Ok((pid, pidfd, VecDeque::new())) }
-            }
-        }
-    }
-
-    /// The helper enters existing namespaces, makes the child as its sibling, says its pid and ends.
-    fn help(&self, mut child: child::Child<'_>) -> ! {
-        cred::set_umask(0);
-        child.join();
-        let parent_flag = u64::from(libc::CLONE_PARENT.cast_unsigned());
-        match clone::fork(self.flags | parent_flag, None) {
-            Ok(Fork::Child) => enter(child),
-            Ok(Fork::Parent { pid, .. }) => {
-                let sent = wire::send(child.sync.as_fd(), Message::Born(pid), None);
-                clone::exit_group(i32::from(sent.is_err()))
-            }
-            Err(errno) => {
-                let last = u32::try_from(child.plan.join.len()).unwrap_or(u32::MAX);
-                let _sent = wire::send(child.sync.as_fd(), Message::Failed(Script::Join, last, errno.into()), None);
-                clone::exit_group(1)
-            }
-        }
-    }
-}
-
 /// First thing in the child: modes are meant as they are written, and signals are the program's again.
-fn enter(child: child::Child<'_>) -> ! {
+fn enter(child: child::Child<'_>, parents_end: &OwnedFd) -> ! {
+    crate::alloc::forbid();
+    // While the parent's end is open here, its death would go unnoticed.
+    if fd::close(parents_end.as_raw_fd()).is_err() {
+        clone::exit_group(1);
+    }
     cred::set_umask(0);
     if child::process_parts::reset_signals().is_err() {
         clone::exit_group(1);
@@ -186,41 +159,17 @@ fn enter(child: child::Child<'_>) -> ! {
     child.run()
 }
 
-/// Takes the child over from the helper.
-fn adopt(sync: &OwnedFd, plan: &Plan, helper: &OwnedFd) -> Result<Newborn, Error> {
-    let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
-    let mut early = VecDeque::new();
-    let message = loop {
-        match wire::receive(sync.as_fd()).map_err(system("hear from the helper process"))? {
-            // The child may be faster than the helper that made it.
-            Some(message @ (Message::Reached(_) | Message::Terminal(_) | Message::Failed(Script::Child, ..), _)) => {
-                early.push_back(message);
-            }
-            other => break other,
-        }
-    };
-    let status = clone::wait(helper.as_fd()).map_err(system("wait for the helper process"))?;
-    match message {
-        Some((Message::Born(pid), _)) => {
-            let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
-            Ok((pid, pidfd, early))
-        }
-        Some((Message::Failed(script, op, failure), _)) => Err(Error::child(plan, script, op, failure, &[])),
-        Some(_) => Err(Error::System { what: "hear from the helper process", errno: Errno::EPROTO }),
-        None => Err(Error::Died { status }),
-    }
-}
-
 impl Running {
     /// Goes through the parent's script up to the point where the container is ready.
     ///
     /// # Errors
     /// What failed, in the parent or in the child; the child is gone then.
-    pub fn make_ready(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
-        self.walk(plan, cgroup).inspect_err(|_| self.kill())
+    pub fn make_ready(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
+        self.walk(plan, owner).inspect_err(|_| self.kill())
     }
 
-    fn walk(&mut self, plan: &Plan, cgroup: &Cgroup) -> Result<(), Error> {
+    fn walk(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
+        owner.known(self.pid)?;
         for op in &plan.parent {
             match op {
                 Op::Meet { point: Point::Started } => return Ok(()),
@@ -231,13 +180,17 @@ impl Running {
                 }
                 Op::JoinCgroup => {
                     // The version 2 tree, where there is one, it was born into.
-                    cgroup.add_v1(self.pid.unsigned_abs())?;
+                    owner.cgroup().add_v1(self.pid.unsigned_abs())?;
                 }
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
                     _ => return Err(Error::System { what: "receive the terminal", errno: Errno::EPROTO }),
                 },
+                Op::Adopt => {
+                    self.adopt(plan)?;
+                    owner.known(self.pid)?;
+                }
                 Op::VerifyJoined { kinds } => self.verify_joined(plan, kinds)?,
             }
         }
@@ -246,7 +199,7 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Started => {
+            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born | Point::Started => {
                 match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
@@ -260,16 +213,22 @@ impl Running {
         }
     }
 
+    /// The child has made another process and ended: that is the child from here on.
+    fn adopt(&mut self, plan: &Plan) -> Result<(), Error> {
+        let system = |what: &'static str| move |errno: Errno| Error::System { what, errno };
+        let (Message::Born(pid), _) = self.receive(plan)? else {
+            return Err(system("hear from the child")(Errno::EPROTO));
+        };
+        clone::wait(self.pidfd.as_fd()).map_err(system("wait for the process that made the container's"))?;
+        self.pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+        self.pid = pid;
+        Ok(())
+    }
+
     /// The next message; a failure of the child is an error here.
     fn receive(&mut self, plan: &Plan) -> Result<(Message, Option<OwnedFd>), Error> {
-        let next = match self.early.pop_front() {
-            Some(early) => Ok(Some(early)),
-            None => wire::receive(self.sync.as_fd()),
-        };
-        match next.map_err(|errno| Error::System { what: "hear from the child", errno })? {
-            Some((Message::Failed(script, op, failure), _)) => {
-                Err(Error::child(plan, script, op, failure, &self.child_hooks))
-            }
+        match wire::receive(self.sync.as_fd()).map_err(|errno| Error::System { what: "hear from the child", errno })? {
+            Some((Message::Failed(op, failure), _)) => Err(Error::child(plan, op, failure, &self.child_hooks)),
             Some(message) => Ok(message),
             None => {
                 let status = clone::wait(self.pidfd.as_fd()).unwrap_or(-1);
@@ -320,15 +279,9 @@ impl Running {
 
     /// The socket closes when the program is executed: silence is success.
     fn await_exec(&mut self, plan: &Plan) -> Result<(), Error> {
-        let said = match self.early.pop_front() {
-            Some(early) => Ok(Some(early)),
-            None => wire::receive(self.sync.as_fd()),
-        };
-        match said {
+        match wire::receive(self.sync.as_fd()) {
             Ok(None) => Ok(()),
-            Ok(Some((Message::Failed(script, op, failure), _))) => {
-                Err(Error::child(plan, script, op, failure, &self.child_hooks))
-            }
+            Ok(Some((Message::Failed(op, failure), _))) => Err(Error::child(plan, op, failure, &self.child_hooks)),
             Ok(Some(_)) => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
             Err(errno) => Err(Error::System { what: "hear from the child", errno }),
         }
@@ -352,7 +305,7 @@ pub fn start(connection: BorrowedFd<'_>, plan: impl FnOnce() -> Result<Plan, Err
     wire::send(connection, Message::Continue(Point::Started), None).map_err(system)?;
     match wire::receive(connection).map_err(system)? {
         None => Ok(()),
-        Some((Message::Failed(script, op, failure), _)) => Err(Error::child(&plan()?, script, op, failure, &[])),
+        Some((Message::Failed(op, failure), _)) => Err(Error::child(&plan()?, op, failure, &[])),
         Some(_) => Err(system(Errno::EPROTO)),
     }
 }

@@ -35,15 +35,6 @@ impl Failure {
     }
 }
 
-/// Whose script an operation belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Script {
-    /// `plan.join`, in the helper.
-    Join,
-    /// `plan.child`.
-    Child,
-}
-
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
@@ -51,11 +42,11 @@ pub enum Message {
     Reached(Point),
     /// The parent has done its part up to this point.
     Continue(Point),
-    /// The child gives up.
-    Failed(Script, u32, Failure),
+    /// The child gives up, at this operation of its script.
+    Failed(u32, Failure),
     /// The terminal's master comes along; its number in devpts.
     Terminal(u32),
-    /// The helper has made the child: its pid in the parent's namespace.
+    /// The child has made the process that goes on in its place: its pid in the parent's namespace.
     Born(i32),
 }
 
@@ -66,9 +57,9 @@ impl Message {
         let (kind, a, b, c, d): (u32, u32, i32, u32, u64) = match self {
             Self::Reached(point) => (1, point as u32, 0, 0, 0),
             Self::Continue(point) => (2, point as u32, 0, 0, 0),
-            Self::Failed(script, op, f) => (if script == Script::Join { 3 } else { 4 }, op, f.errno, f.part, f.value),
-            Self::Terminal(number) => (5, number, 0, 0, 0),
-            Self::Born(pid) => (6, 0, pid, 0, 0),
+            Self::Failed(op, f) => (3, op, f.errno, f.part, f.value),
+            Self::Terminal(number) => (4, number, 0, 0, 0),
+            Self::Born(pid) => (5, 0, pid, 0, 0),
         };
         let mut bytes = [0; SIZE];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -89,19 +80,16 @@ impl Message {
         Some(match kind {
             1 => Self::Reached(point(a)?),
             2 => Self::Continue(point(a)?),
-            3 => Self::Failed(Script::Join, a, failure),
-            4 => Self::Failed(Script::Child, a, failure),
-            5 => Self::Terminal(a),
-            6 => Self::Born(b),
+            3 => Self::Failed(a, failure),
+            4 => Self::Terminal(a),
+            5 => Self::Born(b),
             _ => return None,
         })
     }
 }
 
 fn point(number: u32) -> Option<Point> {
-    [Point::UserNamespaceMapped, Point::CgroupJoined, Point::MountsDone, Point::HooksDone, Point::Ready, Point::Started]
-        .into_iter()
-        .find(|point| *point as u32 == number)
+    Point::ALL.into_iter().find(|point| *point as u32 == number)
 }
 
 /// Sends a message, with a descriptor when given.
@@ -134,8 +122,8 @@ mod tests {
         for message in [
             Message::Reached(Point::Ready),
             Message::Continue(Point::UserNamespaceMapped),
-            Message::Failed(Script::Join, 3, failure),
-            Message::Failed(Script::Child, u32::MAX, failure),
+            Message::Failed(3, failure),
+            Message::Failed(u32::MAX, failure),
             Message::Terminal(12),
             Message::Born(4711),
         ] {

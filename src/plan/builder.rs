@@ -1,7 +1,7 @@
 //! What the parts of compile write into: the scripts, the next free slot, the findings.
 #![forbid(unsafe_code)]
 
-use super::op::{Child, Parent, Point, Prepare, Slot, Source};
+use super::op::{Child, Namespace, Parent, Point, Prepare, Slot, Source};
 use crate::host::Host;
 use crate::report::Diagnostic;
 
@@ -9,7 +9,6 @@ pub(super) struct Builder<'a> {
     pub(super) host: &'a Host,
     pub(super) prepare: Vec<Prepare>,
     pub(super) parent: Vec<Parent>,
-    pub(super) join: Vec<Child>,
     pub(super) child: Vec<Child>,
     pub(super) diagnostics: Vec<Diagnostic>,
     pub(super) mount_checks: usize,
@@ -24,7 +23,6 @@ impl<'a> Builder<'a> {
             host,
             prepare: Vec::new(),
             parent: Vec::new(),
-            join: Vec::new(),
             child: Vec::new(),
             diagnostics: Vec::new(),
             mount_checks: 0,
@@ -56,6 +54,14 @@ impl<'a> Builder<'a> {
     pub(super) fn meet(&mut self, point: Point) {
         self.parent.push(Parent::Meet { point });
         self.child.push(Child::Meet { point });
+    }
+
+    /// From here on another process walks the child's script: a sibling, born in `new` namespaces and in those that were
+    /// entered for children. It does nothing before the parent knows it.
+    pub(super) fn birth(&mut self, new: Vec<Namespace>) {
+        self.child.push(Child::Birth { new });
+        self.parent.push(Parent::Adopt);
+        self.meet(Point::Born);
     }
 
     /// A path of the host becomes a detached mount: by the parent where it may, because it resolves paths with the

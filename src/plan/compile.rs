@@ -62,17 +62,22 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.prepare.push(Prepare::SetNonDumpable);
     }
     let mut namespaces = namespaces::compile(&mut b, linux);
-    join(&mut b, &namespaces);
+    let mut shield = Shield::compile(&mut b, linux, &namespaces);
+    if namespaces.needs_birth() && request.host.is_privileged() {
+        // A process that is born into an existing pid namespace is seen there from its first moment.
+        b.child.append(&mut shield.raise);
+    }
+    enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux);
     if !request.host.is_privileged() {
         b.child.push(Child::SetNonDumpable);
     }
     session(&mut b, request, &namespaces);
-    let binary = shield(&mut b, linux, &namespaces);
+    b.child.append(&mut shield.raise);
 
     // On version 1 nothing is born into a cgroup: its namespace has to wait until the parent has moved the child.
     let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
-    let root = root_filesystem(&mut b, request, linux, binary);
+    let root = root_filesystem(&mut b, request, linux, shield.park);
     let masks = linux.masked_paths().as_deref().unwrap_or_default();
     let null = (!masks.is_empty()).then(|| {
         let slot = b.slot();
@@ -98,7 +103,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         namespaces.new.retain(|kind| *kind != Namespace::Cgroup);
     }
     let dev = devices::compile(&mut b, linux, &namespaces, &mounted);
-    terminal(&mut b, program, dev);
+    terminal(&mut b, program, dev, &namespaces);
     b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
     b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
     let hooks = Hooks::compile(spec);
@@ -112,6 +117,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
         preserve_fds: request.options.preserve_fds,
+        born_last: namespaces.born_last,
     };
     process::limits(&mut b, program, "process");
     if let Some(personality) = linux.personality() {
@@ -134,17 +140,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.prepare.push(Prepare::SetOomScore { score });
     }
 
-    if let Some(first) = b.join.iter().position(|op| matches!(op, Child::EnterNamespace { .. })) {
-        // The child still needs what is in the slots: mounts that are attached to nothing, and lead nowhere.
-        let keep = (0..b.slots()).map(Slot).collect();
-        b.join.insert(first, Child::LeaveHost { keep, preserve: request.options.preserve_fds });
+    let all = b.slots();
+    if let Some(Child::LeaveHost { keep, .. }) = b.child.iter_mut().find(|op| matches!(op, Child::LeaveHost { .. })) {
+        // What is in the slots is still needed: mounts that are attached to nothing, and lead nowhere.
+        *keep = (0..all).map(Slot).collect();
     }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);
     }
     Ok(Plan {
         id: request.id.to_owned(),
-        new_namespaces: namespaces.new,
+        new_namespaces: if namespaces.needs_birth() { Vec::new() } else { namespaces.new },
         cgroup,
         terminal: program.terminal().unwrap_or_default(),
         program: process::program(program),
@@ -158,7 +164,6 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         mount_checks: b.mount_checks,
         prepare: b.prepare,
         parent: b.parent,
-        join: b.join,
         child: b.child,
         warnings: b.diagnostics,
     })
@@ -255,48 +260,65 @@ fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> 
     }
 }
 
-/// Existing namespaces: entered by a helper before clone when the child's birth depends on them, else by the child.
-fn join(b: &mut Builder<'_>, namespaces: &Namespaces) {
-    let enter: Vec<Child> =
-        namespaces.joined.iter().map(|&(kind, slot)| Child::EnterNamespace { kind, slot }).collect();
-    if namespaces.needs_helper() { b.join = enter } else { b.child.extend(enter) }
+/// Existing namespaces. Where a process has to be born in them, they are entered by one that has left the host's descriptors
+/// behind; and where others could look on, in a joined pid namespace, the birth comes at the very end.
+fn enter_namespaces(b: &mut Builder<'_>, namespaces: &Namespaces, preserve: u32) {
+    if namespaces.needs_birth() {
+        b.child.push(Child::LeaveHost { keep: Vec::new(), preserve });
+    }
+    b.child.extend(namespaces.joined.iter().map(|&(kind, slot)| Child::EnterNamespace { kind, slot }));
+    if namespaces.born_last {
+        if !namespaces.new.is_empty() {
+            b.child.push(Child::MakeNamespaces { new: namespaces.new.clone() });
+        }
+    } else if namespaces.needs_birth() {
+        b.birth(namespaces.new.clone());
+    }
 }
 
 fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) {
     if !request.options.no_new_keyring {
         b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     }
-    b.child.push(Child::NewSession);
+    // A session belongs to its first process: one that is born later makes its own.
+    if !namespaces.born_last {
+        b.child.push(Child::NewSession);
+    }
     if namespaces.is_new(Namespace::Network) {
         b.child.push(Child::LoopbackUp);
     }
 }
 
-/// Keeps the container from the host's binary, unless nothing in it could write to it anyway (threats B).
-fn shield(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Option<Child> {
-    let binary = &b.host.binary;
-    let owner_unmapped = namespaces.is_new(Namespace::User)
-        && b.host.is_privileged()
-        && !binary.shared_write
-        && !namespaces::maps_host_id(&namespaces::id_map(linux.uid_mappings().as_ref()), binary.uid);
-    if binary.readonly || owner_unmapped {
-        return None;
+/// Keeps the container from the host's binary (threats B).
+#[derive(Default)]
+struct Shield {
+    /// Empty when nothing in the container could write to it anyway.
+    raise: Vec<Child>,
+    park: Option<Child>,
+}
+
+impl Shield {
+    fn compile(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespaces) -> Self {
+        let binary = &b.host.binary;
+        let owner_unmapped = namespaces.is_new(Namespace::User)
+            && b.host.is_privileged()
+            && !binary.shared_write
+            && !namespaces::maps_host_id(&namespaces::id_map(linux.uid_mappings().as_ref()), binary.uid);
+        if binary.readonly || owner_unmapped {
+            return Self::default();
+        }
+        let path = binary_path(b);
+        let (mount, file) = (b.slot(), b.slot());
+        let mut raise = Vec::new();
+        if b.host.is_privileged() {
+            b.prepare.push(Prepare::OpenBinary { mount, file, path });
+        } else {
+            raise.push(Child::OpenBinary { mount, file, path });
+        }
+        raise.push(Child::ShieldBinary { file });
+        let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
+        Self { raise, park: directory.map(|directory| Child::ParkBinary { mount, directory }) }
     }
-    let path = binary_path(b);
-    let (mount, file) = (b.slot(), b.slot());
-    if b.host.is_privileged() {
-        b.prepare.push(Prepare::OpenBinary { mount, file, path });
-    } else {
-        b.child.push(Child::OpenBinary { mount, file, path });
-    }
-    // A child that is born into an existing pid namespace is seen there from its first moment.
-    if namespaces.needs_helper() && b.host.is_privileged() {
-        b.join.insert(0, Child::ShieldBinary { file });
-    } else {
-        b.child.push(Child::ShieldBinary { file });
-    }
-    let directory = b.host.binary.path.as_deref().and_then(Path::parent).map(Text::path);
-    directory.map(|directory| Child::ParkBinary { mount, directory })
 }
 
 /// Where the binary is; the kernel has to be able to switch to another view of it.
@@ -365,7 +387,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
     slot
 }
 
-fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Option<Slot>) {
+fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Option<Slot>, namespaces: &Namespaces) {
     if !program.terminal().unwrap_or_default() {
         return;
     }
@@ -375,6 +397,9 @@ fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Opti
     });
     b.mount_checks += 1;
     b.child.push(Child::OpenTerminal { dev, uid: program.user().uid(), gid: program.user().gid(), size });
+    if !namespaces.born_last {
+        b.child.push(Child::ControlTerminal);
+    }
     b.parent.push(Parent::ReceiveTerminal);
 }
 

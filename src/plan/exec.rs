@@ -60,24 +60,23 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         let (mount, file) = (b.slot(), b.slot());
         if request.host.is_privileged() {
             b.prepare.push(Prepare::OpenBinary { mount, file, path });
-            b.join.push(Child::ShieldBinary { file });
+            b.child.push(Child::ShieldBinary { file });
         }
     }
-    b.join.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
-    b.join.push(Child::EnterProcess { slot: init, kinds: own.clone() });
+    b.child.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
+    b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
     if request.has_cgroup && !request.cgroup_by_clone {
         b.parent.push(Parent::JoinCgroup);
         b.meet(Point::CgroupJoined);
     }
-    let as_if_new = Namespaces { new: own.clone(), joined: Vec::new() };
+    let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&super::op::Namespace::User);
     if own_user_namespace {
         b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
     }
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
-    b.child.push(Child::NewSession);
     let terminal = request.process.terminal().unwrap_or_default();
     if terminal {
         let user = request.process.user();
@@ -102,14 +101,14 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         groups_denied,
         path: "process",
         preserve_fds: request.preserve_fds,
+        born_last: true,
     };
     process::limits(&mut b, request.process, "process");
     process::home(&mut b, request.process);
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
-        b.meet(Point::Ready);
-        b.parent.push(Parent::VerifyJoined { kinds: own });
-        b.meet(Point::Started);
+        let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);
+        b.parent.insert(known, Parent::VerifyJoined { kinds: own });
     }
     process::execute(&mut b, &context);
     let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
@@ -132,7 +131,6 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         mount_checks: b.mount_checks,
         prepare: b.prepare,
         parent: b.parent,
-        join: b.join,
         child: b.child,
         warnings: b.diagnostics,
     })

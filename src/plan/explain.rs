@@ -126,6 +126,9 @@ impl fmt::Display for Filesystem {
         if self.attributes != 0 {
             write!(f, " {}", Flags(self.attributes))?;
         }
+        if self.pid_namespace.is_some() {
+            f.write_str(" of the joined pid namespace")?;
+        }
         spread(f, &self.propagation)
     }
 }
@@ -159,6 +162,7 @@ impl fmt::Display for Parent {
             }
             Self::JoinCgroup => f.write_str("put the child into its cgroup"),
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
+            Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
         }
@@ -173,6 +177,11 @@ impl fmt::Display for Child {
             Self::SetNonDumpable => f.write_str("set non-dumpable"),
             Self::OpenBinary { .. } => f.write_str("open pent's own binary through a read-only mount"),
             Self::ShieldBinary { .. } => f.write_str("shield pent's own binary: run from its read-only view"),
+            Self::MakeNamespaces { new } => write!(f, "make new namespaces: {}", Kinds(new)),
+            Self::Birth { new } if new.is_empty() => f.write_str("clone: the new process walks the rest"),
+            Self::Birth { new } => {
+                write!(f, "clone with new namespaces: {}: the new process walks the rest", Kinds(new))
+            }
             Self::EnterNamespace { kind, .. } => write!(f, "enter {} namespace", kind.file()),
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
@@ -216,6 +225,7 @@ impl fmt::Display for Child {
             Self::LinkDevice { name, target, .. } => write!(f, "link /dev/{name} to {target}"),
             Self::OpenTerminal { size: None, .. } => f.write_str("open terminal"),
             Self::OpenTerminal { size: Some((width, height)), .. } => write!(f, "open terminal {width}x{height}"),
+            Self::ControlTerminal => f.write_str("make it the session's terminal"),
             Self::UnshareCgroup => f.write_str("enter new cgroup namespace"),
             Self::WriteSysctls { values, .. } => {
                 f.write_str("set kernel parameters")?;
@@ -236,6 +246,9 @@ impl fmt::Display for Child {
             Self::SetNewRootPropagation { propagation } => write!(f, "make the new root {propagation}"),
             Self::SetHostname { name } => write!(f, "set hostname {name}"),
             Self::SetDomainname { name } => write!(f, "set domainname {name}"),
+            Self::RaiseRlimit { name, hard, .. } => {
+                write!(f, "raise the hard limit of {name} to {hard} if it is lower")
+            }
             Self::SetRlimit { name, soft, hard, .. } => write!(f, "set {name} {soft}:{hard}"),
             Self::SetScheduler { attr } => write!(f, "set scheduler policy {} nice {}", attr.policy, attr.nice),
             Self::SetIoPriority { class, level } => write!(f, "set I/O priority class {class} level {level}"),
@@ -300,11 +313,11 @@ impl fmt::Display for Plan {
         for op in &self.prepare {
             writeln!(f, "  {op}")?;
         }
-        if !self.join.is_empty() {
-            writeln!(f, "\nhelper")?;
-            self.join.iter().try_for_each(|op| writeln!(f, "  {op}"))?;
+        if self.new_namespaces.is_empty() {
+            writeln!(f, "\nclone")?;
+        } else {
+            writeln!(f, "\nclone with new namespaces: {}", Kinds(&self.new_namespaces))?;
         }
-        writeln!(f, "\nclone with new namespaces: {}", Kinds(&self.new_namespaces))?;
         writeln!(f, "\nparent")?;
         self.parent.iter().try_for_each(|op| writeln!(f, "  {op}"))?;
         writeln!(f, "\nchild")?;

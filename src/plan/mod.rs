@@ -31,7 +31,7 @@ use text::Text;
 pub struct Plan {
     /// The container's id.
     pub id: String,
-    /// The namespaces the child is born into (`CLONE_NEW*` of clone3).
+    /// The namespaces the first process is born into (`CLONE_NEW*` of clone3).
     pub new_namespaces: Vec<Namespace>,
     /// The control group and its limits; made before clone.
     pub cgroup: CgroupPlan,
@@ -39,9 +39,7 @@ pub struct Plan {
     pub prepare: Vec<Prepare>,
     /// Done by the parent after clone, in order.
     pub parent: Vec<Parent>,
-    /// Done by a helper process before it makes the child; empty unless namespaces must be entered before clone.
-    pub join: Vec<Child>,
-    /// Done by the child, in order.
+    /// Done by the child, in order; from a [`Child::Birth`] on by another process.
     pub child: Vec<Child>,
     /// The program.
     pub program: Program,

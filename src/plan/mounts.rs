@@ -112,7 +112,7 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 "set type to a filesystem (tmpfs, proc …), or add the option bind or rbind",
             );
         } else {
-            let slot = filesystem(b, mount, kind, &options, &target, &path);
+            let slot = filesystem(b, context, mount, kind, &options, &target, &path);
             match (target.to_str(), kind) {
                 (Some("/dev"), _) => {
                     mounted.dev = slot;
@@ -170,6 +170,7 @@ pub(super) fn private_proc(b: &mut Builder<'_>) -> Slot {
         options: Vec::new(),
         attributes: attr::NOSUID | attr::NODEV | attr::NOEXEC,
         propagation: Vec::new(),
+        pid_namespace: None,
     }));
     slot
 }
@@ -250,6 +251,7 @@ fn remount(b: &mut Builder<'_>, target: &Path, options: &MountOptions) {
 
 fn filesystem(
     b: &mut Builder<'_>,
+    context: &Context<'_>,
     mount: &Mount,
     kind: &str,
     options: &MountOptions,
@@ -265,6 +267,10 @@ fn filesystem(
     let source = mount.source().as_ref().map(Text::path);
     let too_long = options.data.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX));
     let attributes = options.attributes.set & !attr_not_for_fsmount();
+    let pid_namespace = context.namespaces.late_pid().filter(|_| kind == "proc");
+    if too_long && pid_namespace.is_some() {
+        b.error(format!("{path}.options"), "an option of proc is longer than 255 bytes", "");
+    }
     if too_long {
         legacy(b, kind, source.unwrap_or_else(|| Text::new(kind)), options, target);
         return None;
@@ -284,6 +290,7 @@ fn filesystem(
         options: data,
         attributes,
         propagation: options.propagation.clone(),
+        pid_namespace,
     }));
     let target_text = Text::path(target);
     if options.tmpcopyup {
@@ -380,6 +387,7 @@ fn cgroup_v1_top(b: &mut Builder<'_>, target: &Path) -> Slot {
         options: vec![(Text::new("mode"), Some(Text::new("755")))],
         attributes,
         propagation: Vec::new(),
+        pid_namespace: None,
     }));
     attach(b, slot, target, MountPoint::Directory, attributes);
     slot
@@ -418,6 +426,7 @@ fn cgroup_tree(
             options: data,
             attributes: attributes.set,
             propagation: options.propagation.clone(),
+            pid_namespace: None,
         }));
     } else {
         let Some(dir) = context.directory_below(host_mount) else {

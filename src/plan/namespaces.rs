@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 pub(super) struct Namespaces {
     pub(super) new: Vec<Namespace>,
     pub(super) joined: Vec<(Namespace, Slot)>,
+    /// The program's process is born only when all is done: nobody in the pid namespace it joins sees anything before (threats A).
+    pub(super) born_last: bool,
 }
 
 impl Namespaces {
@@ -24,9 +26,14 @@ impl Namespaces {
         self.is_new(kind) || self.joined.iter().any(|(joined, _)| *joined == kind)
     }
 
+    /// The slot of a pid namespace that is joined last.
+    pub(super) fn late_pid(&self) -> Option<Slot> {
+        self.joined.iter().find(|(kind, _)| self.born_last && *kind == Namespace::Pid).map(|(_, slot)| *slot)
+    }
+
     /// A joined user namespace has to be entered before the others are made, so that it owns them; a joined pid or time
     /// namespace is one only for children.
-    pub(super) fn needs_helper(&self) -> bool {
+    pub(super) fn needs_birth(&self) -> bool {
         let decides_birth = |kind: &Namespace| matches!(kind, Namespace::User | Namespace::Pid | Namespace::Time);
         // Inside a new user namespace the child has no rights over namespaces of the host.
         let leaves_rights = self.is_new(Namespace::User) && !self.joined.is_empty();
@@ -65,6 +72,8 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux) -> Namespaces {
     let rank = |kind: &Namespace| Namespace::ALL.iter().position(|k| k == kind);
     all.new.sort_by_key(rank);
     all.joined.sort_by_key(|(kind, _)| rank(kind));
+    // Before Linux 6.17 only a process in a pid namespace can make a procfs that shows it.
+    all.born_last = b.host.procfs_pidns && all.joined.iter().any(|(kind, _)| *kind == Namespace::Pid);
     if !all.is_own(Namespace::Mount) {
         b.error(
             "linux.namespaces",

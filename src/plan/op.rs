@@ -16,7 +16,7 @@ use serde::Serialize;
 #[serde(transparent)]
 pub struct Slot(pub u16);
 
-/// Where both scripts meet. Each point is passed once, in this order.
+/// Where both scripts meet. Each point is passed once, in this order but for [`Point::Born`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[repr(u32)]
@@ -33,6 +33,21 @@ pub enum Point {
     Ready = 5,
     /// The user has started the container.
     Started = 6,
+    /// The parent knows the process that was born in the middle of the child's script. Its place depends on why it was.
+    Born = 7,
+}
+
+impl Point {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::UserNamespaceMapped,
+        Self::CgroupJoined,
+        Self::MountsDone,
+        Self::HooksDone,
+        Self::Ready,
+        Self::Started,
+        Self::Born,
+    ];
 }
 
 /// The namespace types of namespaces(7).
@@ -161,6 +176,8 @@ pub enum Parent {
     RunHooks { kind: HookKind },
     /// Takes the master of the child's terminal and hands it on.
     ReceiveTerminal,
+    /// Takes over the process that the child has made to go on in its place.
+    Adopt,
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
 }
@@ -221,6 +238,9 @@ pub struct Filesystem {
     pub attributes: u64,
     /// Set in order once it is a mount.
     pub propagation: Vec<Propagation>,
+    /// The pid namespace that a procfs shows, when it is not that of the process that makes it (Linux 6.17).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid_namespace: Option<Slot>,
 }
 
 /// A device node in the container.
@@ -259,6 +279,11 @@ pub enum Child {
     LeaveHost { keep: Vec<Slot>, preserve: u32 },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
     EnterProcess { slot: Slot, kinds: Vec<Namespace> },
+    /// Makes new namespaces for this process and its children.
+    MakeNamespaces { new: Vec<Namespace> },
+    /// Makes the process that walks the rest of this script, as a sibling, in new namespaces and in those that were entered
+    /// for children only (pid, time). This one ends.
+    Birth { new: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
     BecomeRoot { drop_groups: bool },
     /// A new session keyring.
@@ -306,6 +331,8 @@ pub enum Child {
     LinkDevice { dev: Slot, name: Text, target: Text },
     /// A pseudo-terminal of the container's own devpts, on /dev/console and on descriptors 0 to 2.
     OpenTerminal { dev: Option<Slot>, uid: u32, gid: u32, size: Option<(u16, u16)> },
+    /// The terminal on descriptor 0 becomes that of this process's session.
+    ControlTerminal,
     /// Enters a new cgroup namespace, rooted in the container's cgroup.
     UnshareCgroup,
     /// Sets kernel parameters through the container's own procfs.
@@ -330,6 +357,8 @@ pub enum Child {
     SetDomainname { name: Text },
     /// A resource limit, `RLIMIT_*` by number.
     SetRlimit { resource: u32, name: &'static str, soft: u64, hard: u64 },
+    /// Raises a hard limit that is lower: the limit itself is set when the rights for that are gone.
+    RaiseRlimit { resource: u32, name: &'static str, hard: u64 },
     /// Scheduling policy and nice value.
     SetScheduler { attr: SchedAttr },
     /// Scheduling class and level of I/O.

@@ -44,8 +44,8 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::SetUid { .. } => (73, "setresuid"),
         Child::SetAmbient { .. } => (75, "ambient capabilities"),
         Child::SetNoNewPrivs => (76, "no_new_privs"),
-        Child::VerifyCredentials(_) => (80, "the check of credentials"),
-        Child::CloseDescriptors { .. } => (81, "the sweep of descriptors"),
+        Child::CloseDescriptors { .. } => (80, "the sweep of descriptors"),
+        Child::VerifyCredentials(_) => (81, "the check of credentials"),
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::Execute => (100, "the program"),
@@ -62,7 +62,7 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
         plan.parent.iter().filter_map(|op| if let Parent::Meet { point } = op { Some(*point) } else { None }).collect();
     let child: Vec<_> =
         plan.child.iter().filter_map(|op| if let Child::Meet { point } = op { Some(*point) } else { None }).collect();
-    if parent != child || !parent.is_sorted() {
+    if parent != child || !parent.iter().filter(|point| **point != Point::Born).is_sorted() {
         return Err(Violation::Points { parent, child });
     }
     let ranked: Vec<_> = plan.child.iter().filter_map(rank).collect();
@@ -76,8 +76,8 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
         (71, "setresgid"),
         (72, "drop of the bounding set"),
         (73, "setresuid"),
-        (80, "check of credentials"),
-        (81, "sweep of descriptors"),
+        (80, "sweep of descriptors"),
+        (81, "check of credentials"),
     ] {
         let denied = number == 70 && matches!(groups(plan), Some(None));
         if !denied && !ranked.iter().any(|(rank, _)| *rank == number) {
@@ -90,7 +90,25 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
         return Err(Violation::Missing("seccomp filter"));
     }
+    no_rights_at_birth(plan)?;
     no_host_path_after_pivot(plan)
+}
+
+/// A process that is born where others can see it has no descriptor and no capability that the program has not.
+fn no_rights_at_birth(plan: &Plan) -> Result<(), Violation> {
+    let place = |wanted: fn(&Child) -> bool| plan.child.iter().position(wanted);
+    let entered = place(|op| matches!(op, Child::EnterProcess { .. } | Child::MakeNamespaces { .. }));
+    let (Some(_), Some(birth)) = (entered, place(|op| matches!(op, Child::Birth { .. }))) else { return Ok(()) };
+    for (earlier, at) in [
+        ("the change of root", place(|op| matches!(op, Child::PivotRoot { .. } | Child::MoveRoot { .. }))),
+        ("capabilities", place(|op| matches!(op, Child::SetCapabilities { .. }))),
+        ("the sweep of descriptors", place(|op| matches!(op, Child::CloseDescriptors { .. }))),
+    ] {
+        if at.is_some_and(|at| at > birth) {
+            return Err(Violation::Order { earlier, later: "the birth of the process" });
+        }
+    }
+    Ok(())
 }
 
 fn groups(plan: &Plan) -> Option<Option<usize>> {

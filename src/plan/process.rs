@@ -11,6 +11,8 @@ use oci_spec::runtime::{IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolic
 
 /// CAP_SYS_ADMIN: what loading a filter needs without no_new_privs.
 const SYS_ADMIN: u64 = 1 << 21;
+/// SCHED_DEADLINE.
+const DEADLINE: u32 = 6;
 
 /// What the operations of a process depend on besides its own configuration.
 pub(super) struct Context<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Context<'a> {
     pub(super) path: &'a str,
     /// Descriptors beyond 0 to 2 that are handed on.
     pub(super) preserve_fds: u32,
+    /// Whether the process itself is born only when everything else is done, with no more rights than the program.
+    pub(super) born_last: bool,
 }
 
 /// The program and its arguments.
@@ -56,7 +60,7 @@ pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
                 return;
             }
             LinuxSchedulerPolicy::SchedIdle => 5,
-            LinuxSchedulerPolicy::SchedDeadline => 6,
+            LinuxSchedulerPolicy::SchedDeadline => DEADLINE,
         };
         let flags = scheduler.flags().iter().flatten().fold(0, |all, flag| {
             all | match flag {
@@ -179,6 +183,10 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
     }
+    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
+    if context.born_last {
+        birth(b, process);
+    }
     b.child.push(Child::ChangeDirectory { path: cwd, last_try: true });
     find_executable(b, process, context.path);
     b.child.push(Child::VerifyCredentials(Credentials {
@@ -192,7 +200,27 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
         ambient,
         no_new_privs,
     }));
-    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
+}
+
+/// The process itself, and what only it can do: a session, its terminal, and what would have hindered its birth.
+fn birth(b: &mut Builder<'_>, process: &Process) {
+    let mut late = Vec::new();
+    let (processes, _) = rlimit(PosixRlimitType::RlimitNproc);
+    for op in &mut b.child {
+        if let &mut Child::SetRlimit { resource, name, hard, .. } = op
+            && resource == processes
+        {
+            late.push(std::mem::replace(op, Child::RaiseRlimit { resource, name, hard }));
+        }
+    }
+    // A process with a deadline cannot fork (sched(7)).
+    late.extend(b.child.extract_if(.., |op| matches!(op, Child::SetScheduler { attr } if attr.policy == DEADLINE)));
+    b.birth(Vec::new());
+    b.child.push(Child::NewSession);
+    if process.terminal().unwrap_or_default() {
+        b.child.push(Child::ControlTerminal);
+    }
+    b.child.append(&mut late);
 }
 
 /// The last steps, after the container was started.

@@ -38,15 +38,14 @@ pub enum Fork {
     },
 }
 
-/// clone3(2) like fork(2), with `flags` (`CLONE_NEW*`, `CLONE_PARENT`) and, with `cgroup`, `CLONE_INTO_CGROUP` (5.7).
+/// clone3(2) like fork(2), with `flags` (`CLONE_NEW*`) and, with `cgroup`, `CLONE_INTO_CGROUP` (5.7).
 /// Signal handlers are reset in the child. Call it from a single-threaded process only.
 pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
         flags: flags | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND,
         pidfd: (&raw mut pidfd) as u64,
-        // CLONE_PARENT takes the parent's exit signal, and the kernel insists on 0 here.
-        exit_signal: if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD as u64 } else { 0 },
+        exit_signal: libc::SIGCHLD as u64,
         ..CloneArgs::default()
     };
     if let Some(dir) = cgroup {
@@ -63,6 +62,19 @@ pub fn fork(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
             pid: i32::try_from(pid).unwrap_or(-1),
             pidfd: owned(usize::try_from(pidfd).unwrap_or(usize::MAX)),
         }),
+    }
+}
+
+/// clone3(2) with `CLONE_PARENT`: a sibling of this process, its pid here, and `None` in the new process. No descriptor is
+/// made, since a limit on them may be in force already.
+pub fn fork_sibling(flags: u64) -> Result<Option<i32>> {
+    // CLONE_PARENT takes the parent's exit signal, and the kernel insists on 0 here.
+    let args = CloneArgs { flags: flags | libc::CLONE_PARENT as u64 | CLEAR_SIGHAND, ..CloneArgs::default() };
+    let args_ptr: *const CloneArgs = &raw const args;
+    // SAFETY: as in `fork`: a copy of memory, of a process that never had a second thread.
+    match unsafe { syscall!(libc::SYS_clone3, args_ptr, size_of::<CloneArgs>()) }? {
+        0 => Ok(None),
+        pid => Ok(Some(i32::try_from(pid).unwrap_or(-1))),
     }
 }
 

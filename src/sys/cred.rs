@@ -210,6 +210,16 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     unsafe { syscall!(libc::SYS_prlimit64, 0, resource, limit_ptr, none) }.map(drop)
 }
 
+/// setrlimit(2) of the hard limit only, and only upwards.
+pub fn raise_rlimit(resource: u32, hard: u64) -> Result<()> {
+    let mut is = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let is_ptr: *mut libc::rlimit64 = &raw mut is;
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: no new limit is given; the old one is valid for writing.
+    unsafe { syscall!(libc::SYS_prlimit64, 0, resource, none, is_ptr) }?;
+    if is.rlim_max >= hard { Ok(()) } else { set_rlimit(resource, is.rlim_cur, hard) }
+}
+
 /// personality(2).
 pub fn set_personality(persona: u64) -> Result<()> {
     // SAFETY: no pointers.

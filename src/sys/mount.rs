@@ -30,6 +30,7 @@ pub mod attr {
 
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
+const FSCONFIG_SET_FD: u32 = 5;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
@@ -84,6 +85,14 @@ pub fn fsopen(fstype: &CStr) -> Result<OwnedFd> {
 pub fn fsconfig_string(fs: BorrowedFd<'_>, key: &CStr, value: &CStr) -> Result<()> {
     // SAFETY: both strings are NUL-terminated and only read.
     unsafe { syscall!(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0) }
+        .map(drop)
+}
+
+/// fsconfig(2) `FSCONFIG_SET_FD`.
+pub fn fsconfig_fd(fs: BorrowedFd<'_>, key: &CStr, value: BorrowedFd<'_>) -> Result<()> {
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: `key` is NUL-terminated and only read; the value is the descriptor, which both outlive the call.
+    unsafe { syscall!(libc::SYS_fsconfig, fs.as_raw_fd(), FSCONFIG_SET_FD, key.as_ptr(), none, value.as_raw_fd()) }
         .map(drop)
 }
 

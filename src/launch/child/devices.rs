@@ -108,7 +108,12 @@ impl Child<'_> {
         for stdio in 0..=2 {
             fd::place(peer.as_fd(), stdio)?;
         }
-        Ok(tty::make_controlling(peer.as_fd())?)
+        Ok(())
+    }
+
+    pub(super) fn control_terminal(&self) -> Done {
+        let terminal = fd::stdio(0).ok_or(Errno::EBADF)?;
+        Ok(tty::make_controlling(terminal)?)
     }
 
     /// The peer on /dev/console, by its number in a devpts that nobody else has been in yet, and compared with it.

@@ -12,9 +12,9 @@ mod root;
 pub(in crate::launch) mod verify;
 
 use super::hooks;
-use super::wire::{self, Failure, Message, Script};
+use super::wire::{self, Failure, Message};
 use crate::plan::Plan;
-use crate::plan::op::{Child as Op, HookKind, Point, Slot};
+use crate::plan::op::{Child as Op, HookKind, Namespace, Point, Slot};
 use crate::sys::clone::{self, exit_group};
 use crate::sys::exe::Segment;
 use crate::sys::exec::{Argv, Environment};
@@ -70,12 +70,6 @@ impl MountCheck {
 }
 
 impl<'a> Child<'a> {
-    /// Walks `plan.join` in the helper. Returns only when all of it is done.
-    pub(super) fn join(&mut self) {
-        let plan = self.plan;
-        self.walk(Script::Join, &plan.join);
-    }
-
     /// In the parent: gives up the child's side of the socket and of the gate.
     pub(super) fn abandon(self) {
         drop(self);
@@ -84,19 +78,15 @@ impl<'a> Child<'a> {
     /// Walks `plan.child`, which ends with the program.
     pub(super) fn run(mut self) -> ! {
         let plan = self.plan;
-        self.walk(Script::Child, &plan.child);
-        exit_group(1)
-    }
-
-    fn walk(&mut self, script: Script, ops: &'a [Op]) {
-        for (index, op) in ops.iter().enumerate() {
+        for (index, op) in plan.child.iter().enumerate() {
             if let Err(failure) = self.apply(op) {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
                 // If nobody listens any more there is nobody to tell.
-                let _sent = wire::send(self.sync.as_fd(), Message::Failed(script, index, failure), None);
+                let _sent = wire::send(self.sync.as_fd(), Message::Failed(index, failure), None);
                 exit_group(1);
             }
         }
+        exit_group(1)
     }
 
     fn apply(&mut self, op: &'a Op) -> Done {
@@ -106,11 +96,10 @@ impl<'a> Child<'a> {
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
             Op::EnterNamespace { kind, slot } => Ok(clone::setns(self.slot(*slot)?, clone_flag(kind.flag()))?),
-            Op::EnterProcess { slot, kinds } => {
-                let flags = kinds.iter().fold(0, |all, kind| all | kind.flag());
-                Ok(clone::setns(self.slot(*slot)?, clone_flag(flags))?)
-            }
+            Op::EnterProcess { slot, kinds } => Ok(clone::setns(self.slot(*slot)?, clone_flag(flags(kinds)))?),
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
+            Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
+            Op::Birth { new } => self.give_birth(new),
             Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
@@ -136,6 +125,7 @@ impl<'a> Child<'a> {
             Op::BindDevice { dev, source, device } => self.bind_device(*dev, *source, device),
             Op::LinkDevice { dev, name, target } => self.link_device(*dev, name, target),
             Op::OpenTerminal { dev, size, .. } => self.open_terminal(*dev, *size),
+            Op::ControlTerminal => self.control_terminal(),
             Op::UnshareCgroup => Ok(clone::unshare(libc::CLONE_NEWCGROUP)?),
             Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
             Op::RunHooks { kind } => self.run_hooks(*kind),
@@ -148,6 +138,7 @@ impl<'a> Child<'a> {
             Op::SetHostname { name } => Ok(crate::sys::cred::set_hostname(name)?),
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
             Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
+            Op::RaiseRlimit { resource, hard, .. } => Ok(crate::sys::cred::raise_rlimit(*resource, *hard)?),
             Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(attr)?),
             Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
             Op::SetPersonality { persona } => Ok(crate::sys::cred::set_personality(*persona)?),
@@ -192,7 +183,7 @@ impl<'a> Child<'a> {
 
     fn meet(&mut self, point: Point) -> Done {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone => self.wait_for(point),
+            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born => self.wait_for(point),
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(CREATED_NAME)?;
@@ -216,6 +207,17 @@ impl<'a> Child<'a> {
             let connection = crate::sys::socket::accept(listener.as_fd())?;
             if let Ok(Some((Message::Continue(Point::Started), _))) = wire::receive(connection.as_fd()) {
                 return Ok(Some(connection));
+            }
+        }
+    }
+
+    /// Returns in the new process only.
+    fn give_birth(&self, new: &[Namespace]) -> Done {
+        match clone::fork_sibling(flags(new))? {
+            None => Ok(()),
+            Some(pid) => {
+                let sent = wire::send(self.sync.as_fd(), Message::Born(pid), None);
+                exit_group(i32::from(sent.is_err()))
             }
         }
     }
@@ -294,6 +296,10 @@ pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
     pub(in crate::launch) use super::process::OUTSIDE;
+}
+
+fn flags(kinds: &[Namespace]) -> u64 {
+    kinds.iter().fold(0, |all, kind| all | kind.flag())
 }
 
 /// Namespace flags fit the int that setns(2) takes.

@@ -47,6 +47,9 @@ impl Child<'_> {
             };
             set.map_err(|errno| Failure { errno: errno as i32, part: OPTION, value: index as u64 })?;
         }
+        if let Some(namespace) = filesystem.pid_namespace {
+            mount::fsconfig_fd(context, c"pidns", self.slot(namespace)?)?;
+        }
         mount::fsconfig_create(context)?;
         let made = mount::fsmount(context, filesystem.attributes)?;
         sources::spread(made.as_fd(), &filesystem.propagation)?;

@@ -42,7 +42,13 @@ impl Child<'_> {
     pub(super) fn verify_namespaces(&mut self, new: &[Namespace], joined: &[(Namespace, Slot)]) -> Done {
         let proc = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)?;
         for (index, kind) in Namespace::ALL.into_iter().enumerate() {
-            let is = match fd::stat_at(proc.as_fd(), file(kind), 0) {
+            let file = match kind {
+                // Where the program's process will be, if it is still to be born.
+                Namespace::Pid => c"pid_for_children",
+                Namespace::Time => c"time_for_children",
+                _ => file(kind),
+            };
+            let is = match fd::stat_at(proc.as_fd(), file, 0) {
                 Ok(st) => st.st_ino,
                 // A kernel without this type: nobody can have asked for it.
                 Err(Errno::ENOENT) => continue,
