@@ -62,6 +62,50 @@ pub(super) enum Need {
     Required,
 }
 
+/// Every property whose value is a list, sorted; none of them is anything else anywhere (`tests::lists_are_known`).
+pub(super) const LISTS: &[&[u8]] = &[
+    b"additionalGids",
+    b"ambient",
+    b"architectures",
+    b"args",
+    b"bounding",
+    b"createContainer",
+    b"createRuntime",
+    b"devices",
+    b"effective",
+    b"env",
+    b"flags",
+    b"gidMappings",
+    b"hugepageLimits",
+    b"inheritable",
+    b"maskedPaths",
+    b"mounts",
+    b"names",
+    b"namespaces",
+    b"options",
+    b"permitted",
+    b"poststart",
+    b"poststop",
+    b"prestart",
+    b"priorities",
+    b"readonlyPaths",
+    b"rlimits",
+    b"schemata",
+    b"startContainer",
+    b"syscalls",
+    b"throttleReadBpsDevice",
+    b"throttleReadIOPSDevice",
+    b"throttleWriteBpsDevice",
+    b"throttleWriteIOPSDevice",
+    b"uidMappings",
+    b"weightDevice",
+];
+
+/// Whether a property of this name holds a list.
+pub(super) fn is_list(name: &[u8]) -> bool {
+    LISTS.binary_search(&name).is_ok()
+}
+
 impl Object {
     pub(super) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields.iter().find(|field| field.name == name)

@@ -114,8 +114,9 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-/// Whether a second, closer look at valid JSON is needed: some object may have a key twice, or some string a NUL. Says yes
-/// too often (an escaped key is not decoded here) but never too seldom. Must only be given what a JSON parser accepted.
+/// Whether a second, closer look at valid JSON is needed: some object may have a key twice, some string a NUL, or a list may
+/// stand in an object's place, which the derived types would read by position. Says yes too often (an escaped key is not
+/// decoded here) but never too seldom. Must only be given what a JSON parser accepted.
 pub(super) fn needs_closer_look(json: &[u8]) -> bool {
     // Start of each open object's keys in `keys`; an array needs no entry, as its strings are never followed by a colon.
     let mut objects: Vec<usize> = Vec::with_capacity(16);
@@ -160,8 +161,20 @@ pub(super) fn needs_closer_look(json: &[u8]) -> bool {
                         return true;
                     }
                     keys.push(text);
+                    at += 1;
+                    while matches!(json.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+                        at += 1;
+                    }
+                    if json.get(at) == Some(&b'[') {
+                        if !super::schema::is_list(text) {
+                            return true;
+                        }
+                        at += 1;
+                    }
                 }
             }
+            // Not the value of a property: no list of lists exists.
+            b'[' => return true,
             _ => {}
         }
     }
@@ -195,14 +208,17 @@ mod tests {
         for (json, expected) in [
             (r#"{"a":1,"b":{"a":2}}"#, false),
             (r#"{"a":1,"a":2}"#, true),
-            (r#"[{"a" : 1 , "c":["a","a"], "b":"a"}, {"a":2}]"#, false),
+            (r#"{"mounts":[{"a" : 1 , "env":["a","a"], "b":"a"}, {"a":2}]}"#, false),
             (r#"{"x":{"k":"v","k":"w"}}"#, true),
             (r#"{"x":"{\"a\":1,\"a\":2}"}"#, false),
             (r#"{"a\u0062":1}"#, true),
             (r#"{"a":"x\u0000"}"#, true),
             (r#"{"a":"x\\u0000"}"#, false),
             (r#"{"a":"\\","b":"\\\"","c":1}"#, false),
-            ("[]", false),
+            ("[]", true),
+            (r#"{"args" : ["a", "b"]}"#, false),
+            (r#"{"args":["a", ["b"]]}"#, true),
+            (r#"{"root":["rootfs", true]}"#, true),
         ] {
             serde_json::from_str::<serde::de::IgnoredAny>(json).expect(json);
             assert_eq!(needs_closer_look(json.as_bytes()), expected, "{json}");
