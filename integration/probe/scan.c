@@ -199,7 +199,8 @@ static void seize(int pid)
         return;
     ptrace(PTRACE_INTERRUPT, pid, 0, 0);
     int stopped = 0;
-    for (int i = 0; i < 200 && !stopped; i++) {
+    /* It stops or ends, on a busy machine after a while. Given up too early, it would stop later, and for ever. */
+    for (int i = 0; i < 50000 && !stopped; i++) {
         int status;
         if (waitpid(pid, &status, __WALL | WNOHANG) == pid) {
             if (!WIFSTOPPED(status))
