@@ -14,7 +14,11 @@ MUSL := $(subst -gnu,-musl,$(HOST))
 has_target = $(wildcard $(shell rustc --print target-libdir --target $(1) 2>/dev/null)/libstd-*)
 # Expanded when used, not when read: `setup` may have added the target meanwhile.
 TARGET = $(if $(call has_target,$(MUSL)),$(MUSL),$(HOST))
-STATIC = RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=pic" CARGO_TARGET_DIR="$(TARGET_DIR)"
+# What start-up has to relocate is packed (RELR, which musl reads since 1.2.4), and no tables for unwinding are made: it aborts.
+FLAGS = -C target-feature=+crt-static -C relocation-model=pic -C force-unwind-tables=no $(RELR)
+RELR = $(if $(filter $(MUSL),$(TARGET)),-C link-arg=-Wl$(comma)-z$(comma)pack-relative-relocs)
+comma := ,
+STATIC = RUSTFLAGS="$(FLAGS)" CARGO_TARGET_DIR="$(TARGET_DIR)"
 PENT = $(TARGET_DIR)/$(TARGET)/release/pent
 PENT_GUARDED = $(TARGET_DIR)/$(TARGET)/integration/pent
 

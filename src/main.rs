@@ -1,10 +1,8 @@
 //! The `pent` command.
 #![forbid(unsafe_code)]
 
-/// Proves that the container's child allocates nothing; the plain system allocator otherwise.
-#[cfg(any(debug_assertions, feature = "guard"))]
 #[global_allocator]
-static ALLOCATOR: pent::alloc::Guard = pent::alloc::Guard;
+static ALLOCATOR: pent::alloc::Arena = pent::alloc::Arena::new();
 
 use pent::report::Reporter;
 use std::process::ExitCode;
