@@ -9,7 +9,7 @@ use crate::launch::{Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Options, Plan, Request};
 use crate::report::{Diagnostic, Severity};
-use crate::state::{Dir, Process, State};
+use crate::state::{Dir, Process, State, Status};
 use crate::sys::{fd, socket};
 use crate::{spec, time};
 use anyhow::Context as _;
@@ -138,12 +138,24 @@ fn listen_environment(spec: &mut Spec) {
 
 /// The state that hooks read on stdin.
 pub(super) fn hook_state(state: &State) -> hooks::State {
+    hooks::State::new(state_fields(state))
+}
+
+/// The state as a seccomp agent is told it of a process that joins the container.
+pub(super) fn joined_state(state: &State, status: Status) -> hooks::State {
+    let mut fields = state_fields(state);
+    fields.insert("status".into(), status.to_string().into());
+    fields.insert("pid".into(), state.init.pid.into());
+    hooks::State::new(fields)
+}
+
+fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
     let mut map = serde_json::Map::new();
     map.insert("ociVersion".into(), state.oci_version.clone().into());
     map.insert("id".into(), state.id.clone().into());
     map.insert("bundle".into(), state.bundle.to_string_lossy().into());
     map.insert("annotations".into(), serde_json::json!(state.annotations));
-    hooks::State::new(map)
+    map
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.

@@ -57,6 +57,8 @@ pub enum Message {
     Terminal(u32),
     /// The helper has made the child: its pid in the parent's namespace.
     Born(i32),
+    /// The seccomp filter's listener comes along.
+    Listener,
 }
 
 const SIZE: usize = 32;
@@ -69,6 +71,7 @@ impl Message {
             Self::Failed(script, op, f) => (if script == Script::Join { 3 } else { 4 }, op, f.errno, f.part, f.value),
             Self::Terminal(number) => (5, number, 0, 0, 0),
             Self::Born(pid) => (6, 0, pid, 0, 0),
+            Self::Listener => (7, 0, 0, 0, 0),
         };
         let mut bytes = [0; SIZE];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -93,15 +96,14 @@ impl Message {
             4 => Self::Failed(Script::Child, a, failure),
             5 => Self::Terminal(a),
             6 => Self::Born(b),
+            7 => Self::Listener,
             _ => return None,
         })
     }
 }
 
 fn point(number: u32) -> Option<Point> {
-    [Point::UserNamespaceMapped, Point::CgroupJoined, Point::MountsDone, Point::HooksDone, Point::Ready, Point::Started]
-        .into_iter()
-        .find(|point| *point as u32 == number)
+    Point::ALL.into_iter().find(|point| *point as u32 == number)
 }
 
 /// Sends a message, with a descriptor when given.
@@ -138,6 +140,8 @@ mod tests {
             Message::Failed(Script::Child, u32::MAX, failure),
             Message::Terminal(12),
             Message::Born(4711),
+            Message::Continue(Point::ListenerSent),
+            Message::Listener,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }

@@ -33,6 +33,21 @@ pub enum Point {
     Ready = 5,
     /// The user has started the container.
     Started = 6,
+    /// The seccomp agent has the filter's listener.
+    ListenerSent = 7,
+}
+
+impl Point {
+    /// All, in order.
+    pub const ALL: [Self; 7] = [
+        Self::UserNamespaceMapped,
+        Self::CgroupJoined,
+        Self::MountsDone,
+        Self::HooksDone,
+        Self::Ready,
+        Self::Started,
+        Self::ListenerSent,
+    ];
 }
 
 /// The namespace types of namespaces(7).
@@ -145,6 +160,8 @@ pub enum Prepare {
     SetOomScore { score: i32 },
     /// Makes the time namespace that the child will be born into, with its offsets.
     SetTimeOffsets { lines: Text },
+    /// Checks that the seccomp agent's socket is there.
+    FindAgent { path: Text },
 }
 
 /// What the parent does after clone.
@@ -163,6 +180,8 @@ pub enum Parent {
     ReceiveTerminal,
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
+    /// Takes the filter's listener from the child and sends it to the seccomp agent.
+    SendListener { path: Text },
 }
 
 /// The hooks of config.md, POSIX-platform hooks.
@@ -368,6 +387,8 @@ pub enum Child {
     VerifyCredentials(Credentials),
     /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
+    /// Hands the filter's listener to the parent.
+    SendListener,
     /// Executes the program.
     Execute,
 }
