@@ -79,7 +79,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
     match attendance {
         None => Ok(0),
-        Some(attendance) => attendance.until_exit(&running.pidfd, terminal),
+        Some(attendance) => attendance.until_exit(&running.pidfd, terminal, None),
     }
 }
 

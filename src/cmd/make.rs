@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted};
+use super::{Explained as _, Session, hinted, notify};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -91,6 +91,7 @@ impl Bundle {
         report(session, &loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
+        notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -132,6 +133,9 @@ fn listen_environment(spec: &mut Spec) {
         let mut env = process.env().clone().unwrap_or_default();
         env.push(format!("LISTEN_FDS={count}"));
         env.push("LISTEN_PID=1".to_owned());
+        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+            env.push(format!("LISTEN_FDNAMES={names}"));
+        }
         process.set_env(Some(env));
     }
 }
@@ -209,6 +213,7 @@ impl Made {
 
 fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
     dir.save_config(&bundle.config).explained()?;
+    notify::prepare(dir)?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
         dir.save_intent(&planned).explained()?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Bundle, hook_state, poststart};
+use super::notify::Proxy;
 use super::{Explained as _, Session};
 use crate::cli::Start;
 use crate::launch;
@@ -35,13 +36,16 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
             .map_err(launch::Error::Caller)
     };
     let hand_over = |listener: &OwnedFd| hand_over(&dir, &state, listener);
+    let notify = Proxy::open(&dir)?;
     launch::start(connection.as_fd(), hand_over, plan).explained()?;
     dir.remove_gate().explained()?;
     let config = dir.load_config().explained()?;
     if has_poststart(&config) {
         poststart(&stored(&config)?, &state)?;
     }
-    Ok(0)
+    // Others may use the container while its program gets ready.
+    drop(dir);
+    notify.map_or(Ok(()), |notify| notify.wait(state.init.pid, session.report)).map(|()| 0)
 }
 
 /// The filter of the container notifies: the agent that its configuration names gets the listener.

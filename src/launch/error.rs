@@ -133,7 +133,7 @@ impl Error {
         hooks: &[(HookKind, Vec<hooks::Prepared>)],
     ) -> Self {
         let ops = if script == Script::Join { &plan.join } else { &plan.child };
-        let Some(op) = usize::try_from(index).ok().and_then(|index| ops.get(index)) else {
+        let Some(op) = usize::try_from(index).ok().and_then(|index| ops.iter().nth_back(index)) else {
             let namespaces = plan.new_namespaces.clone();
             return Self::Clone { namespaces, errno: Errno::from_raw(failure.errno) };
         };

@@ -173,8 +173,8 @@ impl Birth<'_> {
                 clone::exit_group(i32::from(sent.is_err()))
             }
             Err(errno) => {
-                let last = u32::try_from(child.plan.join.len()).unwrap_or(u32::MAX);
-                let _sent = wire::send(child.sync.as_fd(), Message::Failed(Script::Join, last, errno.into()), None);
+                let failed = Message::Failed(Script::Join, wire::NO_OPERATION, errno.into());
+                let _sent = wire::send(child.sync.as_fd(), failed, None);
                 clone::exit_group(1)
             }
         }

@@ -51,7 +51,8 @@ pub enum Message {
     Reached(Point),
     /// The parent has done its part up to this point.
     Continue(Point),
-    /// The child gives up.
+    /// The child gives up. The operation is counted from the end of its script, 0 for the last: `start` makes the plan again
+    /// to say which one it was, and what was asked for at create but is not in the configuration changes only earlier ones.
     Failed(Script, u32, Failure),
     /// The terminal's master comes along; its number in devpts.
     Terminal(u32),
@@ -60,6 +61,9 @@ pub enum Message {
     /// The seccomp filter's listener comes along.
     Listener,
 }
+
+/// In [`Message::Failed`]: what failed is none of the script, but clone.
+pub const NO_OPERATION: u32 = u32::MAX;
 
 const SIZE: usize = 32;
 

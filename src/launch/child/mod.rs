@@ -93,7 +93,7 @@ impl<'a> Child<'a> {
     fn walk(&mut self, script: Script, ops: &'a [Op]) {
         for (index, op) in ops.iter().enumerate() {
             if let Err(failure) = self.apply(op) {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let index = u32::try_from(ops.len() - 1 - index).unwrap_or(u32::MAX);
                 // If nobody listens any more there is nobody to tell.
                 let _sent = wire::send(self.sync.as_fd(), Message::Failed(script, index, failure), None);
                 exit_group(1);
