@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::Stdio;
 use support::{
     Bundle, Container, Finish as _, Kind, cgroup2_only, controllers, lacks, privileged, read, seconds, wait_until,
@@ -503,24 +504,92 @@ fn spec_rootless_has_a_user_namespace_with_the_callers_id() {
 
 // The environment.
 
-#[test]
-fn readiness_is_passed_on_to_the_callers_notify_socket() {
-    privileged!();
-    lacks!("crun" < "1.9": "a notify socket in a run in the foreground");
-    if Kind::of_runtime() == Kind::Pent {
-        return support::skip("pent has no NOTIFY_SOCKET proxy yet");
-    }
-    let bundle = Bundle::new("notify").with_probe("probe").args(["probe", "notify", "READY=1"]);
+/// A container whose program says `messages` to its notify socket, a line each, and the caller's socket.
+fn notifying(messages: &[&str], then: &str) -> (Container, UnixDatagram, PathBuf) {
+    let say: String = messages.iter().map(|message| format!("probe notify '{message}'; ")).collect();
+    let bundle = Bundle::new("notify").with_probe("probe").shell(&format!("{say}{then}"));
     fs::create_dir_all(bundle.rootfs().join("run/notify")).expect("a place for the socket");
     let path = bundle.path().join("notify.sock");
     let socket = UnixDatagram::bind(&path).expect("socket");
     socket.set_read_timeout(Some(seconds(10))).expect("time limit");
-    let container = Container::new(bundle);
+    (Container::new(bundle), socket, path)
+}
+
+/// The next message; a descriptor that came along is closed, which is how a barrier is answered.
+fn heard(socket: &UnixDatagram) -> String {
+    use nix::sys::socket::{MsgFlags, recvmsg};
+    use std::os::fd::{AsRawFd as _, RawFd};
+    let (mut message, mut space) = ([0; 256], nix::cmsg_space!([RawFd; 1]));
+    let mut parts = [std::io::IoSliceMut::new(&mut message)];
+    let received = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+    let received = received.expect("a message");
+    for part in received.cmsgs().expect("control messages") {
+        if let nix::sys::socket::ControlMessageOwned::ScmRights(descriptors) = part {
+            descriptors.into_iter().for_each(|fd| nix::unistd::close(fd).expect("close"));
+        }
+    }
+    let length = received.bytes;
+    String::from_utf8_lossy(&message[..length]).into_owned()
+}
+
+#[test]
+fn readiness_is_passed_on_to_the_callers_notify_socket() {
+    privileged!();
+    lacks!("crun" < "1.9": "a notify socket in a run in the foreground");
+    let (container, socket, path) = notifying(&["READY=1"], "true");
     let outcome = container.run_command(&[]).env("NOTIFY_SOCKET", &path).finish().ok();
     assert!(outcome.stdout().contains("READY=1: ok"), "{outcome:?}");
-    let mut message = [0; 256];
-    let length = socket.recv(&mut message).expect("a message");
-    assert!(String::from_utf8_lossy(&message[..length]).contains("READY=1"));
+    assert!(heard(&socket).contains("READY=1"));
+}
+
+#[test]
+fn start_stays_until_the_program_is_ready_and_names_its_process() {
+    privileged!();
+    lacks!("crun" < "never": "a main process for the service manager");
+    let (container, socket, path) = notifying(&["STATUS=x", "MAINPID=1", "STATUS=x\nREADY=1"], "exec sleep 1000");
+    container.keep(container.create_command(&[]).env("NOTIFY_SOCKET", &path).finish()).ok();
+    std::thread::scope(|scope| {
+        let listener = scope.spawn(|| [heard(&socket), heard(&socket), heard(&socket)]);
+        container.runtime.command(["start", container.id()]).env("NOTIFY_SOCKET", &path).finish().ok();
+        let [ready, main, barrier] = listener.join().expect("the service manager");
+        assert_eq!(ready, "READY=1\n");
+        assert_eq!(main, format!("MAINPID={}\n", container.pid()));
+        assert_eq!(barrier, "BARRIER=1");
+    });
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
+fn a_detached_run_stays_until_the_program_is_ready_too() {
+    privileged!();
+    lacks!("crun" < "never": "a main process for the service manager");
+    let (container, socket, path) = notifying(&["READY=1"], "exec sleep 1000");
+    std::thread::scope(|scope| {
+        let listener = scope.spawn(|| [heard(&socket), heard(&socket), heard(&socket)]);
+        let mut run = container.run_command(&["--detach"]);
+        container.keep(run.env("NOTIFY_SOCKET", &path).finish()).ok();
+        assert_eq!(listener.join().expect("the service manager")[0], "READY=1\n");
+    });
+}
+
+#[test]
+fn a_program_that_ends_without_being_ready_is_not_waited_for() {
+    privileged!();
+    let (container, socket, path) = notifying(&["STATUS=x"], "true");
+    container.keep(container.create_command(&[]).env("NOTIFY_SOCKET", &path).finish()).ok();
+    container.runtime.command(["start", container.id()]).env("NOTIFY_SOCKET", &path).finish().ok();
+    socket.set_nonblocking(true).expect("nonblocking");
+    assert!(socket.recv(&mut [0; 256]).is_err(), "nothing but readiness is passed on");
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_is_an_error() {
+    privileged!();
+    lacks!("runc" < "never": "a message that names NOTIFY_SOCKET", "crun" < "never": "a message that names NOTIFY_SOCKET");
+    let (container, socket, path) = notifying(&["READY=1"], "true");
+    drop(socket);
+    container.run_command(&[]).env("NOTIFY_SOCKET", &path).finish().refused().explains("NOTIFY_SOCKET");
+    container.leaves_nothing();
 }
 
 #[test]

@@ -189,6 +189,45 @@ fn a_process_that_joins() {
     insta::assert_snapshot!(plan);
 }
 
+/// The default bundle changed at these pointers, and the lines of its plan that have one of these words.
+fn lines_with(changes: &[(&str, Value)], words: &[&str]) -> String {
+    let mut config = default_config();
+    for (pointer, value) in changes {
+        let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+        config.pointer_mut(parent).expect("an object")[key] = value.clone();
+    }
+    let text = match plan(&config, &v2()) {
+        Ok(plan) => {
+            assert_eq!(order::check(&plan), Ok(()));
+            plan.to_string()
+        }
+        Err(found) => found.iter().map(|finding| format!("{finding}\n")).collect(),
+    };
+    text.lines().filter(|line| words.iter().any(|word| line.contains(word))).map(|line| format!("{line}\n")).collect()
+}
+
+/// A filter that notifies of mknod, and has this rule besides.
+fn notifying(rule: Value) -> Value {
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent.sock", "listenerMetadata": "colour=blue",
+        "syscalls": [{ "names": ["mknod"], "action": "SCMP_ACT_NOTIFY" }, rule],
+    })
+}
+
+#[test]
+fn the_listener_of_a_filter_goes_to_the_agent() {
+    let filter = notifying(json!({ "names": ["chown"], "action": "SCMP_ACT_ERRNO" }));
+    insta::assert_snapshot!(lines_with(
+        &[("/linux/seccomp", filter)],
+        &["seccomp", "ListenerSent", "Started", "execute"]
+    ));
+    for (name, action) in [("sendmsg", "NOTIFY"), ("recvmsg", "NOTIFY"), ("sendmsg", "ERRNO"), ("write", "NOTIFY")] {
+        let filter = notifying(json!({ "names": [name], "action": format!("SCMP_ACT_{action}") }));
+        let said = lines_with(&[("/linux/seccomp", filter)], &["seccomp"]);
+        assert!(said.contains(&format!("the {name} syscall")), "{said}");
+    }
+}
+
 #[test]
 fn every_finding_is_reported_at_once() {
     let mut config = kubernetes();

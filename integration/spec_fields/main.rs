@@ -10,6 +10,7 @@ mod hooks;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod notify;
 mod process;
 mod rootless;
 mod seccomp;

@@ -1,10 +1,8 @@
 //! linux.seccomp: every action and operator, on a call busybox makes or the probe tries.
 #![forbid(unsafe_code)]
 
-use crate::support::{Bundle, Container, Finish as _, Kind, Outcome, lacks, privileged, seconds};
+use crate::support::{Bundle, Container, Finish as _, Outcome, lacks, privileged};
 use serde_json::{Value, json};
-use std::io::IoSliceMut;
-use std::os::unix::net::UnixListener;
 
 /// x86-64 and arm64 number them differently; the tests try them by number.
 #[cfg(target_arch = "x86_64")]
@@ -196,62 +194,4 @@ fn an_unknown_action_or_operator_is_refused() {
     refused(rule(json!({ "names": ["mkdir"], "action": "SCMP_ACT_NONSENSE" })));
     let args = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE" }]);
     refused(rule(json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args })));
-}
-
-#[test]
-fn notify_hands_the_listener_to_the_agent() {
-    privileged!();
-    let bundle = rule(json!({ "names": ["personality"], "action": "SCMP_ACT_NOTIFY" }));
-    let socket = bundle.path().join("agent.sock");
-    let agent = UnixListener::bind(&socket).expect("agent's socket");
-    let bundle =
-        bundle.set("/linux/seccomp/listenerPath", json!(socket)).set("/linux/seccomp/listenerMetadata", "colour=blue");
-    let container = Container::new(bundle.args(["probe", "syscall", number::PERSONALITY, "8"]));
-    if Kind::of_runtime() == Kind::Pent {
-        container.create_command(&[]).finish().refused().says("SCMP_ACT_NOTIFY is not supported by this version");
-        return container.leaves_nothing();
-    }
-    // At create or at start: as late as possible is best, so the runtime may choose.
-    let (message, outcome) = std::thread::scope(|scope| {
-        let told = scope.spawn(move || receive(&agent));
-        let outcome = container.run();
-        (told.join().expect("the agent"), outcome)
-    });
-    // The agent has closed the listener: the kernel answers for it.
-    assert!(outcome.ok().trimmed().ends_with("ENOSYS"));
-    let told: Value = serde_json::from_str(&message).expect("the state is JSON");
-    assert_eq!(told["metadata"], "colour=blue");
-    assert_eq!(told["fds"], json!(["seccompFd"]));
-    assert_eq!(told["state"]["id"], container.id());
-    assert!(told["pid"].is_number(), "{told}");
-}
-
-/// Accepts one connection and returns the message that came with exactly one descriptor.
-fn receive(agent: &UnixListener) -> String {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    use std::os::fd::{AsRawFd as _, RawFd};
-    agent.set_nonblocking(true).expect("nonblocking");
-    let mut accepted = None;
-    crate::support::wait_until("the agent is called", seconds(20), || {
-        accepted = agent.accept().ok();
-        accepted.is_some()
-    });
-    let (stream, _) = accepted.expect("a connection");
-    stream.set_nonblocking(false).expect("blocking");
-    stream.set_read_timeout(Some(seconds(20))).expect("a time limit");
-    let mut buffer = vec![0; 65_536];
-    let mut space = nix::cmsg_space!([RawFd; 4]);
-    let mut parts = [IoSliceMut::new(&mut buffer)];
-    let message =
-        recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC).expect("a message");
-    let received: Vec<RawFd> = message
-        .cmsgs()
-        .expect("control messages")
-        .filter_map(|part| if let ControlMessageOwned::ScmRights(fds) = part { Some(fds) } else { None })
-        .flatten()
-        .collect();
-    assert_eq!(received.len(), 1);
-    nix::unistd::close(received[0]).expect("close the listener");
-    let length = message.bytes;
-    String::from_utf8(buffer[..length].to_vec()).expect("text")
 }

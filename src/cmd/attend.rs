@@ -1,6 +1,7 @@
 //! Staying with a process in the foreground: signals go to it, its terminal is relayed, its status is ours.
 #![forbid(unsafe_code)]
 
+use super::notify::Proxy;
 use crate::sys::{clone, tty};
 use anyhow::Context as _;
 use nix::errno::Errno;
@@ -57,8 +58,14 @@ impl Attendance {
         Ok(Self { signals })
     }
 
-    /// Waits for the process: its exit status, or 128 + signal. With a terminal, copies it to and from stdio.
-    pub(super) fn until_exit(self, pidfd: &OwnedFd, terminal: Option<OwnedFd>) -> anyhow::Result<u8> {
+    /// Waits for the process: its exit status, or 128 + signal. With a terminal, copies it to and from stdio;
+    /// with a notify socket, says when the container is ready.
+    pub(super) fn until_exit(
+        self,
+        pidfd: &OwnedFd,
+        terminal: Option<OwnedFd>,
+        mut notify: Option<Proxy>,
+    ) -> anyhow::Result<u8> {
         let raw = if terminal.is_some() { RawMode::enter()? } else { None };
         let mut relay = terminal.map(Relay::new).transpose()?;
         loop {
@@ -66,6 +73,9 @@ impl Attendance {
                 PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             ];
+            if let Some(notify) = &notify {
+                fds.push(PollFd::new(notify.fd(), PollFlags::POLLIN));
+            }
             if let Some(relay) = &relay {
                 relay.wait_for(&mut fds);
             }
@@ -76,6 +86,10 @@ impl Attendance {
             let ended = fds[0].any().unwrap_or(false);
             let signalled = fds[1].any().unwrap_or(false);
             drop(fds);
+            // A service manager that is gone is no reason to end the container.
+            if notify.as_ref().is_some_and(|notify| notify.pass_on().unwrap_or(true)) {
+                notify = None;
+            }
             if signalled {
                 self.forward(pidfd, relay.as_ref());
             }

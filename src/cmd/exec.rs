@@ -1,7 +1,7 @@
 //! `pent exec`: another process in a running container.
 #![forbid(unsafe_code)]
 
-use super::make::{Console, check_descriptors, listen_fds, send_pidfd, write_pid_file};
+use super::make::{Console, check_descriptors, joined_state, listen_fds, send_pidfd, write_pid_file};
 use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::Cgroup;
 use crate::cli::Exec;
@@ -17,7 +17,8 @@ use oci_spec::runtime::{Capabilities, Process, Spec};
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     check_descriptors(args.preserve_fds)?;
     let (dir, mut state) = session.load(&args.id)?;
-    match state.status(&dir).explained()? {
+    let status = state.status(&dir).explained()?;
+    match status {
         Status::Stopped => bail!("cannot exec in a stopped container"),
         Status::Paused if !args.ignore_paused => {
             bail!("cannot exec in a paused container (use --ignore-paused to override)")
@@ -54,7 +55,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         plan: &plan,
         cgroup: &cgroup,
         gate: Gate::Parent,
-        state: super::make::hook_state(&state),
+        state: joined_state(&state, status),
         bundle: &state.bundle,
         stays: !args.detach,
     };
@@ -78,7 +79,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
     match attendance {
         None => Ok(0),
-        Some(attendance) => attendance.until_exit(&running.pidfd, terminal),
+        Some(attendance) => attendance.until_exit(&running.pidfd, terminal, None),
     }
 }
 

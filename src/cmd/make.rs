@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted};
+use super::{Explained as _, Session, hinted, notify};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -9,7 +9,7 @@ use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Options, Plan, Request};
 use crate::report::{Diagnostic, Severity};
-use crate::state::{Dir, Process, State};
+use crate::state::{Dir, Process, State, Status};
 use crate::sys::{fd, socket};
 use crate::{spec, time};
 use anyhow::Context as _;
@@ -91,6 +91,7 @@ impl Bundle {
         report(session, &loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
+        notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -132,18 +133,33 @@ fn listen_environment(spec: &mut Spec) {
         let mut env = process.env().clone().unwrap_or_default();
         env.push(format!("LISTEN_FDS={count}"));
         env.push("LISTEN_PID=1".to_owned());
+        if let Ok(names) = std::env::var("LISTEN_FDNAMES") {
+            env.push(format!("LISTEN_FDNAMES={names}"));
+        }
         process.set_env(Some(env));
     }
 }
 
 /// The state that hooks read on stdin.
 pub(super) fn hook_state(state: &State) -> hooks::State {
+    hooks::State::new(state_fields(state))
+}
+
+/// The state as a seccomp agent is told it of a process that joins the container.
+pub(super) fn joined_state(state: &State, status: Status) -> hooks::State {
+    let mut fields = state_fields(state);
+    fields.insert("status".into(), status.to_string().into());
+    fields.insert("pid".into(), state.init.pid.into());
+    hooks::State::new(fields)
+}
+
+fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
     let mut map = serde_json::Map::new();
     map.insert("ociVersion".into(), state.oci_version.clone().into());
     map.insert("id".into(), state.id.clone().into());
     map.insert("bundle".into(), state.bundle.to_string_lossy().into());
     map.insert("annotations".into(), serde_json::json!(state.annotations));
-    hooks::State::new(map)
+    map
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.
@@ -197,6 +213,7 @@ impl Made {
 
 fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
     dir.save_config(&bundle.config).explained()?;
+    notify::prepare(dir)?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
         dir.save_intent(&planned).explained()?;

@@ -10,6 +10,7 @@ mod features;
 mod kill;
 mod list;
 mod make;
+mod notify;
 mod pause;
 mod plan;
 mod ps;

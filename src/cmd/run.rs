@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Made, Starter, check_descriptors, make, poststart};
-use super::{Explained as _, Session, attend};
+use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
 use crate::sys::cred;
 use anyhow::Context as _;
@@ -15,6 +15,13 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     }
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
     let mut made = make(session, &args.make, &args.id, starter)?;
+    let notify = match notify::Proxy::open(&made.dir) {
+        Ok(notify) => notify,
+        Err(error) => {
+            made.undo();
+            return Err(error);
+        }
+    };
     if let Err(error) = made.running.start(&made.bundle.plan).explained() {
         made.undo();
         return Err(error);
@@ -23,9 +30,11 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
         made.undo();
         return Err(error);
     }
-    let Some(attendance) = attendance else { return Ok(0) };
+    let Some(attendance) = attendance else {
+        return notify.map_or(Ok(()), |notify| notify.wait(made.running.pid, session.report)).map(|()| 0);
+    };
     let terminal = made.running.terminal.take().map(|(master, _)| master);
-    let code = attendance.until_exit(&made.running.pidfd, terminal)?;
+    let code = attendance.until_exit(&made.running.pidfd, terminal, notify)?;
     if !args.keep {
         delete(session, made)?;
     }

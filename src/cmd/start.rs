@@ -1,17 +1,19 @@
 //! `pent start`: opens the gate that a created container waits at.
 #![forbid(unsafe_code)]
 
-use super::make::{Bundle, poststart};
+use super::make::{Bundle, hook_state, poststart};
+use super::notify::Proxy;
 use super::{Explained as _, Session};
 use crate::cli::Start;
 use crate::launch;
-use crate::plan::Options;
+use crate::plan::{self, Options};
 use crate::spec;
-use crate::state::{Dir, Status};
+use crate::state::{Dir, State, Status};
 use crate::sys::socket;
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use nix::errno::Errno;
-use std::os::fd::AsFd;
+use oci_spec::runtime::Spec;
+use std::os::fd::{AsFd, OwnedFd};
 
 pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     let (mut dir, state) = session.load(&args.id)?;
@@ -33,14 +35,31 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
             .map(|bundle| bundle.plan)
             .map_err(launch::Error::Caller)
     };
-    launch::start(connection.as_fd(), plan).explained()?;
+    let hand_over = |listener: &OwnedFd| hand_over(&dir, &state, listener);
+    let notify = Proxy::open(&dir)?;
+    launch::start(connection.as_fd(), hand_over, plan).explained()?;
     dir.remove_gate().explained()?;
     let config = dir.load_config().explained()?;
     if has_poststart(&config) {
-        let spec = spec::parse(&config).map_err(|_| anyhow::anyhow!("the stored configuration cannot be read"))?.spec;
-        poststart(&spec, &state)?;
+        poststart(&stored(&config)?, &state)?;
     }
-    Ok(0)
+    // Others may use the container while its program gets ready.
+    drop(dir);
+    notify.map_or(Ok(()), |notify| notify.wait(state.init.pid, session.report)).map(|()| 0)
+}
+
+/// The filter of the container notifies: the agent that its configuration names gets the listener.
+fn hand_over(dir: &Dir, state: &State, listener: &OwnedFd) -> Result<(), launch::Error> {
+    let agent = || {
+        let spec = stored(&dir.load_config()?)?;
+        let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        policy.and_then(plan::agent).context("the stored configuration has no seccomp agent")
+    };
+    launch::agent::send(&agent().map_err(launch::Error::Caller)?, &hook_state(state), state.init.pid, listener)
+}
+
+fn stored(config: &[u8]) -> anyhow::Result<Spec> {
+    spec::parse(config).map(|loaded| loaded.spec).map_err(|_| anyhow!("the stored configuration cannot be read"))
 }
 
 /// Parsing a configuration takes longer than the rest of start: look first whether there is a reason to.

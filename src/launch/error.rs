@@ -68,6 +68,16 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+    /// The seccomp agent cannot be told.
+    #[error("linux.seccomp.listenerPath: failed to {what} seccomp agent {path}: {}", lower(*errno))]
+    Agent {
+        /// `connect with` or `send to`.
+        what: &'static str,
+        /// Its socket.
+        path: String,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// What the caller wanted to do with the new process.
     #[error("{0:#}")]
     Caller(anyhow::Error),
@@ -93,6 +103,8 @@ fn status_text(status: i32) -> String {
     if status > 128 { format!("killed by signal {}", status - 128) } else { format!("exit status {status}") }
 }
 
+const AGENT_HINT: &str = "SCMP_ACT_NOTIFY needs an agent that listens there on a UNIX socket of type SOCK_STREAM";
+
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
@@ -108,6 +120,7 @@ impl Hint for Error {
             Self::Clone { errno: Errno::ENOSYS, .. } => Some("pent needs clone3, which Linux has since 5.3".into()),
             Self::Died { status: 137 } => Some("a memory limit may be below what the first process itself needs".into()),
             Self::Cgroup(error) => error.hint(),
+            Self::Agent { .. } => Some(AGENT_HINT.into()),
             _ => None,
         }
     }
@@ -116,7 +129,7 @@ impl Hint for Error {
 impl Error {
     /// A failure the child has reported.
     pub(super) fn child(plan: &Plan, index: u32, failure: Failure, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Self {
-        match usize::try_from(index).ok().and_then(|index| plan.child.get(index)) {
+        match usize::try_from(index).ok().and_then(|index| plan.child.iter().nth_back(index)) {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
@@ -160,6 +173,9 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
             format!("process.oomScoreAdj: cannot set oom_score_adj to {score}: {}", errno(failure))
         }
         Prepare::MakeIdMapping { .. } => format!("cannot {op}: {}", parent_message(failure)),
+        Prepare::FindAgent { path } => {
+            format!("linux.seccomp.listenerPath: failed to connect with seccomp agent {path}: {}", errno(failure))
+        }
         _ => format!("cannot {op}: {}", errno(failure)),
     }
 }
@@ -169,6 +185,7 @@ fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
         Prepare::CloneMount(source) => source_hint(source, failure),
         Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),
+        Prepare::FindAgent { .. } => Some(AGENT_HINT.into()),
         Prepare::SetTimeOffsets { .. } => {
             Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into())
         }
@@ -330,6 +347,10 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {
             "the id is not mapped in the container's user namespace".into()
+        }
+        (Op::LoadSeccomp { .. }, Errno::EBUSY) => {
+            "a filter that notifies is loaded already: pent itself runs under one, and the kernel allows no second"
+                .into()
         }
         (Op::LoadSeccomp { .. }, Errno::EINVAL) => "this kernel does not know a flag in linux.seccomp.flags".into(),
         _ => return None,

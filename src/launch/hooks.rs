@@ -31,10 +31,18 @@ const PID_WIDTH: usize = 10;
 pub struct State(serde_json::Map<String, serde_json::Value>);
 
 impl State {
-    /// From the state as a JSON object; its `pid` and `status` are replaced.
-    pub fn new(mut state: serde_json::Map<String, serde_json::Value>) -> Self {
-        state.remove("pid");
+    /// From the state as a JSON object; for hooks its `pid` and `status` are replaced.
+    pub fn new(state: serde_json::Map<String, serde_json::Value>) -> Self {
         Self(state)
+    }
+
+    /// The state for a seccomp agent: of the container that process `pid` is about to become, unless it says itself what it
+    /// is already.
+    pub fn seen_by_agent(&self, pid: i32) -> serde_json::Value {
+        let mut fields = self.0.clone();
+        fields.entry("status").or_insert_with(|| "created".into());
+        fields.entry("pid").or_insert_with(|| pid.into());
+        fields.into()
     }
 
     /// The text before and after the pid.
@@ -46,6 +54,7 @@ impl State {
             HookKind::Poststop => "stopped",
         };
         let mut fields = self.0.clone();
+        fields.remove("pid");
         fields.insert("status".to_owned(), status.into());
         let text = serde_json::Value::Object(fields).to_string();
         ("{\"pid\":", format!(",{}", text.strip_prefix('{').unwrap_or(&text)))

@@ -3,6 +3,7 @@
 //! Nothing in here reads a configuration. What can be decided was decided in `plan`; what is left are system calls.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod child;
 mod error;
 pub mod hooks;
@@ -73,6 +74,7 @@ pub struct Running {
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
+    state: hooks::State,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -117,6 +119,7 @@ impl Launch<'_> {
             root: None,
             in_directory: false,
             executable: None,
+            listener: None,
         };
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (pid, pidfd) = match clone::fork(flags, cgroup_dir).map_err(failed)? {
@@ -125,7 +128,7 @@ impl Launch<'_> {
         };
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();
-        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
+        let running = Running { pid, pidfd, terminal: None, sync, state: self.state, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -173,6 +176,8 @@ impl Running {
         for op in &plan.parent {
             match op {
                 Op::Meet { point: Point::Started } => return Ok(()),
+                // After the start: see `await_exec`.
+                Op::SendListener { .. } | Op::Meet { point: Point::ListenerSent } => {}
                 Op::Meet { point } => self.meet(plan, *point)?,
                 Op::MapIds { uids, gids, deny_setgroups } => {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
@@ -199,7 +204,12 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born | Point::Started => {
+            Point::UserNamespaceMapped
+            | Point::CgroupJoined
+            | Point::HooksDone
+            | Point::Born
+            | Point::Started
+            | Point::ListenerSent => {
                 match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
@@ -279,11 +289,19 @@ impl Running {
 
     /// The socket closes when the program is executed: silence is success.
     fn await_exec(&mut self, plan: &Plan) -> Result<(), Error> {
-        match wire::receive(self.sync.as_fd()) {
-            Ok(None) => Ok(()),
-            Ok(Some((Message::Failed(op, failure), _))) => Err(Error::child(plan, op, failure, &self.child_hooks)),
-            Ok(Some(_)) => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
-            Err(errno) => Err(Error::System { what: "hear from the child", errno }),
+        let system = |errno| Error::System { what: "hear from the child", errno };
+        loop {
+            match (wire::receive(self.sync.as_fd()).map_err(system)?, &plan.agent) {
+                (None, _) => return Ok(()),
+                (Some((Message::Failed(op, failure), _)), _) => {
+                    return Err(Error::child(plan, op, failure, &self.child_hooks));
+                }
+                (Some((Message::Listener, Some(listener))), Some(agent)) => {
+                    agent::send(agent, &self.state, self.pid, &listener)?;
+                    self.meet(plan, Point::ListenerSent)?;
+                }
+                (Some(_), _) => return Err(system(Errno::EPROTO)),
+            }
         }
     }
 
@@ -299,11 +317,23 @@ impl Running {
 /// Starts a container that waits at its gate: `connection` leads to it.
 ///
 /// # Errors
-/// When a hook fails or the program cannot be executed. `plan` is called then, to say which step it was.
-pub fn start(connection: BorrowedFd<'_>, plan: impl FnOnce() -> Result<Plan, Error>) -> Result<(), Error> {
+/// When a hook fails or the program cannot be executed. `plan` is called then, to say which step it was. `hand_over` is
+/// called with the listener of a seccomp filter, if there is one, and must send it to the agent.
+pub fn start(
+    connection: BorrowedFd<'_>,
+    hand_over: impl FnOnce(&OwnedFd) -> Result<(), Error>,
+    plan: impl FnOnce() -> Result<Plan, Error>,
+) -> Result<(), Error> {
     let system = |errno| Error::System { what: "tell the container to start", errno };
-    wire::send(connection, Message::Continue(Point::Started), None).map_err(system)?;
-    match wire::receive(connection).map_err(system)? {
+    let go_on = |point| wire::send(connection, Message::Continue(point), None).map_err(system);
+    go_on(Point::Started)?;
+    let mut said = wire::receive(connection).map_err(system)?;
+    if let Some((Message::Listener, Some(listener))) = &said {
+        hand_over(listener)?;
+        go_on(Point::ListenerSent)?;
+        said = wire::receive(connection).map_err(system)?;
+    }
+    match said {
         None => Ok(()),
         Some((Message::Failed(op, failure), _)) => Err(Error::child(&plan()?, op, failure, &[])),
         Some(_) => Err(system(Errno::EPROTO)),

@@ -67,6 +67,11 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], oom_score: &mut Option<Str
             let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
             fd::write(file.as_fd(), lines.to_bytes())?;
         }
+        Prepare::FindAgent { path } => {
+            if fd::stat_at(fd::CWD, path, 0)?.st_mode & libc::S_IFMT != libc::S_IFSOCK {
+                return Err(Errno::ENOTSOCK.into());
+            }
+        }
     }
     Ok(())
 }

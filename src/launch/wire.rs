@@ -42,12 +42,15 @@ pub enum Message {
     Reached(Point),
     /// The parent has done its part up to this point.
     Continue(Point),
-    /// The child gives up, at this operation of its script.
+    /// The child gives up. The operation is counted from the end of its script, 0 for the last: `start` makes the plan again
+    /// to say which one it was, and what was asked for at create but is not in the configuration changes only earlier ones.
     Failed(u32, Failure),
     /// The terminal's master comes along; its number in devpts.
     Terminal(u32),
     /// The child has made the process that goes on in its place: its pid in the parent's namespace.
     Born(i32),
+    /// The seccomp filter's listener comes along.
+    Listener,
 }
 
 const SIZE: usize = 32;
@@ -60,6 +63,7 @@ impl Message {
             Self::Failed(op, f) => (3, op, f.errno, f.part, f.value),
             Self::Terminal(number) => (4, number, 0, 0, 0),
             Self::Born(pid) => (5, 0, pid, 0, 0),
+            Self::Listener => (6, 0, 0, 0, 0),
         };
         let mut bytes = [0; SIZE];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -83,6 +87,7 @@ impl Message {
             3 => Self::Failed(a, failure),
             4 => Self::Terminal(a),
             5 => Self::Born(b),
+            6 => Self::Listener,
             _ => return None,
         })
     }
@@ -126,6 +131,8 @@ mod tests {
             Message::Failed(u32::MAX, failure),
             Message::Terminal(12),
             Message::Born(4711),
+            Message::Continue(Point::ListenerSent),
+            Message::Listener,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }

@@ -6,7 +6,7 @@ use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
-use super::{Hook, Plan, devices, process};
+use super::{Hook, Plan, devices, notify, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -57,6 +57,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     not_built_yet(&mut b, spec, linux);
 
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
+    let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
+    let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
     let cgroup = compile_cgroup(&mut b, request, linux);
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
@@ -113,6 +115,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let context = process::Context {
         process: program,
         seccomp: seccomp.as_ref(),
+        agent: agent.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -160,6 +163,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         ],
         parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
         seccomp,
+        agent,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,
@@ -217,13 +221,6 @@ fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp
     match seccomp::compile(policy) {
         Ok(program) => {
             b.diagnostics.extend(program.warnings.iter().cloned());
-            if program.notify {
-                b.error(
-                    "linux.seccomp",
-                    "SCMP_ACT_NOTIFY is not supported by this version of pent",
-                    "use SCMP_ACT_ERRNO, or leave the rule out",
-                );
-            }
             Some(program)
         }
         Err(diagnostics) => {

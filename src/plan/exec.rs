@@ -49,6 +49,8 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             None
         }
     };
+    let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
+    let agent = policy.and_then(|(policy, filter)| super::notify::prepare(&mut b, policy, filter));
     let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
     let init = b.slot();
     if request.host.is_privileged() {
@@ -97,6 +99,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let context = process::Context {
         process: request.process,
         seccomp: seccomp.as_ref(),
+        agent: agent.as_ref(),
         own_user_namespace,
         groups_denied,
         path: "process",
@@ -127,6 +130,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         child_hooks: Vec::new(),
         parent_hooks: Vec::new(),
         seccomp,
+        agent,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,

@@ -148,6 +148,7 @@ impl fmt::Display for Prepare {
             Self::SetTimeOffsets { lines } => {
                 write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
             }
+            Self::FindAgent { path } => write!(f, "find the seccomp agent's socket {path}"),
         }
     }
 }
@@ -165,6 +166,7 @@ impl fmt::Display for Parent {
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
+            Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
         }
     }
 }
@@ -276,6 +278,7 @@ impl fmt::Display for Child {
             Self::CloseDescriptors { preserve } => write!(f, "close every descriptor but 0 to {}", 2 + preserve),
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
+            Self::SendListener => f.write_str("hand the seccomp listener over"),
             Self::Execute => f.write_str("execute the program"),
         }
     }

@@ -11,6 +11,7 @@ mod exec;
 mod explain;
 mod mounts;
 mod namespaces;
+mod notify;
 pub mod op;
 pub mod order;
 mod process;
@@ -18,6 +19,7 @@ pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
+pub use notify::{Agent, agent};
 
 use crate::cgroup::CgroupPlan;
 use crate::report::Diagnostic;
@@ -50,6 +52,9 @@ pub struct Plan {
     /// The seccomp filter, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<crate::seccomp::Program>,
+    /// Who gets the filter's listener, if a rule notifies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// How many slots the table of descriptors has.
     pub slots: u16,
     /// How many mounts will be checked at most.

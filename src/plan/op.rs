@@ -35,11 +35,13 @@ pub enum Point {
     Started = 6,
     /// The parent knows the process that was born in the middle of the child's script. Its place depends on why it was.
     Born = 7,
+    /// The seccomp agent has the filter's listener.
+    ListenerSent = 8,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::UserNamespaceMapped,
         Self::CgroupJoined,
         Self::MountsDone,
@@ -47,6 +49,7 @@ impl Point {
         Self::Ready,
         Self::Started,
         Self::Born,
+        Self::ListenerSent,
     ];
 }
 
@@ -160,6 +163,8 @@ pub enum Prepare {
     SetOomScore { score: i32 },
     /// Makes the time namespace that the child will be born into, with its offsets.
     SetTimeOffsets { lines: Text },
+    /// Checks that the seccomp agent's socket is there.
+    FindAgent { path: Text },
 }
 
 /// What the parent does after clone.
@@ -180,6 +185,8 @@ pub enum Parent {
     Adopt,
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
+    /// Takes the filter's listener from the child and sends it to the seccomp agent.
+    SendListener { path: Text },
 }
 
 /// The hooks of config.md, POSIX-platform hooks.
@@ -397,6 +404,8 @@ pub enum Child {
     VerifyCredentials(Credentials),
     /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
+    /// Hands the filter's listener to the parent.
+    SendListener,
     /// Executes the program.
     Execute,
 }

@@ -48,6 +48,7 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::VerifyCredentials(_) => (81, "the check of credentials"),
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
+        Child::SendListener => (96, "handing over the listener"),
         Child::Execute => (100, "the program"),
         _ => return None,
     })

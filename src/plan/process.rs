@@ -19,6 +19,8 @@ pub(super) struct Context<'a> {
     pub(super) process: &'a Process,
     /// The filter, compiled.
     pub(super) seccomp: Option<&'a crate::seccomp::Program>,
+    /// Who gets its listener.
+    pub(super) agent: Option<&'a super::Agent>,
     /// Whether the process has a user namespace of its own: all capabilities are there to be had.
     pub(super) own_user_namespace: bool,
     /// setgroups(2) is not allowed in the user namespace.
@@ -229,6 +231,9 @@ pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     if let Some(filter) = context.seccomp {
         let verify = allows_asking_for_mode(filter);
         b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
+        if let Some(agent) = context.agent {
+            super::notify::hand_over(b, agent);
+        }
         if !no_new_privs {
             let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
             b.child.push(Child::SetCapabilities { effective, permitted, inheritable });

@@ -167,7 +167,7 @@ impl<'a> Rules<'a> {
             if name == "write" && syscall.action() == LinuxSeccompAction::ScmpActNotify {
                 errors.push(
                     Diagnostic::error(path(), "SCMP_ACT_NOTIFY cannot be used for the write syscall").hint(
-                        "the runtime hands the notification descriptor over by writing after the filter is loaded",
+                        "nothing could be said of what goes wrong before the agent has the listener; name more specific calls",
                     ),
                 );
             }

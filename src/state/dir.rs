@@ -10,9 +10,10 @@ use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, faccessat, unlinkat};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,10 @@ const CONFIG: &str = "config.json";
 const INTENT: &str = "intent.json";
 /// The socket that start opens: while it is there, the container waits.
 const GATE: &str = "start";
+/// The directory of the notify socket, if the container has one.
+const NOTIFY: &str = "notify";
+/// The notify socket in it.
+const NOTIFY_SOCKET: &str = "notify.sock";
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -266,6 +271,55 @@ impl Dir {
         self.unlink(GATE)
     }
 
+    /// The directory that holds the container's notify socket, and is mounted in it.
+    #[must_use]
+    pub fn notify_name() -> &'static str {
+        NOTIFY
+    }
+
+    /// The socket in it.
+    #[must_use]
+    pub fn notify_socket_name() -> &'static str {
+        NOTIFY_SOCKET
+    }
+
+    /// Whether the container was made with a notify socket.
+    #[must_use]
+    pub fn has_notify(&self) -> bool {
+        faccessat(self, NOTIFY, nix::unistd::AccessFlags::F_OK, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Makes the directory of the notify socket; only what is in it is ever shown to the container.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn make_notify(&self) -> Result<(), Error> {
+        let path = self.path.join(NOTIFY);
+        let failed = |source| Error::io("make", &path, source);
+        DirBuilder::new().mode(0o755).create(&path).map_err(failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(failed)
+    }
+
+    /// Listens at the notify socket, which everyone in the container may write to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn bind_notify(&self) -> Result<UnixDatagram, Error> {
+        let failed = |source| Error::io("bind", &self.path.join(NOTIFY).join(NOTIFY_SOCKET), source);
+        // By descriptor: the path of a socket must be short.
+        let path =
+            Path::new("/proc/self/fd").join(self.as_fd().as_raw_fd().to_string()).join(NOTIFY).join(NOTIFY_SOCKET);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            _ => {}
+        }
+        let socket = UnixDatagram::bind(&path).map_err(failed)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).map_err(failed)?;
+        Ok(socket)
+    }
+
     /// Removes the directory with all that is in it.
     ///
     /// # Errors
@@ -283,7 +337,13 @@ impl Dir {
             }
             Err(_) => {}
         }
-        // Something an interrupted command left, such as a draft. Nothing here is ever a directory.
+        let notify = self.path.join(NOTIFY);
+        self.unlink(Path::new(NOTIFY).join(NOTIFY_SOCKET))?;
+        match std::fs::remove_dir(&notify) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", &notify, error)),
+            _ => {}
+        }
+        // Something an interrupted command left, such as a draft. Nothing else here is ever a directory.
         let listed = Listing::openat(&self, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .and_then(|mut listing| {
                 listing.iter().map(|entry| entry.map(|e| e.file_name().to_owned())).collect::<Result<Vec<_>, _>>()

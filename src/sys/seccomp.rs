@@ -1,10 +1,11 @@
 //! Loading a seccomp filter.
 
-use super::{Result, syscall};
+use super::{Result, owned, syscall};
+use std::os::fd::OwnedFd;
 
 /// seccomp(2) `SECCOMP_SET_MODE_FILTER`. `filter` holds `struct sock_filter`s (8 bytes each); returns the notification
-/// descriptor when `flags` asks for a listener, else 0.
-pub fn load(filter: &[u64], flags: u32) -> Result<usize> {
+/// descriptor (close-on-exec) when `flags` asks for a listener.
+pub fn load(filter: &[u64], flags: u32) -> Result<Option<OwnedFd>> {
     const SECCOMP_SET_MODE_FILTER: u32 = 1;
     #[repr(C)]
     struct Program {
@@ -15,7 +16,8 @@ pub fn load(filter: &[u64], flags: u32) -> Result<usize> {
     let program = Program { len, filter: filter.as_ptr() };
     let program_ptr: *const Program = &raw const program;
     // SAFETY: `program` names `len` instructions of 8 bytes that live across the call; the kernel copies and checks them.
-    unsafe { syscall!(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program_ptr) }
+    let ret = unsafe { syscall!(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, program_ptr) }?;
+    Ok((flags & crate::seccomp::flag::NEW_LISTENER != 0).then(|| owned(ret)))
 }
 
 /// The mode the kernel says this thread is in: 0 none, 2 filter. Itself a prctl(2), which the filter must allow.

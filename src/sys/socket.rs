@@ -47,6 +47,20 @@ const _: () = assert!(size_of::<OneDescriptor>() == 24);
 
 /// sendmsg(2) of `bytes`, with `fd` as SCM_RIGHTS when given; never raises SIGPIPE.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<()> {
+    send_some(socket, bytes, fd).map(drop)
+}
+
+/// Sends all of `bytes` over a stream, the descriptor with the first of them.
+pub fn send_stream(socket: BorrowedFd<'_>, bytes: &[u8], fd: BorrowedFd<'_>) -> Result<()> {
+    let mut sent = send_some(socket, bytes, Some(fd))?;
+    while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
+        sent += send_some(socket, rest, None)?;
+    }
+    Ok(())
+}
+
+/// How many bytes went: all of them, unless the socket is a stream.
+fn send_some(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> Result<usize> {
     let mut control = OneDescriptor {
         len: HEADER + size_of::<RawFd>(),
         level: libc::SOL_SOCKET,
@@ -68,7 +82,7 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
         let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const msg, libc::MSG_NOSIGNAL) };
         match check(sent as libc::c_long) {
             Err(nix::errno::Errno::EINTR) => {}
-            other => return other.map(drop),
+            other => return other,
         }
     }
 }
@@ -114,6 +128,21 @@ pub fn listen(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     let socket = seqpacket()?;
     nix::sys::socket::bind(socket.as_raw_fd(), &address(dir, name)?)?;
     nix::sys::socket::listen(&socket, nix::sys::socket::Backlog::new(1)?)?;
+    Ok(socket)
+}
+
+/// Connects to the SOCK_STREAM socket at a path of the host, of any length; `patience` limits connecting and every send.
+/// Not for the child: it allocates.
+pub fn connect_stream(path: &std::ffi::CStr, patience: std::time::Duration) -> Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, sockopt};
+    use nix::sys::time::TimeValLike as _;
+    let target = super::fd::open(super::fd::CWD, path, libc::O_PATH)?;
+    let kind = SockType::Stream;
+    let socket = nix::sys::socket::socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
+    nix::sys::socket::setsockopt(&socket, sockopt::SendTimeout, &nix::sys::time::TimeVal::seconds(seconds))?;
+    let address = format!("/proc/self/fd/{}", target.as_raw_fd());
+    nix::sys::socket::connect(socket.as_raw_fd(), &nix::sys::socket::UnixAddr::new(address.as_str())?)?;
     Ok(socket)
 }
 

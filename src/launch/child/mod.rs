@@ -63,6 +63,8 @@ pub(super) struct Child<'a> {
     pub(super) root: Option<Slot>,
     pub(super) in_directory: bool,
     pub(super) executable: Option<&'a CString>,
+    /// Of the seccomp filter, between loading it and handing it over.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 impl MountCheck {
@@ -80,7 +82,7 @@ impl<'a> Child<'a> {
         let plan = self.plan;
         for (index, op) in plan.child.iter().enumerate() {
             if let Err(failure) = self.apply(op) {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let index = u32::try_from(plan.child.len() - 1 - index).unwrap_or(u32::MAX);
                 // If nobody listens any more there is nobody to tell.
                 let _sent = wire::send(self.sync.as_fd(), Message::Failed(index, failure), None);
                 exit_group(1);
@@ -163,6 +165,10 @@ impl<'a> Child<'a> {
             Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
             Op::VerifyCredentials(credentials) => self.verify_credentials(credentials),
             Op::LoadSeccomp { flags, verify, .. } => self.load_seccomp(*flags, *verify),
+            Op::SendListener => {
+                let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
+                Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
+            }
             Op::Execute => self.execute(),
         }
     }
@@ -183,7 +189,9 @@ impl<'a> Child<'a> {
 
     fn meet(&mut self, point: Point) -> Done {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born => self.wait_for(point),
+            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born | Point::ListenerSent => {
+                self.wait_for(point)
+            }
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(CREATED_NAME)?;

@@ -106,7 +106,7 @@ impl Child<'_> {
 
     pub(super) fn load_seccomp(&mut self, flags: u32, verify: bool) -> Done {
         const MODE_FILTER: usize = 2;
-        seccomp::load(self.filter, flags)?;
+        self.listener = seccomp::load(self.filter, flags)?;
         if verify {
             let mode = seccomp::mode()?;
             same(mode, MODE_FILTER, SECCOMP, mode as u64)?;

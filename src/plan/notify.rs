@@ -1,0 +1,82 @@
+//! SCMP_ACT_NOTIFY: who gets the filter's listener, and what the filter must let through until that is done.
+#![forbid(unsafe_code)]
+
+use super::builder::Builder;
+use super::op::{Child, Parent, Point, Prepare};
+use super::text::Text;
+use crate::seccomp::{self, Abi, syscalls};
+use oci_spec::runtime::LinuxSeccomp;
+use serde::Serialize;
+
+/// The seccomp agent (config-linux.md, `listenerPath`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Agent {
+    /// Its SOCK_STREAM socket on the host.
+    pub path: Text,
+    /// Passed on as it is (`listenerMetadata`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+}
+
+/// The agent a policy names, if it is to be told anything at all: without a rule that notifies the path is ignored.
+pub fn agent(policy: &LinuxSeccomp) -> Option<Agent> {
+    let path = policy.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty())?;
+    let metadata = policy.listener_metadata().clone().filter(|metadata| !metadata.is_empty());
+    Some(Agent { path: Text::path(path), metadata })
+}
+
+/// What the child still calls once the filter is loaded, to hand the listener over and to wait for the answer.
+const HAND_OVER: [(&str, u64); 2] =
+    [("sendmsg", 0x4000 /* MSG_NOSIGNAL */), ("recvmsg", 0x4000_0000 /* MSG_CMSG_CLOEXEC */)];
+
+/// Before clone: is there an agent, and does the filter let the child reach the parent? An agent cannot answer a call that
+/// it is to be told of by that very call.
+pub(super) fn prepare(b: &mut Builder<'_>, policy: &LinuxSeccomp, filter: &seccomp::Program) -> Option<Agent> {
+    let agent = agent(policy).filter(|_| filter.notify)?;
+    for (name, flags) in HAND_OVER {
+        let number = filter.abis.first().and_then(|abi| syscalls::number(name, *abi).map(|number| (*abi, number)));
+        let Some((abi, number)) = number else { continue };
+        match answer(filter, abi, number, flags) {
+            Answer::Allowed => {}
+            Answer::Notified => b.error(
+                "linux.seccomp.syscalls",
+                format!("SCMP_ACT_NOTIFY cannot be used for the {name} syscall"),
+                "the runtime makes it to hand the listener over, before the agent can answer; allow it, or deny it in the program",
+            ),
+            Answer::Denied => b.error(
+                "linux.seccomp",
+                format!("a filter with SCMP_ACT_NOTIFY must allow the {name} syscall"),
+                "the runtime makes it after loading the filter, to hand the listener over to the agent",
+            ),
+        }
+    }
+    b.prepare.push(Prepare::FindAgent { path: agent.path.clone() });
+    Some(agent)
+}
+
+/// After the filter is loaded.
+pub(super) fn hand_over(b: &mut Builder<'_>, agent: &Agent) {
+    b.child.push(Child::SendListener);
+    b.parent.push(Parent::SendListener { path: agent.path.clone() });
+    b.meet(Point::ListenerSent);
+}
+
+enum Answer {
+    Allowed,
+    Notified,
+    Denied,
+}
+
+fn answer(filter: &seccomp::Program, abi: Abi, number: u32, flags: u64) -> Answer {
+    const ACTION: u32 = 0xffff_0000;
+    const USER_NOTIF: u32 = 0x7fc0_0000;
+    const LOG: u32 = 0x7ffc_0000;
+    const ALLOW: u32 = 0x7fff_0000;
+    // Which descriptor it will be nobody knows yet.
+    match filter.verdict(abi.audit_arch(), number, [3, 0, flags, 0, 0, 0]) & ACTION {
+        ALLOW | LOG => Answer::Allowed,
+        USER_NOTIF => Answer::Notified,
+        _ => Answer::Denied,
+    }
+}
