@@ -184,6 +184,21 @@ fn a_listed_device_is_allowed_as_far_as_its_access_says() {
     bundle.shell(script).run().ok().prints("/dev/one: ENXIO\n/dev/one: EPERM\n/dev/two: EPERM\n/dev/any: ENXIO");
 }
 
+/// The rules are for the container: the runtime has made its nodes before they are in force.
+#[test]
+fn a_listed_device_is_made_even_when_the_rules_forbid_to_make_it() {
+    privileged!();
+    let rules = json!([
+        { "allow": false, "access": "rwm" },
+        { "allow": true, "type": "c", "major": 240, "minor": 7, "access": "rwm" },
+        { "allow": false, "type": "c", "major": 240, "minor": 7, "access": "m" },
+    ]);
+    let devices = json!([{ "path": "/dev/one", "type": "c", "major": 240, "minor": 7 }]);
+    let bundle = Bundle::new("devicemade").with_probe("probe").set("/linux/resources/devices", rules);
+    let bundle = bundle.set("/linux/devices", devices);
+    bundle.shell("probe open /dev/one r").run().ok().prints("/dev/one: ENXIO");
+}
+
 #[test]
 fn a_later_rule_takes_back_an_earlier_one() {
     privileged!();

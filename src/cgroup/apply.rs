@@ -16,8 +16,11 @@ impl Cgroup {
         if let Some(check) = limits.memory_check {
             self.check_memory(check)?;
         }
-        Writer { cgroup: self, open: None, deferred: Vec::new() }.run(&limits.writes)?;
-        match &limits.devices {
+        Writer { cgroup: self, open: None, deferred: Vec::new() }.run(&limits.writes)
+    }
+
+    pub(super) fn apply_device_rules(&self, devices: &DevicePlan) -> Result<(), Error> {
+        match devices {
             DevicePlan::Untouched => Ok(()),
             DevicePlan::Files { policy, .. } => self.apply_device_files(policy),
             DevicePlan::Program { instructions, .. } => self.apply_device_program(instructions.as_deref()),

@@ -75,7 +75,24 @@ impl Cgroup {
     /// # Errors
     /// The first that is refused, with its control file and JSON path.
     pub fn apply(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        self.limit(plan)?;
+        self.limit_devices(plan)
+    }
+
+    /// Sets the limits of `plan` only.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn limit(&self, plan: &CgroupPlan) -> Result<(), Error> {
         self.apply_limits(&plan.limits)
+    }
+
+    /// Sets the device rules of `plan` only: they may forbid making the nodes that the container is to have.
+    ///
+    /// # Errors
+    /// As for [`Self::apply`].
+    pub fn limit_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        self.apply_device_rules(&plan.limits.devices)
     }
 
     /// Changes the limits of a running container. Device rules are replaced when `resources` has any.
@@ -103,6 +120,7 @@ impl Cgroup {
             super::make::enable_controllers(primary, &plan)?;
         }
         self.apply_limits(&plan.limits)?;
+        self.apply_device_rules(&plan.limits.devices)?;
         Ok(plan.warnings)
     }
 

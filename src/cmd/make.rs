@@ -236,12 +236,7 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
 }
 
 fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: Starter) -> anyhow::Result<Running> {
-    // On version 2 the child is born in its cgroup, and makes its mounts while the kernel checks the device program. On
-    // version 1 it moves there later, and the rules must be complete by then; and so they must for hooks that it runs.
-    let limit_first = !state.cgroup.is_v2() || bundle.plan.child_hooks.iter().any(|(_, hooks)| !hooks.is_empty());
-    if limit_first {
-        state.cgroup.apply(&bundle.plan.cgroup).explained()?;
-    }
+    state.cgroup.limit(&bundle.plan.cgroup).explained()?;
     let launch = Launch {
         plan: &bundle.plan,
         cgroup: &state.cgroup,
@@ -251,9 +246,6 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         stays: starter == Starter::ThisAndWait,
     };
     let mut running = launch.clone_child().explained()?;
-    if !limit_first {
-        state.cgroup.apply(&bundle.plan.cgroup).explained().inspect_err(|_| running.kill())?;
-    }
     running.make_ready(&bundle.plan, &mut Record { dir, state }).explained()?;
     Ok(running)
 }

@@ -187,6 +187,7 @@ impl Running {
                     // The version 2 tree, where there is one, it was born into.
                     owner.cgroup().add_v1(self.pid.unsigned_abs())?;
                 }
+                Op::LimitDevices => owner.cgroup().limit_devices(&plan.cgroup)?,
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
@@ -206,7 +207,7 @@ impl Running {
         match point {
             Point::UserNamespaceMapped
             | Point::CgroupJoined
-            | Point::HooksDone
+            | Point::ParentDone
             | Point::Born
             | Point::Started
             | Point::ListenerSent => {

@@ -109,7 +109,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
     b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
     let hooks = Hooks::compile(spec);
-    early_hooks(&mut b, &hooks);
+    let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
+    let parent_is_late = parents_part(&mut b, &hooks, limits_devices);
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
     let context = process::Context {
@@ -131,6 +132,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.child.push(Child::SetPersonality { persona });
     }
     b.child.push(Child::VerifyMounts);
+    if parent_is_late {
+        b.child.push(Child::Meet { point: Point::ParentDone });
+    }
     process::home(&mut b, program);
     process::credentials(&mut b, &context);
     b.meet(Point::Ready);
@@ -438,19 +442,31 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
         .collect()
 }
 
-fn early_hooks(b: &mut Builder<'_>, hooks: &Hooks) {
-    if !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() {
+/// What the parent does once the mounts are made: device rules, which could have forbidden making the nodes, and hooks. Whether
+/// the child has yet to wait for it, since only hooks need to see the host's root.
+fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool) -> bool {
+    let early_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
+    if early_hooks || limits_devices {
         b.meet(Point::MountsDone);
+        if limits_devices {
+            b.parent.push(Parent::LimitDevices);
+        }
         for (kind, hooks) in [(HookKind::Prestart, &hooks.prestart), (HookKind::CreateRuntime, &hooks.create_runtime)] {
             if !hooks.is_empty() {
                 b.parent.push(Parent::RunHooks { kind });
             }
         }
-        b.meet(Point::HooksDone);
+        b.parent.push(Parent::Meet { point: Point::ParentDone });
+    }
+    // Hooks of the child, too, run under the rules.
+    let waits_here = early_hooks || limits_devices && !hooks.create_container.is_empty();
+    if waits_here {
+        b.child.push(Child::Meet { point: Point::ParentDone });
     }
     if !hooks.create_container.is_empty() {
         b.child.push(Child::RunHooks { kind: HookKind::CreateContainer });
     }
+    limits_devices && !waits_here
 }
 
 /// Everything that closes the root: kernel parameters, masks, read-only paths, the root itself, and the change of root.

@@ -162,6 +162,7 @@ impl fmt::Display for Parent {
                 f.write_str(if *deny_setgroups { " without setgroups" } else { "" })
             }
             Self::JoinCgroup => f.write_str("put the child into its cgroup"),
+            Self::LimitDevices => f.write_str("set the device rules of the cgroup"),
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),

@@ -27,8 +27,8 @@ pub enum Point {
     CgroupJoined = 2,
     /// The child has made its namespaces and mounts; the old root is still there for hooks.
     MountsDone = 3,
-    /// The parent has run the hooks of the runtime's namespace.
-    HooksDone = 4,
+    /// The parent has set the device rules and run the hooks of the runtime's namespace.
+    ParentDone = 4,
     /// The child has checked itself and will change nothing more before it is started.
     Ready = 5,
     /// The user has started the container.
@@ -45,7 +45,7 @@ impl Point {
         Self::UserNamespaceMapped,
         Self::CgroupJoined,
         Self::MountsDone,
-        Self::HooksDone,
+        Self::ParentDone,
         Self::Ready,
         Self::Started,
         Self::Born,
@@ -177,6 +177,8 @@ pub enum Parent {
     MapIds { uids: IdMap, gids: IdMap, deny_setgroups: bool },
     /// Writes the child's pid where CLONE_INTO_CGROUP did not put it.
     JoinCgroup,
+    /// Sets the device rules of the cgroup.
+    LimitDevices,
     /// Runs the prestart and createRuntime hooks.
     RunHooks { kind: HookKind },
     /// Takes the master of the child's terminal and hands it on.

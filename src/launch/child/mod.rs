@@ -189,9 +189,11 @@ impl<'a> Child<'a> {
 
     fn meet(&mut self, point: Point) -> Done {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born | Point::ListenerSent => {
-                self.wait_for(point)
-            }
+            Point::UserNamespaceMapped
+            | Point::CgroupJoined
+            | Point::ParentDone
+            | Point::Born
+            | Point::ListenerSent => self.wait_for(point),
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(CREATED_NAME)?;
