@@ -19,6 +19,8 @@ FLAGS = -C target-feature=+crt-static -C relocation-model=pic -C force-unwind-ta
 RELR = $(if $(filter $(MUSL),$(TARGET)),-C link-arg=-Wl$(comma)-z$(comma)pack-relative-relocs)
 comma := ,
 STATIC = RUSTFLAGS="$(FLAGS)" CARGO_TARGET_DIR="$(TARGET_DIR)"
+# For `pent --version`; empty outside of a repository.
+COMMIT := $(shell git describe --always --dirty --abbrev=12 2>/dev/null)
 PENT = $(TARGET_DIR)/$(TARGET)/release/pent
 PENT_GUARDED = $(TARGET_DIR)/$(TARGET)/integration/pent
 
@@ -34,7 +36,7 @@ setup:
 	@integration/setup.sh "$(MUSL)" "$(TARGET_DIR)"
 
 build: setup
-	$(STATIC) $(CARGO) build --locked --release --bin pent --target $(TARGET)
+	PENT_COMMIT="$(COMMIT)" $(STATIC) $(CARGO) build --locked --release --bin pent --target $(TARGET)
 
 run: build
 	@examples/untrusted/run.sh "$(PENT)"

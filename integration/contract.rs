@@ -294,6 +294,50 @@ fn ps_lists_the_hosts_ids_as_json() {
 }
 
 #[test]
+fn ps_finds_the_processes_of_a_container_without_a_cgroup() {
+    privileged!();
+    lacks!("runc" < "never": "crun's flag --cgroup-manager");
+    lacks!("crun" < "never": "ps without a cgroup");
+    let bundle = Bundle::new("pspidns").without_mount("/sys/fs/cgroup").shell("sleep 1000 & echo up; wait");
+    let container = Container::new(bundle);
+    let mut command = container.runtime.command(["--cgroup-manager=disabled", "create", "--bundle"]);
+    command.arg(container.bundle.path()).arg("--pid-file").arg(container.pid_file()).arg(container.id());
+    container.keep(command.finish()).ok();
+    container.start().ok();
+    container.wait_output("up");
+    let all = container.runtime.call(["ps", "--format", "json", container.id()]).ok().json();
+    let pids: Vec<i64> = all.as_array().expect("an array").iter().filter_map(Value::as_i64).collect();
+    assert!(pids.len() == 2 && pids.contains(&i64::from(container.pid())), "{pids:?}");
+}
+
+/// While hooks run, the container's first process is the runtime's own, and shows the host's root.
+#[test]
+fn a_container_that_is_being_created_says_so_and_takes_no_exec() {
+    privileged!();
+    lacks!("runc" < "never": "the status creating");
+    lacks!("crun" < "never": "the status creating");
+    let bundle = Bundle::new("creating");
+    let said = bundle.dir("said");
+    let calls = format!(
+        "cat >/dev/null; P='{} --root {}'; ID={}; cd {}; $P state $ID >state; $P exec $ID true 2>exec; echo $? >code",
+        support::program().display(),
+        bundle.path().join("state").display(),
+        bundle.id,
+        said.display()
+    );
+    let hook = bundle.script("hook", &calls);
+    let env = json!([format!("PATH={}", std::env::var("PATH").unwrap_or_default())]);
+    let bundle = bundle.push("/hooks/createRuntime", json!({ "path": hook, "env": env }));
+    let container = Container::new(bundle);
+    container.create().ok();
+    let state: Value = serde_json::from_str(&support::read(said.join("state"))).expect("a state");
+    assert_eq!(state["status"], "creating", "{state}");
+    assert_eq!(support::read(said.join("code")).trim(), "255");
+    assert!(support::read(said.join("exec")).contains("being created"), "{}", support::read(said.join("exec")));
+    assert_eq!(container.status(), "created");
+}
+
+#[test]
 fn ps_shows_a_table_and_passes_its_options_to_ps() {
     privileged!();
     lacks!("crun" < "never": "the table of ps(1)");

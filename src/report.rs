@@ -158,6 +158,16 @@ impl Reporter {
         }
     }
 
+    /// Reports findings that did not stop the command, with what to do about them.
+    pub fn warn_of(&self, findings: &[Diagnostic]) {
+        for finding in findings {
+            match &finding.hint {
+                Some(hint) => self.warn(format!("{finding} (hint: {hint})")),
+                None => self.warn(finding.to_string()),
+            }
+        }
+    }
+
     /// Writes the warnings held so far: to the log if there is one, else to stderr (unless hushed).
     pub fn succeed(&self) {
         for warning in self.warnings.take() {

@@ -13,7 +13,7 @@ mod root;
 mod tests;
 
 pub use dir::Dir;
-pub use process::{INIT_COMM, Process};
+pub use process::{INIT_COMM, Process, SETUP_COMM};
 pub use root::Root;
 
 use crate::cgroup::{self, Cgroup};
@@ -209,7 +209,12 @@ impl State {
         }
         // A started program may call itself anything, but its gate is gone; a gate without the name is one that the
         // interrupted start of a running container left.
-        if stat.comm == INIT_COMM.as_bytes() && dir.has_gate() { Ok(Status::Created) } else { Ok(Status::Running) }
+        Ok(match stat.comm.as_slice() {
+            comm if comm == INIT_COMM.to_bytes() && dir.has_gate() => Status::Created,
+            // `run` makes no gate.
+            comm if comm == SETUP_COMM.to_bytes() && (dir.has_gate() || self.init.is_runtime()) => Status::Creating,
+            _ => Status::Running,
+        })
     }
 
     /// Whether the end of the first process is the end of all: it is so in a pid namespace of the container's own

@@ -185,7 +185,7 @@ struct Container {
 impl Container {
     fn new(id: &str, init: bool) -> Self {
         let dir = dir();
-        let name = if init { pent::state::INIT_COMM } else { "program" };
+        let name = if init { pent::state::INIT_COMM.to_str().expect("ASCII") } else { "program" };
         let script = format!("printf %s '{name}' > /proc/$$/comm; echo; read x");
         let mut command = Command::new("sh");
         let mut child = command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -13,7 +13,7 @@ mod runtime;
 pub(crate) use bundle::{Bundle, busybox, probe};
 pub(crate) use container::Container;
 pub(crate) use leftovers::{Leftovers, cgroup_dirs, processes_of};
-pub(crate) use runtime::{Finish, Kind, Outcome, Runtime, version_of};
+pub(crate) use runtime::{Finish, Kind, Outcome, Runtime, program, version_of};
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

@@ -23,7 +23,9 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         Status::Paused if !args.ignore_paused => {
             bail!("cannot exec in a paused container (use --ignore-paused to override)")
         }
-        Status::Creating | Status::Created | Status::Running | Status::Paused => {}
+        // Its namespaces still show the host's root.
+        Status::Creating => bail!("cannot exec in a container that is being created"),
+        Status::Created | Status::Running | Status::Paused => {}
     }
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
@@ -45,9 +47,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
     let plan = plan::compile_exec(&request).map_err(invalid).explained()?;
-    for warning in &plan.warnings {
-        session.report.warn(warning.to_string());
-    }
+    session.report.warn_of(&plan.warnings);
     check_terminal(args, plan.terminal)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };

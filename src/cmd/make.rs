@@ -88,7 +88,7 @@ impl Bundle {
         let path = directory.join("config.json");
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
         let loaded = spec::parse(&config).map_err(invalid).explained()?;
-        report(session, &loaded.warnings);
+        session.report.warn_of(&loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
         notify::add_to(&mut spec, &session.root()?.path().join(id))?;
@@ -97,24 +97,18 @@ impl Bundle {
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(invalid(findings)).explained();
         }
-        report(session, &findings);
+        session.report.warn_of(&findings);
         let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let cgroups_path = cgroups_path.map(|path| path.to_string_lossy());
         let host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
-        report(session, &plan.warnings);
+        session.report.warn_of(&plan.warnings);
         Ok(Self { directory, config, spec, plan })
     }
 
     fn rootfs(&self) -> PathBuf {
         self.spec.root().as_ref().map(|root| clean(&self.directory.join(root.path()))).unwrap_or_default()
-    }
-}
-
-fn report(session: &Session<'_>, findings: &[Diagnostic]) {
-    for finding in findings {
-        session.report.warn(finding.to_string());
     }
 }
 

@@ -132,7 +132,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
 
 /// What `--version` prints. go-runc and others want `NAME version X.Y.Z` on the first line.
 fn version() -> String {
-    let commit = option_env!("PENT_COMMIT").unwrap_or("unknown");
+    let commit = option_env!("PENT_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown");
     format!("pent version {}\ncommit: {commit}\nspec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
 }
 

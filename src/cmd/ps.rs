@@ -3,14 +3,16 @@
 
 use super::{Explained, Session, print};
 use crate::cli::{Ps, TableFormat};
+use crate::state::State;
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 /// Prints the process ids as JSON, or the lines of ps(1) about them.
 pub(super) fn run(session: &Session<'_>, args: &Ps) -> Result<u8> {
     let (_dir, state) = session.load(&args.id)?;
-    let pids = state.cgroup.pids(true).explained()?;
+    let pids = if state.cgroup.is_none() { in_pid_namespace(&state)? } else { state.cgroup.pids(true).explained()? };
     if args.format == TableFormat::Json {
         return print(&(serde_json::to_string(&pids)? + "\n"));
     }
@@ -23,6 +25,25 @@ pub(super) fn run(session: &Session<'_>, args: &Ps) -> Result<u8> {
         bail!("ps: {}: {}", output.status, said.trim().lines().next().unwrap_or_default());
     }
     print(&select(&text, &pids)?)
+}
+
+/// Without a cgroup: the processes in the container's own pid namespace.
+fn in_pid_namespace(state: &State) -> Result<Vec<u32>> {
+    if !state.has_own_pid_namespace() {
+        return Err(super::hinted(
+            "the container has neither a cgroup nor a pid namespace of its own to tell its processes by",
+            "give it one of them",
+        ));
+    }
+    // The namespace of a process that may not be looked at is none of the caller's containers.
+    let namespace = |pid: &str| std::fs::metadata(format!("/proc/{pid}/ns/pid")).map(|found| found.ino()).ok();
+    if !state.init.is_alive().explained()? {
+        return Ok(Vec::new());
+    }
+    let Some(own) = namespace(&state.init.pid.to_string()) else { return Ok(Vec::new()) };
+    let processes = std::fs::read_dir("/proc").context("cannot read /proc")?;
+    let names = processes.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter(|name| namespace(name) == Some(own)).filter_map(|name| name.parse().ok()).collect())
 }
 
 /// The title and the lines whose PID column is one of `pids`.

@@ -21,7 +21,8 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     match state.status(&dir).explained()? {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
-        Status::Creating | Status::Running | Status::Paused => bail!("cannot start an already running container"),
+        Status::Creating => bail!("cannot start a container that is being created"),
+        Status::Running | Status::Paused => bail!("cannot start an already running container"),
     }
     let connection = match socket::connect(dir.as_fd(), Dir::gate_name()) {
         Ok(connection) => connection,

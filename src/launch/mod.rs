@@ -12,7 +12,7 @@ mod prepare;
 pub mod sources;
 pub mod wire;
 
-pub use child::{CREATED_NAME, Gate};
+pub use child::Gate;
 pub use error::Error;
 
 use crate::cgroup::Cgroup;
@@ -148,7 +148,8 @@ fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
     }
 }
 
-/// First thing in the child: modes are meant as they are written, and signals are the program's again.
+/// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
+/// program's again.
 fn enter(child: child::Child<'_>, parents_end: &OwnedFd) -> ! {
     crate::alloc::forbid();
     // While the parent's end is open here, its death would go unnoticed.
@@ -156,7 +157,7 @@ fn enter(child: child::Child<'_>, parents_end: &OwnedFd) -> ! {
         clone::exit_group(1);
     }
     cred::set_umask(0);
-    if child::process_parts::reset_signals().is_err() {
+    if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals().is_err() {
         clone::exit_group(1);
     }
     child.run()

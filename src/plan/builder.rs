@@ -43,7 +43,11 @@ impl<'a> Builder<'a> {
 
     pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>, hint: &str) {
         let diagnostic = Diagnostic::error(path, message);
-        self.diagnostics.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
+        let diagnostic = if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) };
+        // What is wrong with each of version 1's hierarchies is wrong once.
+        if !self.diagnostics.contains(&diagnostic) {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     pub(super) fn warn(&mut self, path: impl Into<String>, message: impl Into<String>) {

@@ -5,13 +5,18 @@ use super::Error;
 use crate::sys::process::PidFd;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 
 /// The name (`/proc/PID/comm`) of a container's first process between create and start.
 ///
 /// A program in a container can take this name too; only together with the gate file does it mean anything.
-pub const INIT_COMM: &str = "pent:[init]";
+pub const INIT_COMM: &CStr = c"pent:[init]";
+
+/// The name of a container's first process before that, with the same reservation.
+pub const SETUP_COMM: &CStr = c"pent:[setup]";
 
 /// A process that cannot be confused with a later one of the same id, within one boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +89,15 @@ impl Process {
             return Ok(None);
         }
         Ok(Stat::read_living(self.pid)?.filter(|stat| stat.start_time == self.start_time))
+    }
+
+    /// Whether it runs the program that this process runs: the runtime, not yet the container's.
+    pub(super) fn is_runtime(&self) -> bool {
+        let file = |path: &str| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+        match (file(&format!("/proc/{}/exe", self.pid)), file("/proc/self/exe")) {
+            (Ok(its), Ok(own)) => its == own,
+            _ => false,
+        }
     }
 
     /// Whether it has not ended.

@@ -146,12 +146,14 @@ fn status_comes_from_the_process() {
     let status = |init| state("c", init).status(&dir).unwrap();
     assert_eq!(status(NOBODY), Status::Stopped);
 
-    let init = Waiting::named(INIT_COMM);
+    let init = Waiting::named("pent:[init]");
     let process = init.process();
     assert_eq!(status(process), Status::Running, "no gate");
     let gate = std::os::unix::net::UnixListener::bind(dir.path().join(Dir::gate_name())).unwrap();
     assert_eq!(status(process), Status::Created);
     assert_eq!(status(Process { start_time: process.start_time + 1, ..process }), Status::Stopped, "another process");
+    let setup = Waiting::named("pent:[setup]");
+    assert_eq!(status(setup.process()), Status::Creating);
     drop(gate);
 
     let other = Waiting::named("sleep");
@@ -159,6 +161,7 @@ fn status_comes_from_the_process() {
     dir.remove_gate().unwrap();
     dir.remove_gate().unwrap();
     assert_eq!(status(process), Status::Running);
+    assert_eq!(status(setup.process()), Status::Running, "a name is not enough");
 
     let pidfd = process.signal(libc::SIGKILL).unwrap();
     assert!(pidfd.wait_end(Duration::from_secs(10)).unwrap());

@@ -15,6 +15,7 @@ use super::hooks;
 use super::wire::{self, Failure, Message};
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Namespace, Point, Slot};
+use crate::state::INIT_COMM;
 use crate::sys::clone::{self, exit_group};
 use crate::sys::exe::Segment;
 use crate::sys::exec::{Argv, Environment};
@@ -24,9 +25,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// What an operation comes to.
 type Done = Result<(), Failure>;
-
-/// The comm of a container that was created and not started; `state` looks for it.
-pub const CREATED_NAME: &std::ffi::CStr = c"pent:[init]";
 
 /// How the container is started.
 #[derive(Debug)]
@@ -196,7 +194,7 @@ impl<'a> Child<'a> {
             | Point::ListenerSent => self.wait_for(point),
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
             Point::Ready => {
-                crate::sys::cred::set_name(CREATED_NAME)?;
+                crate::sys::cred::set_name(INIT_COMM)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?)
             }
             Point::Started => match self.wait_at_gate()? {
