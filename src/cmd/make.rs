@@ -248,10 +248,6 @@ struct Record<'a> {
 }
 
 impl launch::Owner for Record<'_> {
-    fn cgroup(&self) -> &Cgroup {
-        &self.state.cgroup
-    }
-
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
         match Process::identify(pid) {
             Ok(init) => {

@@ -43,9 +43,6 @@ pub struct Launch<'a> {
 
 /// Whoever asked for the process, while it is made.
 pub trait Owner {
-    /// Its control group.
-    fn cgroup(&self) -> &Cgroup;
-
     /// Is told the child's pid, and again when another process takes its place, before that one does anything.
     ///
     /// # Errors
@@ -54,11 +51,7 @@ pub trait Owner {
 }
 
 /// Whoever needs to know nothing.
-impl Owner for &Cgroup {
-    fn cgroup(&self) -> &Cgroup {
-        self
-    }
-
+impl Owner for () {
     fn known(&mut self, _pid: i32) -> Result<(), Error> {
         Ok(())
     }
@@ -100,6 +93,8 @@ impl Launch<'_> {
         let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
         let cgroup_dir = if self.cgroup.is_none() { None } else { self.cgroup.clone_dir()? };
+        let joins = plan.child.iter().any(|op| matches!(op, crate::plan::op::Child::JoinCgroup));
+        let memberships = if joins { self.cgroup.open_tasks_v1()? } else { Vec::new() };
         let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
         let child = child::Child {
             plan,
@@ -111,6 +106,7 @@ impl Launch<'_> {
             filter: &prepared.filter,
             segments: &prepared.segments,
             hooks: &child_hooks,
+            memberships: &memberships,
             host_namespaces: prepared.host_namespaces,
             checks: &mut checks,
             checked: 0,
@@ -178,10 +174,6 @@ impl Running {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
                         .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
                 }
-                Op::JoinCgroup => {
-                    // The version 2 tree, where there is one, it was born into.
-                    owner.cgroup().add_v1(self.pid.unsigned_abs())?;
-                }
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
@@ -199,7 +191,7 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped | Point::CgroupJoined | Point::HooksDone | Point::Born | Point::Started => {
+            Point::UserNamespaceMapped | Point::HooksDone | Point::Born | Point::Started => {
                 match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
