@@ -66,6 +66,9 @@ pub struct Running {
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
+    /// What was opened for the child, until it executes the program. Whoever is last to close a mount that was attached nowhere
+    /// waits for a grace period: better this process, which has nothing else to do then.
+    opened: Vec<Option<OwnedFd>>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -121,7 +124,8 @@ impl Launch<'_> {
         };
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();
-        let running = Running { pid, pidfd, terminal: None, sync, child_hooks, parent_hooks };
+        let opened = std::mem::take(&mut prepared.slots);
+        let running = Running { pid, pidfd, terminal: None, sync, opened, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -246,9 +250,9 @@ impl Running {
         });
         let Some(init) = init else { return Ok(()) };
         for kind in kinds {
-            let inode = |pid: i32| nix::sys::stat::stat(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
+            let link = |pid: i32| nix::fcntl::readlink(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
             let system = |errno| Error::System { what: "compare namespaces with init's", errno };
-            if inode(self.pid).map_err(system)?.st_ino != inode(init).map_err(system)?.st_ino {
+            if link(self.pid).map_err(system)? != link(init).map_err(system)? {
                 return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
             }
         }
@@ -262,6 +266,7 @@ impl Running {
     pub fn start(&mut self, plan: &Plan) -> Result<(), Error> {
         let meets = plan.parent.iter().any(|op| matches!(op, Op::Meet { point: Point::Started }));
         let started = if meets { self.meet(plan, Point::Started) } else { Ok(()) };
+        self.opened.clear();
         let started = started.and_then(|()| self.await_exec(plan));
         if started.is_err() {
             self.kill();

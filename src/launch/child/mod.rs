@@ -302,7 +302,7 @@ impl<'a> Child<'a> {
     }
 }
 
-pub(super) use verify::file as namespace_file;
+pub(super) use verify::{file as namespace_file, namespace};
 
 /// The parts that hooks share: their processes, too, are made without allocating.
 pub(super) mod process_parts {
