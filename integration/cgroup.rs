@@ -232,7 +232,7 @@ fn a_process_is_in_every_hierarchy() {
         assert_eq!(own.unified.as_deref(), Some(path.as_str()));
     }
     // Whoever writes 0 joins: the child of a launch can do it by descriptor.
-    assert!(!made.0.open_procs_v1().unwrap().is_empty());
+    assert!(!made.0.open_tasks_v1().unwrap().is_empty());
     release(&mut child);
     assert_eq!(finish(child).0, Some(0));
 }

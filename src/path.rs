@@ -74,12 +74,19 @@ pub enum Leaf {
     File,
 }
 
+impl Leaf {
+    /// For open(2): what is there must be a directory, too.
+    fn kind(self) -> i32 {
+        if self == Self::Directory { libc::O_DIRECTORY } else { 0 }
+    }
+}
+
 /// Opens a path inside `root` (`O_PATH`), making what is missing of it: directories with mode 0755, a file with 0644.
 pub fn ensure(root: BorrowedFd<'_>, path: &CStr, leaf: Leaf) -> Result<OwnedFd> {
     let mut path = Buffer::new(path.to_bytes())?;
     for _ in 0..MAX_LINKS {
         let whole = path.len;
-        match path.with_prefix(whole, |path| open(root, path, libc::O_PATH)) {
+        match path.with_prefix(whole, |path| open(root, path, libc::O_PATH | leaf.kind())) {
             Err(Errno::ENOENT) => {}
             found => return found,
         }
@@ -138,11 +145,10 @@ fn step(dir: BorrowedFd<'_>, name: &CStr, leaf: Leaf) -> Result<OwnedFd> {
     if !matches!(made, Ok(()) | Err(Errno::EEXIST)) {
         made?;
     }
-    let kind = if leaf == Leaf::Directory { libc::O_DIRECTORY } else { 0 };
-    let opened = fd::open(dir, name, libc::O_PATH | libc::O_NOFOLLOW | kind);
+    let opened = fd::open(dir, name, libc::O_PATH | libc::O_NOFOLLOW | leaf.kind());
     let is_link = |fd: BorrowedFd<'_>| fd::stat(fd).is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFLNK);
     match opened {
-        Ok(fd) if is_link(fd.as_fd()) => Err(Errno::EEXIST),
+        Ok(fd) if leaf == Leaf::File && is_link(fd.as_fd()) => Err(Errno::EEXIST),
         Err(Errno::ENOTDIR | Errno::ELOOP) if made == Err(Errno::EEXIST) => {
             let link = fd::stat_at(dir, name, libc::AT_SYMLINK_NOFOLLOW)?;
             Err(if link.st_mode & libc::S_IFMT == libc::S_IFLNK { Errno::EEXIST } else { Errno::ENOTDIR })

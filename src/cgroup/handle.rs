@@ -37,6 +37,15 @@ pub struct UpdateContext<'a> {
     pub oci_version: &'a str,
 }
 
+/// The way into one version 1 hierarchy.
+#[derive(Debug)]
+pub struct Membership {
+    /// The file `tasks`, open for writing.
+    pub tasks: OwnedFd,
+    /// The process does without it when it is refused.
+    pub optional: bool,
+}
+
 impl Cgroup {
     /// The cgroup that `plan` will make. Does nothing: it is written to the state file before anything is made.
     #[must_use]
@@ -168,7 +177,7 @@ impl Cgroup {
     }
 
     /// The version 2 directory for clone3's `CLONE_INTO_CGROUP`, which places the child without a grace period; on a hybrid
-    /// layout follow with [`Self::add_v1`]. Nothing on pure version 1.
+    /// layout follow with [`Self::open_tasks_v1`]. Nothing on pure version 1.
     ///
     /// # Errors
     /// When the directory cannot be opened.
@@ -184,26 +193,19 @@ impl Cgroup {
         self.places.iter().try_for_each(|place| add_to(place, pid))
     }
 
-    /// Moves a process into the version 1 hierarchies only: it was born in the version 2 one.
-    ///
-    /// # Errors
-    /// As [`Self::add`].
-    pub fn add_v1(&self, pid: u32) -> Result<(), Error> {
-        self.places.iter().filter(|place| !place.is_v2()).try_for_each(|place| add_to(place, pid))
-    }
-
-    /// The `cgroup.procs` files of the version 1 hierarchies, open for writing: whoever writes `0` joins, without a path and
-    /// without an allocation. Files of optional hierarchies that cannot be opened are left out.
+    /// The `tasks` files of the version 1 hierarchies, open for writing: a process with one thread that writes `0` joins,
+    /// without a path, without an allocation, and without the kernel's wait for a grace period. Files of optional
+    /// hierarchies that cannot be opened are left out.
     ///
     /// # Errors
     /// When one cannot be opened.
-    pub fn open_procs_v1(&self) -> Result<Vec<OwnedFd>, Error> {
+    pub fn open_tasks_v1(&self) -> Result<Vec<Membership>, Error> {
         let mut files = Vec::new();
         for place in self.places.iter().filter(|place| !place.is_v2()) {
-            match place.open("cgroup.procs", OFlag::O_WRONLY) {
-                Ok(file) => files.push(OwnedFd::from(file)),
+            match place.open("tasks", OFlag::O_WRONLY) {
+                Ok(tasks) => files.push(Membership { tasks: tasks.into(), optional: place.optional }),
                 Err(_) if place.optional => {}
-                Err(source) => return Err(Error::Open { path: place.directory().join("cgroup.procs"), source }),
+                Err(source) => return Err(Error::Open { path: place.directory().join("tasks"), source }),
             }
         }
         Ok(files)

@@ -19,8 +19,8 @@
 //!
 //! | command | calls |
 //! |---|---|
-//! | create | [`compile`], [`Cgroup::planned`], [`Cgroup::create`], [`Cgroup::apply`], [`Cgroup::clone_dir`], [`Cgroup::add_v1`] or [`Cgroup::add`] |
-//! | exec | [`Cgroup::clone_dir`] and [`Cgroup::add_v1`], or [`Cgroup::add`]; [`Cgroup::sub`] for `--cgroup`; [`Cgroup::holding`] the first process after EBUSY |
+//! | create | [`compile`], [`Cgroup::planned`], [`Cgroup::create`], [`Cgroup::apply`], [`Cgroup::clone_dir`] and [`Cgroup::open_tasks_v1`] |
+//! | exec | [`Cgroup::clone_dir`] and [`Cgroup::open_tasks_v1`]; [`Cgroup::sub`] for `--cgroup`; [`Cgroup::holding`] the first process after EBUSY |
 //! | pause, resume, state | [`Cgroup::freeze`], [`Cgroup::thaw`], [`Cgroup::is_frozen`] |
 //! | kill --all | [`Cgroup::kill_all`] |
 //! | delete | [`Cgroup::kill_all`], then [`Cgroup::delete`] |
@@ -63,7 +63,7 @@ mod v2;
 
 pub use devices::{ALL, DEFAULT_RULES, Devices, Kind, MKNOD, Policy, READ, Rule, WRITE};
 pub use dir::Place;
-pub use handle::{Cgroup, UpdateContext};
+pub use handle::{Cgroup, Membership, UpdateContext};
 pub use layout::{Hierarchy, Layout, OwnCgroup};
 pub use oom::OomWatch;
 pub use path::is_relative;

@@ -60,7 +60,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         stays: !args.detach,
     };
     let mut running = launch.clone_child().explained()?;
-    running.make_ready(&plan, &mut &cgroup).explained()?;
+    running.make_ready(&plan, &mut ()).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {

@@ -240,7 +240,7 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         stays: starter == Starter::ThisAndWait,
     };
     let mut running = launch.clone_child().explained()?;
-    running.make_ready(&bundle.plan, &mut Record { dir, state }).explained()?;
+    running.make_ready(&bundle.plan, &mut Record { dir, state, plan: &bundle.plan }).explained()?;
     Ok(running)
 }
 
@@ -248,13 +248,10 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
 struct Record<'a> {
     dir: &'a Dir,
     state: &'a mut State,
+    plan: &'a Plan,
 }
 
 impl launch::Owner for Record<'_> {
-    fn cgroup(&self) -> &Cgroup {
-        &self.state.cgroup
-    }
-
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
         match Process::identify(pid) {
             Ok(init) => {
@@ -265,6 +262,10 @@ impl launch::Owner for Record<'_> {
             Err(crate::state::Error::NotRunning) => Ok(()),
             Err(error) => Err(launch::Error::Caller(error.into())),
         }
+    }
+
+    fn limit_devices(&mut self) -> Result<(), launch::Error> {
+        Ok(self.state.cgroup.limit_devices(&self.plan.cgroup)?)
     }
 }
 

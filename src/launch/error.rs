@@ -343,6 +343,13 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         }
         (Op::Execute, Errno::ENOEXEC) => "it is no program for this machine, or a script without #!".into(),
         (Op::Execute, Errno::ENOENT) => "its interpreter (#!, or the dynamic loader) is not in the image".into(),
+        (Op::JoinCgroup, Errno::ENOSPC) => {
+            "its cpuset has no processors or no memory nodes: set linux.resources.cpu".into()
+        }
+        (Op::JoinCgroup, Errno::EINVAL) => {
+            "a real-time process cannot enter a cpu cgroup without cpu.rt_runtime_us: start pent at normal priority"
+                .into()
+        }
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {

@@ -44,23 +44,26 @@ pub struct Launch<'a> {
 
 /// Whoever asked for the process, while it is made.
 pub trait Owner {
-    /// Its control group.
-    fn cgroup(&self) -> &Cgroup;
-
     /// Is told the child's pid, and again when another process takes its place, before that one does anything.
     ///
     /// # Errors
     /// Whatever makes it not want the process any more.
     fn known(&mut self, pid: i32) -> Result<(), Error>;
+
+    /// Sets the device rules of the container's cgroup.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn limit_devices(&mut self) -> Result<(), Error>;
 }
 
-/// Whoever needs to know nothing.
-impl Owner for &Cgroup {
-    fn cgroup(&self) -> &Cgroup {
-        self
+/// The owner of a process that joins a container: the container has its rules, and only the caller is to know the pid.
+impl Owner for () {
+    fn known(&mut self, _pid: i32) -> Result<(), Error> {
+        Ok(())
     }
 
-    fn known(&mut self, _pid: i32) -> Result<(), Error> {
+    fn limit_devices(&mut self) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -75,6 +78,9 @@ pub struct Running {
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
     state: hooks::State,
+    /// What was opened for the child, until it executes the program. Whoever is last to close a mount that was attached nowhere
+    /// waits for a grace period: better this process, which has nothing else to do then.
+    opened: Vec<Option<OwnedFd>>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -102,6 +108,8 @@ impl Launch<'_> {
         let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
         let cgroup_dir = if self.cgroup.is_none() { None } else { self.cgroup.clone_dir()? };
+        let joins = plan.child.iter().any(|op| matches!(op, crate::plan::op::Child::JoinCgroup));
+        let memberships = if joins { self.cgroup.open_tasks_v1()? } else { Vec::new() };
         let flags = plan.new_namespaces.iter().fold(0, |all, kind| all | kind.flag());
         let child = child::Child {
             plan,
@@ -113,6 +121,7 @@ impl Launch<'_> {
             filter: &prepared.filter,
             segments: &prepared.segments,
             hooks: &child_hooks,
+            memberships: &memberships,
             host_namespaces: prepared.host_namespaces,
             checks: &mut checks,
             checked: 0,
@@ -128,7 +137,9 @@ impl Launch<'_> {
         };
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();
-        let running = Running { pid, pidfd, terminal: None, sync, state: self.state, child_hooks, parent_hooks };
+        let opened = std::mem::take(&mut prepared.slots);
+        let state = self.state;
+        let running = Running { pid, pidfd, terminal: None, sync, state, opened, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -184,11 +195,7 @@ impl Running {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
                         .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
                 }
-                Op::JoinCgroup => {
-                    // The version 2 tree, where there is one, it was born into.
-                    owner.cgroup().add_v1(self.pid.unsigned_abs())?;
-                }
-                Op::LimitDevices => owner.cgroup().limit_devices(&plan.cgroup)?,
+                Op::LimitDevices => owner.limit_devices()?,
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
@@ -206,12 +213,7 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped
-            | Point::CgroupJoined
-            | Point::ParentDone
-            | Point::Born
-            | Point::Started
-            | Point::ListenerSent => {
+            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::Started | Point::ListenerSent => {
                 match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
@@ -266,9 +268,9 @@ impl Running {
         });
         let Some(init) = init else { return Ok(()) };
         for kind in kinds {
-            let inode = |pid: i32| nix::sys::stat::stat(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
+            let link = |pid: i32| nix::fcntl::readlink(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
             let system = |errno| Error::System { what: "compare namespaces with init's", errno };
-            if inode(self.pid).map_err(system)?.st_ino != inode(init).map_err(system)?.st_ino {
+            if link(self.pid).map_err(system)? != link(init).map_err(system)? {
                 return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
             }
         }
@@ -282,6 +284,7 @@ impl Running {
     pub fn start(&mut self, plan: &Plan) -> Result<(), Error> {
         let meets = plan.parent.iter().any(|op| matches!(op, Op::Meet { point: Point::Started }));
         let started = if meets { self.meet(plan, Point::Started) } else { Ok(()) };
+        self.opened.clear();
         let started = started.and_then(|()| self.await_exec(plan));
         if started.is_err() {
             self.kill();

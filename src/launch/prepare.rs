@@ -110,7 +110,7 @@ fn own_namespaces() -> Result<[u64; 8], Error> {
     let dir = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)
         .map_err(|errno| Error::System { what: "open /proc/self/ns", errno })?;
     for (inode, kind) in inodes.iter_mut().zip(Namespace::ALL) {
-        *inode = fd::stat_at(dir.as_fd(), super::child::namespace_file(kind), 0).map_or(0, |st| st.st_ino);
+        *inode = super::child::namespace(dir.as_fd(), super::child::namespace_file(kind)).unwrap_or(0);
     }
     Ok(inodes)
 }

@@ -63,6 +63,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
     }
+    // On version 1 nothing is born into a cgroup: the child moves there itself, before anything else.
+    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
+    if !cgroup_by_clone {
+        b.child.push(Child::JoinCgroup);
+    }
     let mut namespaces = namespaces::compile(&mut b, linux);
     let mut shield = Shield::compile(&mut b, linux, &namespaces);
     if namespaces.needs_birth() && request.host.is_privileged() {
@@ -71,14 +76,16 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux);
+    if !cgroup_by_clone && !namespaces.needs_birth() && namespaces.is_new(Namespace::Cgroup) {
+        // Its root is the cgroup that the child is in.
+        b.child.push(Child::UnshareCgroup);
+    }
     if !request.host.is_privileged() {
         b.child.push(Child::SetNonDumpable);
     }
     session(&mut b, request, &namespaces);
     b.child.append(&mut shield.raise);
 
-    // On version 1 nothing is born into a cgroup: its namespace has to wait until the parent has moved the child.
-    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
     let root = root_filesystem(&mut b, request, linux, shield.park);
     let masks = linux.masked_paths().as_deref().unwrap_or_default();
     let null = (!masks.is_empty()).then(|| {
@@ -94,14 +101,10 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
             namespaces: &namespaces,
             cgroup: &cgroup,
             root_propagation: host_propagation(linux),
-            cgroup_by_clone,
         },
         spec.mounts().as_deref().unwrap_or_default(),
     );
     if !cgroup_by_clone {
-        if !mounted.joined_cgroup {
-            b.parent.push(Parent::JoinCgroup);
-        }
         namespaces.new.retain(|kind| *kind != Namespace::Cgroup);
     }
     let dev = devices::compile(&mut b, linux, &namespaces, &mounted);

@@ -3,7 +3,7 @@
 
 use super::builder::Builder;
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, Parent, Point, Prepare};
+use super::op::{Child, Parent, Prepare};
 use super::text::Text;
 use super::{Plan, process};
 use crate::cgroup::CgroupPlan;
@@ -53,6 +53,9 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let agent = policy.and_then(|(policy, filter)| super::notify::prepare(&mut b, policy, filter));
     let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
     let init = b.slot();
+    if request.has_cgroup && !request.cgroup_by_clone {
+        b.child.push(Child::JoinCgroup);
+    }
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
     }
@@ -68,10 +71,6 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     b.child.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
-    if request.has_cgroup && !request.cgroup_by_clone {
-        b.parent.push(Parent::JoinCgroup);
-        b.meet(Point::CgroupJoined);
-    }
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&super::op::Namespace::User);

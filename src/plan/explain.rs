@@ -161,7 +161,6 @@ impl fmt::Display for Parent {
                 write!(f, "map uids {} gids {}", Map(uids), Map(gids))?;
                 f.write_str(if *deny_setgroups { " without setgroups" } else { "" })
             }
-            Self::JoinCgroup => f.write_str("put the child into its cgroup"),
             Self::LimitDevices => f.write_str("set the device rules of the cgroup"),
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
@@ -189,6 +188,7 @@ impl fmt::Display for Child {
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
+            Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
             Self::VerifyNamespaces { new, joined } => {

@@ -3,7 +3,7 @@
 
 use super::builder::Builder;
 use super::namespaces::{Namespaces, id_map};
-use super::op::{Child, Filesystem, IdMap, IdmapSource, MountPoint, Namespace, Point, Prepare, Slot, Source};
+use super::op::{Child, Filesystem, IdMap, IdmapSource, MountPoint, Namespace, Prepare, Slot, Source};
 use super::text::Text;
 use crate::cgroup::{CgroupPlan, Layout};
 use crate::spec::mount_options::{Attributes, MountOptions, Propagation, Spread, attr};
@@ -24,8 +24,6 @@ pub(super) struct Mounted {
     pub(super) dev_is_bound: bool,
     /// The container's procfs.
     pub(super) proc: Option<Slot>,
-    /// The parent has put the child into its cgroup (version 1).
-    pub(super) joined_cgroup: bool,
 }
 
 pub(super) struct Context<'a> {
@@ -35,8 +33,6 @@ pub(super) struct Context<'a> {
     pub(super) cgroup: &'a CgroupPlan,
     /// The mode of propagation that mounts of the host have inside, unless they say otherwise.
     pub(super) root_propagation: Propagation,
-    /// Whether clone3 puts the child into its cgroup and makes the cgroup namespace.
-    pub(super) cgroup_by_clone: bool,
 }
 
 impl Context<'_> {
@@ -44,11 +40,6 @@ impl Context<'_> {
     fn directory_below(&self, mount: &Path) -> Option<PathBuf> {
         let directory = self.cgroup.directories.iter().find(|directory| directory.mount == mount)?;
         Some(mount.join(&directory.path))
-    }
-
-    /// The child makes its cgroup namespace itself, once the parent has moved it.
-    fn unshares_cgroup(&self) -> bool {
-        !self.cgroup_by_clone && self.namespaces.is_new(Namespace::Cgroup)
     }
 }
 
@@ -100,10 +91,6 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
             }
             bind(b, context, mount, &options, &target, &path);
         } else if kind == "cgroup" || kind == "cgroup2" {
-            if !mounted.joined_cgroup && context.unshares_cgroup() {
-                enter_cgroup_namespace(b);
-                mounted.joined_cgroup = true;
-            }
             cgroup(b, context, &options, &target, &path);
         } else if kind.is_empty() {
             b.error(
@@ -122,10 +109,6 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 _ => {}
             }
         }
-    }
-    if !mounted.joined_cgroup && context.unshares_cgroup() {
-        enter_cgroup_namespace(b);
-        mounted.joined_cgroup = true;
     }
     mounted
 }
@@ -151,13 +134,6 @@ fn hides_proc(target: &Path, kind: &str, options: &MountOptions) -> bool {
         return kind != "proc" && kind != "bind" && options.bind.is_none() && !options.remount;
     }
     !options.remount && !REPLACEABLE.iter().any(|name| inside == Path::new(name))
-}
-
-/// The namespace's root is the cgroup the child is in at that moment, so that the parent must have put it there.
-fn enter_cgroup_namespace(b: &mut Builder<'_>) {
-    b.parent.push(super::op::Parent::JoinCgroup);
-    b.meet(Point::CgroupJoined);
-    b.child.push(Child::UnshareCgroup);
 }
 
 /// A procfs that is never attached: for containers that have none, to set kernel parameters through.

@@ -23,27 +23,24 @@ pub struct Slot(pub u16);
 pub enum Point {
     /// The parent has written the id mappings of the new user namespace.
     UserNamespaceMapped = 1,
-    /// The parent has put the child into its cgroup.
-    CgroupJoined = 2,
     /// The child has made its namespaces and mounts; the old root is still there for hooks.
-    MountsDone = 3,
+    MountsDone = 2,
     /// The parent has set the device rules and run the hooks of the runtime's namespace.
-    ParentDone = 4,
+    ParentDone = 3,
     /// The child has checked itself and will change nothing more before it is started.
-    Ready = 5,
+    Ready = 4,
     /// The user has started the container.
-    Started = 6,
+    Started = 5,
     /// The parent knows the process that was born in the middle of the child's script. Its place depends on why it was.
-    Born = 7,
+    Born = 6,
     /// The seccomp agent has the filter's listener.
-    ListenerSent = 8,
+    ListenerSent = 7,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::UserNamespaceMapped,
-        Self::CgroupJoined,
         Self::MountsDone,
         Self::ParentDone,
         Self::Ready,
@@ -175,8 +172,6 @@ pub enum Parent {
     Meet { point: Point },
     /// Writes `/proc/PID/uid_map` and `gid_map`, by newuidmap and newgidmap when unprivileged and there is more than one line.
     MapIds { uids: IdMap, gids: IdMap, deny_setgroups: bool },
-    /// Writes the child's pid where CLONE_INTO_CGROUP did not put it.
-    JoinCgroup,
     /// Sets the device rules of the cgroup.
     LimitDevices,
     /// Runs the prestart and createRuntime hooks.
@@ -295,6 +290,8 @@ pub enum Child {
     Birth { new: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
     BecomeRoot { drop_groups: bool },
+    /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
+    JoinCgroup,
     /// A new session keyring.
     JoinKeyring { name: Text },
     /// A new session.

@@ -9,7 +9,7 @@ use crate::sys::fd::{self, CWD};
 use crate::sys::{cred, mount, tty};
 use nix::errno::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Something else is in the device's place.
 pub(in crate::launch) const OCCUPIED: u32 = 1;
@@ -33,17 +33,20 @@ impl Child<'_> {
         Ok(())
     }
 
-    /// The directory a device goes to, and its name in it.
-    fn place<'d>(&mut self, dev: Slot, device: &'d Device) -> Result<(OwnedFd, &'d CStr), Failure> {
-        let base = if device.in_dev { self.slot(dev)? } else { self.root()? };
+    /// The directory a device goes to, unless it is `base` itself, and its name in it.
+    fn place<'d>(base: BorrowedFd<'_>, device: &'d Device) -> Result<(Option<OwnedFd>, &'d CStr), Failure> {
+        if !device.path.to_bytes().contains(&b'/') {
+            return Ok((None, &device.path));
+        }
         let (dir, at) = path::ensure_parent(base, &device.path)?;
         let name = CStr::from_bytes_with_nul(&device.path.to_bytes_with_nul()[at..]).map_err(|_| Errno::EINVAL)?;
-        Ok((dir, name))
+        Ok((Some(dir), name))
     }
 
     pub(super) fn make_device(&mut self, dev: Slot, device: &Device) -> Done {
-        let (dir, name) = self.place(dev, device)?;
-        let dir = dir.as_fd();
+        let base = if device.in_dev { self.slot(dev)? } else { self.root()? };
+        let (dir, name) = Self::place(base, device)?;
+        let dir = dir.as_ref().map_or(base, AsFd::as_fd);
         match fd::mknod(dir, name, device.mode, device.number) {
             Ok(()) => {}
             Err(Errno::EEXIST) => {
@@ -64,8 +67,9 @@ impl Child<'_> {
         if st.st_mode & libc::S_IFMT != device.mode & libc::S_IFMT || st.st_rdev != device.number {
             return Err(Failure::mismatch(OTHER_DEVICE, st.st_rdev));
         }
-        let (dir, name) = self.place(dev, device)?;
-        let target = path::ensure(dir.as_fd(), name, Leaf::File)?;
+        let base = if device.in_dev { self.slot(dev)? } else { self.root()? };
+        let (dir, name) = Self::place(base, device)?;
+        let target = path::ensure(dir.as_ref().map_or(base, AsFd::as_fd), name, Leaf::File)?;
         Ok(mount::attach(self.slot(source)?, target.as_fd())?)
     }
 

@@ -86,11 +86,10 @@ impl Child<'_> {
         };
         let found = path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))?;
         // The kernel would only say EINVAL.
-        if is_directory(found.as_fd())? == (leaf == Leaf::Directory) {
-            Ok(found)
-        } else {
-            Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 })
+        if leaf == Leaf::File && is_directory(found.as_fd())? {
+            return Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 });
         }
+        Ok(found)
     }
 
     /// Remembers the mount in `slot` for the check before the program starts.

@@ -8,7 +8,7 @@ use crate::sys::cred;
 use crate::sys::fd::{self, CWD, resolve};
 use nix::errno::Errno;
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// The working directory is outside the root.
 pub(in crate::launch) const OUTSIDE: u32 = 1;
@@ -51,6 +51,8 @@ impl<'a> Child<'a> {
         Err(found)
     }
 
+    /// Not inlined: its buffers would be part of the frame that every operation runs in, and pages to touch.
+    #[inline(never)]
     pub(super) fn set_home(&mut self, uid: u32) -> Done {
         let mut value = [0u8; 4096];
         let len = home(uid, &mut value)?;
@@ -84,7 +86,6 @@ pub(in crate::launch) fn reset_signals() -> crate::sys::Result<()> {
 /// The home directory of a uid in the container's own passwd(5); `/` when it says nothing. The file is the image's: only
 /// a regular one is read, and only its beginning.
 fn home(uid: u32, value: &mut [u8; 4096]) -> Result<usize, Failure> {
-    const LIMIT: usize = 1 << 16;
     value[0] = b'/';
     let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
     let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -93,22 +94,39 @@ fn home(uid: u32, value: &mut [u8; 4096]) -> Result<usize, Failure> {
     if fd::stat(file.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Ok(1);
     }
-    let mut text = [0u8; LIMIT];
-    let mut len = 0;
-    while len < LIMIT {
-        match fd::read(file.as_fd(), &mut text[len..])? {
-            0 => break,
-            n => len += n,
+    Ok(home_from(file.as_fd(), uid, value)?.unwrap_or(1))
+}
+
+/// Looks for the uid's line, and for none that is longer than the buffer.
+fn home_from(file: BorrowedFd<'_>, uid: u32, value: &mut [u8; 4096]) -> crate::sys::Result<Option<usize>> {
+    const LIMIT: usize = 1 << 16;
+    let mut text = [0u8; 4096];
+    let (mut read, mut len) = (0, 0);
+    while read < LIMIT && len < text.len() {
+        let more = fd::read(file, &mut text[len..])?;
+        (read, len) = (read + more, len + more);
+        let newline = text[..len].iter().rposition(|&b| b == b'\n');
+        let whole = if more == 0 { len } else { newline.map_or(0, |at| at + 1) };
+        if let Some(home) = home_in(&text[..whole], uid) {
+            value[..home.len()].copy_from_slice(home);
+            return Ok(Some(home.len()));
         }
+        if more == 0 {
+            break;
+        }
+        text.copy_within(whole..len, 0);
+        len -= whole;
     }
-    let found = text[..len].split(|&b| b == b'\n').find_map(|line| {
+    Ok(None)
+}
+
+/// The home directory that one of these lines of passwd(5) gives to a uid.
+fn home_in(lines: &[u8], uid: u32) -> Option<&[u8]> {
+    lines.split(|&b| b == b'\n').find_map(|line| {
         let mut fields = line.split(|&b| b == b':');
         let same = parse_decimal(fields.nth(2)?) == Some(uid);
-        fields.nth(2).filter(|home| same && !home.is_empty() && home.len() <= value.len())
-    });
-    let Some(home) = found else { return Ok(1) };
-    value[..home.len()].copy_from_slice(home);
-    Ok(home.len())
+        fields.nth(2).filter(|home| same && !home.is_empty())
+    })
 }
 
 /// An unsigned number as passwd(5) writes it: digits only, and no overflow (CVE-2024-40635).
@@ -158,6 +176,33 @@ mod tests {
         assert_eq!(&buf[..2], b"0x");
         assert_eq!(decimal(1234, &mut buf, 2), 6);
         assert_eq!(&buf[..7], b"0x1234x");
+    }
+
+    #[test]
+    fn home_is_found_on_any_page() {
+        use std::io::{Seek as _, Write as _};
+        let find = |text: &str, uid| {
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(text.as_bytes()).expect("written");
+            file.rewind().expect("at its start");
+            let mut value = [0; 4096];
+            let len = home_from(file.as_fd(), uid, &mut value).expect("read");
+            len.map(|len| String::from_utf8_lossy(&value[..len]).into_owned())
+        };
+        let lines = |n: u32| (0..n).map(|i| format!("u{i}:x:{i}:0:User {i}:/home/{i}:/bin/sh\n")).collect::<String>();
+        let home = |n| Some(format!("/home/{n}"));
+        assert_eq!(find("", 0), None);
+        assert_eq!(find("root:x:0:0:root:/root:/bin/sh", 0), Some("/root".to_owned()));
+        assert_eq!(find("root:x:0:0:root::/bin/sh\n", 0), None);
+        for uid in [0, 99, 100, 101, 999] {
+            assert_eq!(find(&lines(1000), uid), home(uid));
+        }
+        assert_eq!(find(&lines(1000), 1000), None);
+        // The end of a line that is cut off is nobody's home, and neither is anything after it or after 64 KiB.
+        let long = format!("x:x:1:0::/{}:/bin/sh\nu2:x:2:0::/home/2:/bin/sh\n", "y".repeat(5000));
+        assert_eq!(find(&long, 1), None);
+        assert_eq!(find(&long, 2), None);
+        assert_eq!(find(&lines(4000), 3999), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::launch::wire::Failure;
 use crate::plan::op::{Credentials, Namespace, Slot};
 use crate::sys::{cred, fd, mount, seccomp};
 use nix::errno::Errno;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// Numbers of what was compared, for the message.
 pub(in crate::launch) const UID: u32 = 1;
@@ -48,8 +48,8 @@ impl Child<'_> {
                 Namespace::Time => c"time_for_children",
                 _ => file(kind),
             };
-            let is = match fd::stat_at(proc.as_fd(), file, 0) {
-                Ok(st) => st.st_ino,
+            let is = match namespace(proc.as_fd(), file) {
+                Ok(inode) => inode,
                 // A kernel without this type: nobody can have asked for it.
                 Err(Errno::ENOENT) => continue,
                 Err(errno) => return Err(errno.into()),
@@ -77,8 +77,9 @@ impl Child<'_> {
     }
 
     pub(super) fn verify_credentials(&mut self, should: &Credentials) -> Done {
-        same(cred::uids()?, [should.uid; 3], UID, cred::uids()?[1].into())?;
-        same(cred::gids()?, [should.gid; 3], GID, cred::gids()?[1].into())?;
+        let (uids, gids) = (cred::uids()?, cred::gids()?);
+        same(uids, [should.uid; 3], UID, uids[1].into())?;
+        same(gids, [should.gid; 3], GID, gids[1].into())?;
         if let Some(groups) = should.groups {
             let is = cred::group_count()?;
             same(is, groups, GROUPS, is as u64)?;
@@ -113,6 +114,16 @@ impl Child<'_> {
         }
         Ok(())
     }
+}
+
+/// The inode of the namespace behind a link in `/proc/PID/ns`: its text is `mnt:[4026531841]`, and reading it spares the kernel
+/// making the inode itself.
+pub(in crate::launch) fn namespace(ns: BorrowedFd<'_>, file: &std::ffi::CStr) -> crate::sys::Result<u64> {
+    let mut link = [0u8; 64];
+    let len = fd::readlink(ns, file, &mut link)?;
+    let digits = link[..len].split(|&b| b == b'[' || b == b']').nth(1);
+    let inode = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    inode.ok_or(Errno::EBADMSG)
 }
 
 pub(in crate::launch) fn file(kind: Namespace) -> &'static std::ffi::CStr {
