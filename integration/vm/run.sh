@@ -76,7 +76,7 @@ line() {
 	local log=$1 name=$2 runtime=$3 status=$4 seconds=$5 passed failed skipped
 	passed=$(sed -n 's/^test result:.* \([0-9]*\) passed.*/\1/p' "$log" | tail -n 1)
 	failed=$(sed -n 's/^test result:.* \([0-9]*\) failed.*/\1/p' "$log" | tail -n 1)
-	skipped=$(grep -c '^skip: ' "$log" || true)
+	skipped=$(grep -c 'skip: ' "$log" || true)
 	if [ -z "$passed" ]; then
 		passed=0 failed="?"
 		echo "  $runtime $name ended with status $status before its end: $log" >>"$cache/failures"
