@@ -377,3 +377,40 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn labels_are_set_after_the_credentials_and_before_no_new_privs() {
+    let mut config = default_config();
+    config["process"]["apparmorProfile"] = json!("locked-down");
+    config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0:c1,c2");
+    config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+    let host = Host { apparmor: true, selinux: true, ..v2() };
+    let plan = plan(&config, &host).expect("a plan");
+    order::check(&plan).expect("the order of every plan");
+    let text = plan.to_string();
+    let lines: Vec<_> =
+        text.lines().filter(|line| ["label", "AppArmor", "context="].iter().any(|word| line.contains(word))).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+    let at = |wanted: fn(&Child) -> bool| plan.child.iter().position(wanted).expect("the operation");
+    let set = at(|op| matches!(op, Child::SetExecLabel { .. }));
+    assert!(at(|op| matches!(op, Child::OpenLabel { .. })) < at(|op| matches!(op, Child::SetUid { .. })));
+    assert!(at(|op| matches!(op, Child::SetAmbient { .. })) < set && set < at(|op| matches!(op, Child::SetNoNewPrivs)));
+}
+
+#[test]
+fn a_label_needs_its_security_module() {
+    let mut config = default_config();
+    config["process"]["apparmorProfile"] = json!("locked-down");
+    config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
+    config["linux"]["mountLabel"] = json!("system_u:object_r:container_file_t:s0");
+    let found = plan(&config, &v2()).expect_err("findings");
+    let said: Vec<_> = found.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(said.join("\n"));
+    for nothing in ["", "unconfined"] {
+        config["process"] = default_config()["process"].clone();
+        config["process"]["apparmorProfile"] = json!(nothing);
+        config["linux"]["mountLabel"] = json!("");
+        let plan = plan(&config, &v2()).expect("a plan");
+        assert!(!plan.child.iter().any(|op| matches!(op, Child::SetExecLabel { .. })));
+    }
+}

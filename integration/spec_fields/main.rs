@@ -7,6 +7,7 @@ mod support;
 
 mod devices;
 mod hooks;
+mod labels;
 mod mount_options;
 mod mounts;
 mod namespaces;

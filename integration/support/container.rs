@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::fs;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -32,12 +32,14 @@ impl Container {
     /// The same, driven by an ordinary user who owns the bundle and the state directory.
     pub(crate) fn rootless(bundle: Bundle, uid: u32) -> Self {
         let mut container = Self::new(bundle);
-        // The build's directory may be closed to others.
-        let program = container.bundle.path().join("runtime");
-        fs::copy(&container.runtime.program, &program).expect("copy the runtime");
-        container.bundle.chown(uid);
-        container.runtime.program = program;
         container.runtime.user = Some(uid);
+        // The build's directory may be closed to others.
+        if !is_on_readonly_mount(&container.runtime.program) {
+            let program = container.bundle.path().join("runtime");
+            fs::copy(&container.runtime.program, &program).expect("copy the runtime");
+            container.runtime.program = program;
+        }
+        container.bundle.chown(uid);
         container
     }
 
@@ -230,4 +232,9 @@ impl Drop for Container {
             assert!(found.is_empty(), "left behind after delete --force:\n{found}");
         }
     }
+}
+
+/// Whether a program must stay where it is: on kernels that cannot shield it, pent asks for a read-only mount.
+fn is_on_readonly_mount(program: &Path) -> bool {
+    nix::sys::statvfs::statvfs(program).is_ok_and(|found| found.flags().contains(nix::sys::statvfs::FsFlags::ST_RDONLY))
 }

@@ -31,7 +31,6 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
     let process = process(args, &spec)?;
-    refuse_labels(args)?;
     let cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let host = Host::probe(false).explained()?;
     let request = ExecRequest {
@@ -97,15 +96,6 @@ fn check_terminal(args: &Exec, terminal: bool) -> anyhow::Result<()> {
     }
 }
 
-fn refuse_labels(args: &Exec) -> anyhow::Result<()> {
-    for (flag, value) in [("--process-label", &args.process_label), ("--apparmor", &args.apparmor)] {
-        if value.as_ref().is_some_and(|value| !value.is_empty()) {
-            return Err(hinted(&format!("{flag} is not supported by this version of pent"), "leave it out"));
-        }
-    }
-    Ok(())
-}
-
 /// The container's cgroup, or the one below it that `--cgroup` names.
 fn cgroup(args: &Exec, own: Cgroup) -> anyhow::Result<Cgroup> {
     match args.cgroup.as_slice() {
@@ -152,6 +142,12 @@ fn inherit(process: &mut Process, base: &Process) {
     if process.cwd().as_os_str().is_empty() {
         process.set_cwd(base.cwd().clone());
     }
+    if process.apparmor_profile().as_ref().is_none_or(String::is_empty) {
+        process.set_apparmor_profile(base.apparmor_profile().clone());
+    }
+    if process.selinux_label().as_ref().is_none_or(String::is_empty) {
+        process.set_selinux_label(base.selinux_label().clone());
+    }
 }
 
 fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
@@ -187,6 +183,12 @@ fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
     process.set_user(user);
     if args.no_new_privs {
         process.set_no_new_privileges(Some(true));
+    }
+    if let Some(profile) = args.apparmor.as_ref().filter(|profile| !profile.is_empty()) {
+        process.set_apparmor_profile(Some(profile.clone()));
+    }
+    if let Some(label) = args.process_label.as_ref().filter(|label| !label.is_empty()) {
+        process.set_selinux_label(Some(label.clone()));
     }
     add_capabilities(&mut process, &args.cap)?;
     Ok(process)

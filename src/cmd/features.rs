@@ -38,8 +38,8 @@ fn features() -> Result<Features, OciSpecError> {
                 .supported_flags(owned(known::seccomp_flags()))
                 .build()?,
         )
-        .apparmor(ApparmorBuilder::default().enabled(false).build()?)
-        .selinux(SelinuxBuilder::default().enabled(false).build()?)
+        .apparmor(ApparmorBuilder::default().enabled(true).build()?)
+        .selinux(SelinuxBuilder::default().enabled(true).build()?)
         .intel_rdt(IntelRdtBuilder::default().enabled(false).schemata(false).monitoring(false).build()?)
         .memory_policy(MemoryPolicyBuilder::default().modes(Vec::new()).flags(Vec::new()).build()?)
         .mount_extensions(

@@ -5,7 +5,7 @@ use super::child::parts;
 use super::wire::Failure;
 use super::{hooks, idmap, sources};
 use crate::plan::Plan;
-use crate::plan::op::{Child as Op, HookKind, Namespace, Prepare, Source};
+use crate::plan::op::{Child as Op, HookKind, Module, Namespace, Prepare, Source};
 use crate::report::Hint;
 use crate::spec::capability;
 use nix::errno::Errno;
@@ -264,6 +264,9 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         },
         Op::FindExecutable { name, .. } => executable_message(&name.to_string(), failure),
         Op::Execute => format!("exec: {why}"),
+        Op::OpenLabel { module, .. } | Op::SetExecLabel { module, .. } => {
+            format!("process.{}: {}", module.field(), label_message(op, failure))
+        }
         Op::SetAmbient { .. } if failure.part == 1 => {
             format!("can't raise ambient capability {}: {why}", capability::names(1 << failure.value.min(63)).join(""))
         }
@@ -277,6 +280,14 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         }
         _ if failure.errno == 0 => format!("cannot {op}: not as expected ({}, {})", failure.part, failure.value),
         _ => format!("cannot {op}: {why}"),
+    }
+}
+
+fn label_message(op: &Op, failure: &Failure) -> String {
+    match failure.part {
+        parts::NO_PROC => format!("there is no procfs to write it through: {}", errno(failure)),
+        parts::OTHER => "the kernel has another one than was asked for".to_owned(),
+        _ => format!("cannot {op}: {}", errno(failure)),
     }
 }
 
@@ -349,6 +360,18 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::JoinCgroup, Errno::EINVAL) => {
             "a real-time process cannot enter a cpu cgroup without cpu.rt_runtime_us: start pent at normal priority"
                 .into()
+        }
+        (Op::SetExecLabel { module: Module::Apparmor, .. }, Errno::ENOENT) => {
+            "no such profile is loaded: `apparmor_parser --replace FILE` loads one".into()
+        }
+        (Op::SetExecLabel { module: Module::Apparmor, .. }, Errno::EACCES | Errno::EPERM) => {
+            "pent itself is confined, by a profile that does not allow the change".into()
+        }
+        (Op::SetExecLabel { module: Module::Selinux, .. }, Errno::EINVAL) => {
+            "no such label in the policy that is loaded".into()
+        }
+        (Op::OpenLabel { .. }, Errno::EINVAL | Errno::ENOENT) if failure.part == parts::NO_FILE => {
+            "this kernel's procfs has no file for it".into()
         }
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),

@@ -183,12 +183,10 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
 /// What the specification has and this version has not: an error, never silence.
 fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
     let process = spec.process().as_ref();
-    let label = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let missing = [
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.mountLabel", label(linux.mount_label().as_ref()) && b.host.selinux),
         ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
     ];
     for (path, asked) in missing {
@@ -197,28 +195,6 @@ fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
                 path,
                 "not supported by this version of pent",
                 "leave it out, or use another runtime for this container",
-            );
-        }
-    }
-    let confinements = [
-        ("process.apparmorProfile", "AppArmor", process.and_then(|p| p.apparmor_profile().as_ref()), b.host.apparmor),
-        ("process.selinuxLabel", "SELinux", process.and_then(|p| p.selinux_label().as_ref()), b.host.selinux),
-    ];
-    for (path, module, value, enabled) in confinements {
-        if !label(value) {
-            continue;
-        }
-        if enabled {
-            b.error(
-                path,
-                format!("{module} is not supported by this version of pent"),
-                "leave it out of the configuration",
-            );
-        } else {
-            b.error(
-                path,
-                format!("{module} is not enabled on this host"),
-                "enable it, or leave it out of the configuration",
             );
         }
     }

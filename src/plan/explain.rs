@@ -272,6 +272,10 @@ impl fmt::Display for Child {
                 Caps(*inheritable)
             ),
             Self::SetAmbient { set } => write!(f, "set ambient capabilities {}", Caps(*set)),
+            Self::OpenLabel { module, .. } => write!(f, "open this process's own {} label", module.name()),
+            Self::SetExecLabel { module, label, .. } => {
+                write!(f, "set {} {label} for the program, and read it back", module.label())
+            }
             Self::SetNoNewPrivs => f.write_str("set no_new_privs"),
             Self::ChangeDirectory { path, .. } => write!(f, "change directory to {path}"),
             Self::FindExecutable { name, .. } => write!(f, "find executable {name}"),

@@ -15,6 +15,9 @@ const FSCONFIG_MAX: usize = 255;
 /// Filesystems whose superblock is shared or has to stay writable while the container is made: read-only is the mount's.
 const MOUNT_READONLY_ONLY: [&str; 7] = ["proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts", "tmpfs"];
 
+/// Filesystems whose files SELinux labels by what they are, or that are one with the host's: `context=` is not for them.
+const NOT_LABELLED: [&str; 3] = ["proc", "sysfs", "mqueue"];
+
 /// What later steps need to know about the mounts.
 #[derive(Debug, Default)]
 pub(super) struct Mounted {
@@ -61,6 +64,13 @@ pub(super) fn destination(mount: &Mount) -> PathBuf {
 /// Every mount of config.json, in order.
 pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Mount]) -> Mounted {
     let mut mounted = Mounted::default();
+    if !b.host.selinux && mount_label(context).is_some() {
+        b.error(
+            "linux.mountLabel",
+            "SELinux is not enabled on this host",
+            "enable it, or leave it out of the configuration",
+        );
+    }
     for (index, mount) in mounts.iter().enumerate() {
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let target = destination(mount);
@@ -99,6 +109,12 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 "set type to a filesystem (tmpfs, proc …), or add the option bind or rbind",
             );
         } else {
+            let mut options = options;
+            if let Some(label) = mount_label(context).filter(|_| !NOT_LABELLED.contains(&kind)) {
+                if !options.data.iter().any(|(name, _)| name.ends_with("context")) {
+                    options.data.push(("context".to_owned(), Some(label.to_owned())));
+                }
+            }
             let slot = filesystem(b, context, mount, kind, &options, &target, &path);
             match (target.to_str(), kind) {
                 (Some("/dev"), _) => {
@@ -111,6 +127,10 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
         }
     }
     mounted
+}
+
+fn mount_label<'a>(context: &Context<'a>) -> Option<&'a str> {
+    context.linux.mount_label().as_deref().filter(|label| !label.is_empty())
 }
 
 /// A planted /proc deceives whoever writes labels and limits through it, the runtime first (CVE-2019-16884). The files that may
@@ -297,7 +317,12 @@ fn legacy(b: &mut Builder<'_>, kind: &str, source: Text, options: &MountOptions,
     let data: Vec<String> = options
         .data
         .iter()
-        .map(|(name, value)| value.as_ref().map_or_else(|| name.clone(), |value| format!("{name}={value}")))
+        .map(|(name, value)| match value {
+            None => name.clone(),
+            // Categories are separated by commas, as options are.
+            Some(value) if name == "context" => format!("{name}=\"{value}\""),
+            Some(value) => format!("{name}={value}"),
+        })
         .collect();
     b.mount_checks += 1;
     b.child.push(Child::MountLegacy {

@@ -137,6 +137,42 @@ pub struct IdmapSource {
     pub recursive: bool,
 }
 
+/// A security module that gives processes labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Module {
+    /// process.apparmorProfile.
+    Apparmor,
+    /// process.selinuxLabel.
+    Selinux,
+}
+
+impl Module {
+    /// As it calls itself.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apparmor => "AppArmor",
+            Self::Selinux => "SELinux",
+        }
+    }
+
+    /// What it calls what it gives a process.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Apparmor => "AppArmor profile",
+            Self::Selinux => "SELinux label",
+        }
+    }
+
+    /// Where config.json asks for it, below the process.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Apparmor => "apparmorProfile",
+            Self::Selinux => "selinuxLabel",
+        }
+    }
+}
+
 /// Lines of an id mapping: container id, host id, size.
 pub type IdMap = Vec<(u32, u32, u32)>;
 
@@ -391,6 +427,10 @@ pub enum Child {
     SetCapabilities { effective: u64, permitted: u64, inheritable: u64 },
     /// Ambient capabilities.
     SetAmbient { set: u64 },
+    /// Opens the file of this process's own label in a procfs that is the kernel's (threats E), while it still may.
+    OpenLabel { slot: Slot, module: Module },
+    /// Asks for a label at the next exec, and reads it back.
+    SetExecLabel { slot: Slot, module: Module, label: Text },
     /// no_new_privs.
     SetNoNewPrivs,
     /// Working directory; a refusal is final only the second time, as the container's user.

@@ -3,7 +3,7 @@
 
 use super::Program;
 use super::builder::Builder;
-use super::op::{Child, Credentials};
+use super::op::{Child, Credentials, Module, Slot};
 use super::text::Text;
 use crate::spec::capability;
 use crate::sys::cred::SchedAttr;
@@ -161,6 +161,7 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     let late = if context.seccomp.is_some() && !no_new_privs { SYS_ADMIN } else { 0 };
     let cwd = Text::path(process.cwd());
 
+    let labels = open_labels(b, context);
     b.child.push(Child::OwnStdio { uid: user.uid(), gid: user.gid() });
     b.child.push(Child::ChangeDirectory { path: cwd.clone(), last_try: false });
     b.child.push(Child::SetUmask { mask: user.umask().unwrap_or(0o022) });
@@ -182,6 +183,9 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     b.child.push(Child::SetUid { uid: user.uid() });
     b.child.push(Child::SetCapabilities { effective: effective | late, permitted: permitted | late, inheritable });
     b.child.push(Child::SetAmbient { set: ambient });
+    for (slot, module, label) in labels {
+        b.child.push(Child::SetExecLabel { slot, module, label });
+    }
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
     }
@@ -223,6 +227,30 @@ fn birth(b: &mut Builder<'_>, process: &Process) {
         b.child.push(Child::ControlTerminal);
     }
     b.child.append(&mut late);
+}
+
+/// The labels that are asked for. Their files are opened before the rights are given up that a procfs of our own needs.
+fn open_labels(b: &mut Builder<'_>, context: &Context<'_>) -> Vec<(Slot, Module, Text)> {
+    let asked = [
+        (Module::Apparmor, context.process.apparmor_profile(), b.host.apparmor),
+        (Module::Selinux, context.process.selinux_label(), b.host.selinux),
+    ];
+    let mut labels = Vec::new();
+    for (module, label, enabled) in asked {
+        let Some(label) = label.as_ref().filter(|label| !label.is_empty()) else { continue };
+        if enabled {
+            let slot = b.slot();
+            b.child.push(Child::OpenLabel { slot, module });
+            labels.push((slot, module, Text::new(label)));
+        } else if module == Module::Selinux || label != "unconfined" {
+            b.error(
+                format!("{}.{}", context.path, module.field()),
+                format!("{} is not enabled on this host", module.name()),
+                "enable it, or leave it out of the configuration",
+            );
+        }
+    }
+    labels
 }
 
 /// The last steps, after the container was started.

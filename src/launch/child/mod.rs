@@ -6,6 +6,7 @@
 
 mod credentials;
 mod devices;
+mod label;
 mod mounts;
 mod process;
 mod root;
@@ -161,6 +162,8 @@ impl<'a> Child<'a> {
                 self.set_capabilities(*effective, *permitted, *inheritable)
             }
             Op::SetAmbient { set } => self.set_ambient(*set),
+            Op::OpenLabel { slot, module } => self.open_label(*slot, *module),
+            Op::SetExecLabel { slot, module, label } => self.set_exec_label(*slot, *module, label),
             Op::SetNoNewPrivs => Ok(crate::sys::cred::set_no_new_privs()?),
             Op::ChangeDirectory { path, last_try } => self.change_directory(path, *last_try),
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
@@ -316,6 +319,7 @@ pub(super) mod process_parts {
 /// The numbers by which operations say which part of them failed.
 pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
+    pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
     pub(in crate::launch) use super::process::OUTSIDE;
 }
