@@ -10,6 +10,7 @@ mod hooks;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod notify;
 mod process;
 mod rootless;

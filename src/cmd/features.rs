@@ -45,7 +45,7 @@ fn features() -> Result<Features, OciSpecError> {
         .mount_extensions(
             MountExtensionsBuilder::default().idmap(IDMapBuilder::default().enabled(true).build()?).build()?,
         )
-        .net_devices(NetDevicesBuilder::default().enabled(false).build()?)
+        .net_devices(NetDevicesBuilder::default().enabled(true).build()?)
         .build()?;
     FeaturesBuilder::default()
         .oci_version_min(VERSION_MIN)

@@ -68,6 +68,9 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A network device cannot become the container's.
+    #[error(transparent)]
+    NetDevice(#[from] super::netdevice::Error),
     /// The seccomp agent cannot be told.
     #[error("linux.seccomp.listenerPath: failed to {what} seccomp agent {path}: {}", lower(*errno))]
     Agent {
@@ -120,6 +123,7 @@ impl Hint for Error {
             Self::Clone { errno: Errno::ENOSYS, .. } => Some("pent needs clone3, which Linux has since 5.3".into()),
             Self::Died { status: 137 } => Some("a memory limit may be below what the first process itself needs".into()),
             Self::Cgroup(error) => error.hint(),
+            Self::NetDevice(error) => error.hint(),
             Self::Agent { .. } => Some(AGENT_HINT.into()),
             _ => None,
         }

@@ -8,6 +8,8 @@ pub mod child;
 mod error;
 pub mod hooks;
 mod idmap;
+pub mod netdevice;
+mod netlink;
 mod prepare;
 pub mod sources;
 pub mod wire;
@@ -75,6 +77,7 @@ pub struct Running {
     pub terminal: Option<(OwnedFd, u32)>,
     sync: OwnedFd,
     state: hooks::State,
+    net_devices: Option<netdevice::Moved>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -128,7 +131,8 @@ impl Launch<'_> {
         };
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();
-        let running = Running { pid, pidfd, terminal: None, sync, state: self.state, child_hooks, parent_hooks };
+        let (state, terminal, net_devices) = (self.state, None, None);
+        let running = Running { pid, pidfd, terminal, sync, state, net_devices, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -177,6 +181,9 @@ impl Running {
         for op in &plan.parent {
             match op {
                 Op::Meet { point: Point::Started } => return Ok(()),
+                Op::MoveNetDevices { devices } => {
+                    self.net_devices = Some(netdevice::move_all(self.pid, devices)?);
+                }
                 // After the start: see `await_exec`.
                 Op::SendListener { .. } | Op::Meet { point: Point::ListenerSent } => {}
                 Op::Meet { point } => self.meet(plan, *point)?,
@@ -307,8 +314,11 @@ impl Running {
         }
     }
 
-    /// Kills the child and waits until it is gone.
+    /// Kills the child, waits until it is gone, and takes back the network devices that it was given.
     pub fn kill(&self) {
+        if let Some(devices) = &self.net_devices {
+            devices.give_back();
+        }
         // It may be gone already, or reaped.
         if clone::kill(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
             let _status = clone::wait(self.pidfd.as_fd());

@@ -4,7 +4,7 @@
 use super::builder::Builder;
 use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, HookKind, Namespace, Parent, Point, Prepare, Slot, Source};
+use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
 use super::{Hook, Plan, devices, notify, process};
 use crate::cgroup::{self, CgroupPlan};
@@ -110,7 +110,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
-    let parent_is_late = parents_part(&mut b, &hooks, limits_devices);
+    let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
     let context = process::Context {
@@ -182,7 +182,6 @@ fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
     let process = spec.process().as_ref();
     let label = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let missing = [
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
         ("linux.memoryPolicy", linux.memory_policy().is_some()),
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.mountLabel", label(linux.mount_label().as_ref()) && b.host.selinux),
@@ -442,14 +441,28 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
         .collect()
 }
 
-/// What the parent does once the mounts are made: device rules, which could have forbidden making the nodes, and hooks. Whether
-/// the child has yet to wait for it, since only hooks need to see the host's root.
-fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool) -> bool {
-    let early_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
-    if early_hooks || limits_devices {
+/// linux.netDevices, by name: a map has no order of its own.
+fn net_devices(linux: &Linux) -> Vec<NetDevice> {
+    let devices = linux.net_devices().iter().flatten().map(|(name, device)| {
+        let to = device.name().as_ref().filter(|to| !to.is_empty()).unwrap_or(name);
+        NetDevice { name: Text::new(name), to: Text::new(to) }
+    });
+    let mut devices: Vec<_> = devices.collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices
+}
+
+/// What the parent does once the mounts are made: device rules, which could have forbidden making the nodes, network devices, which
+/// sysctls and hooks may be about, and hooks. Whether the child has yet to wait for it, since only hooks need to see the host's root.
+fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool, net_devices: Vec<NetDevice>) -> bool {
+    let early = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() || !net_devices.is_empty();
+    if early || limits_devices {
         b.meet(Point::MountsDone);
         if limits_devices {
             b.parent.push(Parent::LimitDevices);
+        }
+        if !net_devices.is_empty() {
+            b.parent.push(Parent::MoveNetDevices { devices: net_devices });
         }
         for (kind, hooks) in [(HookKind::Prestart, &hooks.prestart), (HookKind::CreateRuntime, &hooks.create_runtime)] {
             if !hooks.is_empty() {
@@ -459,7 +472,7 @@ fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool) -> boo
         b.parent.push(Parent::Meet { point: Point::ParentDone });
     }
     // Hooks of the child, too, run under the rules.
-    let waits_here = early_hooks || limits_devices && !hooks.create_container.is_empty();
+    let waits_here = early || limits_devices && !hooks.create_container.is_empty();
     if waits_here {
         b.child.push(Child::Meet { point: Point::ParentDone });
     }

@@ -167,6 +167,10 @@ impl fmt::Display for Parent {
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
+            Self::MoveNetDevices { devices } => {
+                f.write_str("move network devices")?;
+                devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
+            }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
         }
     }

@@ -167,6 +167,16 @@ pub enum Prepare {
     FindAgent { path: Text },
 }
 
+/// A network device that becomes the container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetDevice {
+    /// In the runtime's network namespace.
+    pub name: Text,
+    /// In the container; one that ends in `%d` gets a number from the kernel.
+    pub to: Text,
+}
+
 /// What the parent does after clone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "op", rename_all = "camelCase")]
@@ -187,6 +197,8 @@ pub enum Parent {
     Adopt,
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
+    /// Moves network devices into the child's network namespace, with their addresses, and sets them up.
+    MoveNetDevices { devices: Vec<NetDevice> },
     /// Takes the filter's listener from the child and sends it to the seccomp agent.
     SendListener { path: Text },
 }

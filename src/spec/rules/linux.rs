@@ -336,7 +336,9 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
     for (name, device) in sorted(devices) {
         let at = format!("linux.netDevices[{}]", quote(name));
         let target = device.name().as_deref().filter(|target| !target.is_empty());
-        for (path, name) in [(at.clone(), Some(name)), (at.clone() + ".name", target)] {
+        // A new name may be a template, for the kernel to fill in.
+        let bare = target.map(|target| target.strip_suffix("%d").unwrap_or(target));
+        for (path, name) in [(at.clone(), Some(name)), (at.clone() + ".name", bare)] {
             if let Some(name) = name.filter(|name| !good(name)) {
                 found.error_hint(
                     path,
@@ -346,7 +348,7 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
             }
         }
         let target = target.unwrap_or(name);
-        if inside.contains(&target) {
+        if inside.contains(&target) && !target.ends_with("%d") {
             found.error(at, format!("a second device would be called {} in the container", quote(target)));
         }
         inside.push(target);
