@@ -237,6 +237,17 @@ fn network_devices_are_there_before_the_hooks_of_the_runtime() {
 }
 
 #[test]
+fn memory_processors_and_caches() {
+    let changes = [
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0-3,7", "flags": ["MPOL_F_STATIC_NODES"] })),
+        ("/linux/intelRdt", json!({ "memBwSchema": "MB:0=20", "schemata": ["L3:0=f"], "enableMonitoring": true })),
+        // For exec alone.
+        ("/process/execCPUAffinity", json!({ "initial": "0", "final": "1" })),
+    ];
+    insta::assert_snapshot!(lines_with(&changes, &["memory policy", "service", "monitoring", "processors"]));
+}
+
+#[test]
 fn every_finding_is_reported_at_once() {
     let mut config = kubernetes();
     config["linux"]["namespaces"] = json!([{ "type": "pid" }]);

@@ -12,6 +12,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify;
+mod numa;
 mod process;
 mod rootless;
 mod seccomp;

@@ -60,6 +60,11 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         stays: !args.detach,
     };
     let mut running = launch.clone_child().explained()?;
+    if spec.linux().as_ref().is_some_and(|linux| linux.intel_rdt().is_some())
+        && let Some(rdt) = dir.load_rdt().explained()?
+    {
+        rdt.add(running.pid).explained().inspect_err(|_| running.kill())?;
+    }
     running.make_ready(&plan, &mut &cgroup).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
@@ -148,6 +153,9 @@ fn inherit(process: &mut Process, base: &Process) {
     }
     if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
         process.set_rlimits(base.rlimits().clone());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(base.exec_cpu_affinity().clone());
     }
     if process.cwd().as_os_str().is_empty() {
         process.set_cwd(base.cwd().clone());

@@ -40,8 +40,13 @@ fn features() -> Result<Features, OciSpecError> {
         )
         .apparmor(ApparmorBuilder::default().enabled(false).build()?)
         .selinux(SelinuxBuilder::default().enabled(false).build()?)
-        .intel_rdt(IntelRdtBuilder::default().enabled(false).schemata(false).monitoring(false).build()?)
-        .memory_policy(MemoryPolicyBuilder::default().modes(Vec::new()).flags(Vec::new()).build()?)
+        .intel_rdt(IntelRdtBuilder::default().enabled(true).schemata(true).monitoring(true).build()?)
+        .memory_policy(
+            MemoryPolicyBuilder::default()
+                .modes(owned(known::memory_policy_modes()))
+                .flags(owned(known::memory_policy_flags()))
+                .build()?,
+        )
         .mount_extensions(
             MountExtensionsBuilder::default().idmap(IDMapBuilder::default().enabled(true).build()?).build()?,
         )

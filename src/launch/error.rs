@@ -177,6 +177,9 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
             format!("process.oomScoreAdj: cannot set oom_score_adj to {score}: {}", errno(failure))
         }
         Prepare::MakeIdMapping { .. } => format!("cannot {op}: {}", parent_message(failure)),
+        Prepare::SetCpuAffinity { .. } => {
+            format!("process.execCPUAffinity.initial: cannot {op}: {}", errno(failure))
+        }
         Prepare::FindAgent { path } => {
             format!("linux.seccomp.listenerPath: failed to connect with seccomp agent {path}: {}", errno(failure))
         }
@@ -261,6 +264,8 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         Op::SetRlimit { name, .. } | Op::RaiseRlimit { name, .. } => {
             format!("process.rlimits: cannot set {name}: {why}")
         }
+        Op::SetMemoryPolicy { .. } => format!("linux.memoryPolicy: cannot {op}: {why}"),
+        Op::SetCpuAffinity { .. } => format!("process.execCPUAffinity.final: cannot {op}: {why}"),
         Op::SetHostname { .. } => format!("hostname: cannot {op}: {why}"),
         Op::ChangeDirectory { path, .. } => match failure.part {
             parts::OUTSIDE => format!("process.cwd: {path} leads outside of the container's root"),
@@ -347,6 +352,10 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         }
         (Op::Execute, Errno::ENOEXEC) => "it is no program for this machine, or a script without #!".into(),
         (Op::Execute, Errno::ENOENT) => "its interpreter (#!, or the dynamic loader) is not in the image".into(),
+        (Op::SetMemoryPolicy { .. }, Errno::EINVAL) => {
+            "the nodes must exist and be among the cpuset's memory nodes, and the kernel must know the mode".into()
+        }
+        (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {

@@ -21,7 +21,7 @@ use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::op::{HookKind, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
-use crate::sys::{cred, fd, socket};
+use crate::sys::{cred, fd, numa, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -141,14 +141,20 @@ impl Launch<'_> {
     }
 }
 
-/// A process that stays takes its old score back: a container's must not be the runtime's.
+/// A process that stays is again what it was: a container's score and processors must not be the runtime's.
 fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
-    match &prepared.oom_score {
-        Some(score) if stays => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
+    if !stays {
+        return Ok(());
+    }
+    if let Some(cpus) = &prepared.before.cpus {
+        numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
+    }
+    match &prepared.before.oom_score {
+        Some(score) => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
             Error::System { what: "put oom_score_adj back", errno }
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn only_lasting_global_addresses_are_kept() {
         let message = |flags: u32, scope: u8, index: i32| {
-            let mut body = vec![libc::AF_INET as u8, 24, 0, scope];
+            let mut body = vec![2 /* AF_INET */, 24, 0, scope];
             body.extend(index.to_ne_bytes());
             push_attribute(&mut body, attribute::LOCAL, &[10, 0, 0, 1]);
             push_attribute(&mut body, 3, b"eth0\0");

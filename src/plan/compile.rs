@@ -6,12 +6,12 @@ use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
-use super::{Hook, Plan, devices, notify, process};
+use super::{Hook, Plan, devices, notify, numa, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
-use crate::seccomp;
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
+use crate::{rdt, seccomp};
 use oci_spec::runtime::{Linux, Spec};
 use std::path::Path;
 
@@ -60,6 +60,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
     let cgroup = compile_cgroup(&mut b, request, linux);
+    let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
     }
@@ -124,6 +125,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         born_last: namespaces.born_last,
     };
     process::limits(&mut b, program, "process");
+    if let Some(policy) = linux.memory_policy() {
+        numa::memory_policy(&mut b, policy);
+    }
     if let Some(personality) = linux.personality() {
         let persona = match personality.domain() {
             oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
@@ -159,6 +163,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         id: request.id.to_owned(),
         new_namespaces: if namespaces.needs_birth() { Vec::new() } else { namespaces.new },
         cgroup,
+        rdt,
         terminal: program.terminal().unwrap_or_default(),
         program: process::program(program),
         child_hooks: vec![
@@ -181,12 +186,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
 fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
     let process = spec.process().as_ref();
     let label = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
-    let missing = [
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.mountLabel", label(linux.mount_label().as_ref()) && b.host.selinux),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
-    ];
+    let missing = [("linux.mountLabel", label(linux.mount_label().as_ref()) && b.host.selinux)];
     for (path, asked) in missing {
         if asked {
             b.error(

@@ -163,6 +163,8 @@ pub enum Prepare {
     SetOomScore { score: i32 },
     /// Makes the time namespace that the child will be born into, with its offsets.
     SetTimeOffsets { lines: Text },
+    /// Runs this process on these processors, a mask; inherited by the child until it is in its cgroup.
+    SetCpuAffinity { cpus: Vec<u64> },
     /// Checks that the seccomp agent's socket is there.
     FindAgent { path: Text },
 }
@@ -384,6 +386,10 @@ pub enum Child {
     SetScheduler { attr: SchedAttr },
     /// Scheduling class and level of I/O.
     SetIoPriority { class: i32, level: i32 },
+    /// Where memory comes from: mode and flags of set_mempolicy(2), and a mask of nodes.
+    SetMemoryPolicy { mode: i32, nodes: Vec<u64> },
+    /// The processors to run on, a mask.
+    SetCpuAffinity { cpus: Vec<u64> },
     /// Execution domain.
     SetPersonality { persona: u64 },
     /// Compares the flags of every mount made here with what was asked for.
