@@ -12,6 +12,7 @@ pub mod host;
 pub mod launch;
 pub mod path;
 pub mod plan;
+pub mod rdt;
 pub mod report;
 pub mod seccomp;
 pub mod spec;

@@ -229,6 +229,25 @@ fn the_listener_of_a_filter_goes_to_the_agent() {
 }
 
 #[test]
+fn network_devices_are_there_before_the_hooks_of_the_runtime() {
+    let hook = json!([{ "path": "/bin/hook" }]);
+    let devices = ("/linux/netDevices", json!({ "eth1": { "name": "net%d" }, "eth0": {} }));
+    let words = ["network", "MountsDone", "HooksDone", "createRuntime"];
+    insta::assert_snapshot!(lines_with(&[devices, ("/hooks", json!({ "createRuntime": hook }))], &words));
+}
+
+#[test]
+fn memory_processors_and_caches() {
+    let changes = [
+        ("/linux/memoryPolicy", json!({ "mode": "MPOL_BIND", "nodes": "0-3,7", "flags": ["MPOL_F_STATIC_NODES"] })),
+        ("/linux/intelRdt", json!({ "memBwSchema": "MB:0=20", "schemata": ["L3:0=f"], "enableMonitoring": true })),
+        // For exec alone.
+        ("/process/execCPUAffinity", json!({ "initial": "0", "final": "1" })),
+    ];
+    insta::assert_snapshot!(lines_with(&changes, &["memory policy", "service", "monitoring", "processors"]));
+}
+
+#[test]
 fn every_finding_is_reported_at_once() {
     let mut config = kubernetes();
     config["linux"]["namespaces"] = json!([{ "type": "pid" }]);

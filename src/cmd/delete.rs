@@ -94,6 +94,9 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
         }
         state.cgroup.delete().explained()?;
     }
+    if let Some(rdt) = dir.load_rdt().explained()? {
+        rdt.delete().explained()?;
+    }
     if state.poststop {
         // The specification: warn, and go on with the remaining hooks and the rest.
         match poststop(&dir, state) {
@@ -110,6 +113,9 @@ fn wipe(dir: Dir) -> Result<()> {
     if !cgroup.is_none() {
         cgroup.kill_all(Signal::SIGKILL).explained()?;
         cgroup.delete().explained()?;
+    }
+    if let Some(rdt) = dir.load_rdt().explained()? {
+        rdt.delete().explained()?;
     }
     dir.remove().explained()
 }

@@ -1,13 +1,14 @@
 //! `pent exec`: another process in a running container.
 #![forbid(unsafe_code)]
 
-use super::make::{Console, check_descriptors, joined_state, listen_fds, send_pidfd, write_pid_file};
+use super::make::{Console, check_descriptors, join_rdt, joined_state, listen_fds, send_pidfd, write_pid_file};
 use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::Cgroup;
 use crate::cli::Exec;
 use crate::host::Host;
-use crate::launch::{Gate, Launch};
+use crate::launch::{self, Gate, Launch};
 use crate::plan::{self, ExecRequest};
+use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
 use crate::state::Status;
@@ -59,7 +60,11 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         stays: !args.detach,
     };
     let mut running = launch.clone_child().explained()?;
-    running.make_ready(&plan, &mut ()).explained()?;
+    let rdt = match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+        Some(_) => dir.load_rdt().explained()?,
+        None => None,
+    };
+    running.make_ready(&plan, &mut Joining { rdt }).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {
@@ -79,6 +84,22 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     match attendance {
         None => Ok(0),
         Some(attendance) => attendance.until_exit(&running.pidfd, terminal, None),
+    }
+}
+
+/// A process in the making: what it joins that the plan does not know.
+struct Joining {
+    rdt: Option<Rdt>,
+}
+
+impl launch::Owner for Joining {
+    fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        join_rdt(self.rdt.as_ref(), pid)
+    }
+
+    /// The container has its rules.
+    fn limit_devices(&mut self) -> Result<(), launch::Error> {
+        Ok(())
     }
 }
 
@@ -138,6 +159,9 @@ fn inherit(process: &mut Process, base: &Process) {
     }
     if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
         process.set_rlimits(base.rlimits().clone());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(base.exec_cpu_affinity().clone());
     }
     if process.cwd().as_os_str().is_empty() {
         process.set_cwd(base.cwd().clone());

@@ -40,12 +40,17 @@ fn features() -> Result<Features, OciSpecError> {
         )
         .apparmor(ApparmorBuilder::default().enabled(true).build()?)
         .selinux(SelinuxBuilder::default().enabled(true).build()?)
-        .intel_rdt(IntelRdtBuilder::default().enabled(false).schemata(false).monitoring(false).build()?)
-        .memory_policy(MemoryPolicyBuilder::default().modes(Vec::new()).flags(Vec::new()).build()?)
+        .intel_rdt(IntelRdtBuilder::default().enabled(true).schemata(true).monitoring(true).build()?)
+        .memory_policy(
+            MemoryPolicyBuilder::default()
+                .modes(owned(known::memory_policy_modes()))
+                .flags(owned(known::memory_policy_flags()))
+                .build()?,
+        )
         .mount_extensions(
             MountExtensionsBuilder::default().idmap(IDMapBuilder::default().enabled(true).build()?).build()?,
         )
-        .net_devices(NetDevicesBuilder::default().enabled(false).build()?)
+        .net_devices(NetDevicesBuilder::default().enabled(true).build()?)
         .build()?;
     FeaturesBuilder::default()
         .oci_version_min(VERSION_MIN)

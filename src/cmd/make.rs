@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Options, Plan, Request};
+use crate::rdt::{Rdt, RdtPlan};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{Dir, Process, State, Status};
 use crate::sys::{fd, socket};
@@ -201,6 +202,7 @@ impl Made {
         // As above: the first error is the one to show.
         drop(self.state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
         drop(self.state.cgroup.delete());
+        drop(self.dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
         drop(self.dir.remove());
     }
 }
@@ -211,6 +213,9 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
         dir.save_intent(&planned).explained()?;
+    }
+    if let Some(plan) = &bundle.plan.rdt {
+        make_rdt(dir, plan)?;
     }
     let gate = match starter {
         Starter::Start => Gate::Listener(listen(dir)?),
@@ -224,6 +229,7 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
             // The first error is the one to show.
             drop(state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
             drop(state.cgroup.delete());
+            drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
             Err(error)
         }
     }
@@ -240,7 +246,8 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
         stays: starter == Starter::ThisAndWait,
     };
     let mut running = launch.clone_child().explained()?;
-    running.make_ready(&bundle.plan, &mut Record { dir, state, plan: &bundle.plan }).explained()?;
+    let rdt = if bundle.plan.rdt.is_some() { dir.load_rdt().explained()? } else { None };
+    running.make_ready(&bundle.plan, &mut Record { dir, state, plan: &bundle.plan, rdt }).explained()?;
     Ok(running)
 }
 
@@ -249,10 +256,17 @@ struct Record<'a> {
     dir: &'a Dir,
     state: &'a mut State,
     plan: &'a Plan,
+    rdt: Option<Rdt>,
+}
+
+/// Cache and bandwidth: nothing is born into a resctrl group of another's making.
+pub(super) fn join_rdt(rdt: Option<&Rdt>, pid: i32) -> Result<(), launch::Error> {
+    rdt.map_or(Ok(()), |rdt| rdt.add(pid)).explained().map_err(launch::Error::Caller)
 }
 
 impl launch::Owner for Record<'_> {
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        join_rdt(self.rdt.as_ref(), pid)?;
         match Process::identify(pid) {
             Ok(init) => {
                 self.state.init = init;
@@ -287,6 +301,14 @@ fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         config_version: bundle.spec.version().clone(),
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
     }
+}
+
+/// The class of service. When it cannot be made as asked, what there is of it is removed with the container.
+fn make_rdt(dir: &Dir, plan: &RdtPlan) -> anyhow::Result<()> {
+    let rdt = Rdt::planned(plan).explained()?;
+    dir.save_rdt(&rdt).explained()?;
+    let made = rdt.make().and_then(|new| rdt.configure(plan, new));
+    made.explained().inspect_err(|_| drop(rdt.delete()))
 }
 
 /// The gate: a listening socket in the state directory, which the container's first process waits at.

@@ -4,9 +4,10 @@
 use super::{Explained, Session, hinted};
 use crate::cgroup::UpdateContext;
 use crate::cli::{Rootless, Update};
+use crate::rdt::Rdt;
 use crate::report::{Reporter, Severity};
 use crate::spec;
-use crate::state::{Error, Status};
+use crate::state::{Dir, Error, Status};
 use anyhow::{Context as _, Result};
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use std::io::Read;
@@ -15,7 +16,7 @@ use std::path::Path;
 /// Applies the limits given as JSON, or else as flags.
 pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
     let (mut dir, state) = session.load(&args.id)?;
-    refuse_rdt(&args)?;
+    let rdt = rdt(&args, &dir)?;
     let resources = match &args.resources {
         Some(path) => read(path, session.report)?,
         None => {
@@ -37,16 +38,25 @@ pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
     for warning in state.cgroup.update(&resources, context).explained()? {
         session.report.warn(warning.to_string());
     }
+    if let Some((rdt, schemata)) = rdt {
+        rdt.limit(&schemata).explained()?;
+    }
     Ok(0)
 }
 
-fn refuse_rdt(args: &Update) -> Result<()> {
-    let what = match (&args.l3_cache_schema, &args.mem_bw_schema) {
-        (Some(schema), _) if !schema.is_empty() => "Intel RDT/CAT: l3 cache schema is not enabled",
-        (_, Some(schema)) if !schema.is_empty() => "Intel RDT/MBA: memory bandwidth schema is not enabled",
-        _ => return Ok(()),
+/// The container's class of service with the lines it shall have, if any are given.
+fn rdt(args: &Update, dir: &Dir) -> Result<Option<(Rdt, Vec<String>)>> {
+    let given = |schema: &Option<String>| schema.clone().filter(|schema| !schema.is_empty());
+    let (cache, bandwidth) = (given(&args.l3_cache_schema), given(&args.mem_bw_schema));
+    let what = match (&cache, &bandwidth) {
+        (None, None) => return Ok(None),
+        (Some(_), _) => "Intel RDT/CAT: l3 cache schema is not enabled",
+        (None, Some(_)) => "Intel RDT/MBA: memory bandwidth schema is not enabled",
     };
-    Err(hinted(what, "resctrl is not supported by this runtime; leave the option out"))
+    match dir.load_rdt().explained()? {
+        Some(rdt) => Ok(Some((rdt, cache.into_iter().chain(bandwidth).collect()))),
+        None => Err(hinted(what, "the container was made without linux.intelRdt; leave the option out")),
+    }
 }
 
 /// Reads LinuxResources from a file, or from standard input for `-`.

@@ -68,6 +68,9 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+    /// A network device cannot become the container's.
+    #[error(transparent)]
+    NetDevice(#[from] super::netdevice::Error),
     /// The seccomp agent cannot be told.
     #[error("linux.seccomp.listenerPath: failed to {what} seccomp agent {path}: {}", lower(*errno))]
     Agent {
@@ -120,6 +123,7 @@ impl Hint for Error {
             Self::Clone { errno: Errno::ENOSYS, .. } => Some("pent needs clone3, which Linux has since 5.3".into()),
             Self::Died { status: 137 } => Some("a memory limit may be below what the first process itself needs".into()),
             Self::Cgroup(error) => error.hint(),
+            Self::NetDevice(error) => error.hint(),
             Self::Agent { .. } => Some(AGENT_HINT.into()),
             _ => None,
         }
@@ -173,6 +177,9 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
             format!("process.oomScoreAdj: cannot set oom_score_adj to {score}: {}", errno(failure))
         }
         Prepare::MakeIdMapping { .. } => format!("cannot {op}: {}", parent_message(failure)),
+        Prepare::SetCpuAffinity { .. } => {
+            format!("process.execCPUAffinity.initial: cannot {op}: {}", errno(failure))
+        }
         Prepare::FindAgent { path } => {
             format!("linux.seccomp.listenerPath: failed to connect with seccomp agent {path}: {}", errno(failure))
         }
@@ -257,6 +264,8 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         Op::SetRlimit { name, .. } | Op::RaiseRlimit { name, .. } => {
             format!("process.rlimits: cannot set {name}: {why}")
         }
+        Op::SetMemoryPolicy { .. } => format!("linux.memoryPolicy: cannot {op}: {why}"),
+        Op::SetCpuAffinity { .. } => format!("process.execCPUAffinity.final: cannot {op}: {why}"),
         Op::SetHostname { .. } => format!("hostname: cannot {op}: {why}"),
         Op::ChangeDirectory { path, .. } => match failure.part {
             parts::OUTSIDE => format!("process.cwd: {path} leads outside of the container's root"),
@@ -373,6 +382,10 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::OpenLabel { .. }, Errno::EINVAL | Errno::ENOENT) if failure.part == parts::NO_FILE => {
             "this kernel's procfs has no file for it".into()
         }
+        (Op::SetMemoryPolicy { .. }, Errno::EINVAL) => {
+            "the nodes must exist and be among the cpuset's memory nodes, and the kernel must know the mode".into()
+        }
+        (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {

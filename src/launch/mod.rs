@@ -8,6 +8,8 @@ pub mod child;
 mod error;
 pub mod hooks;
 mod idmap;
+pub mod netdevice;
+mod netlink;
 mod prepare;
 pub mod sources;
 pub mod wire;
@@ -19,7 +21,7 @@ use crate::cgroup::Cgroup;
 use crate::plan::Plan;
 use crate::plan::op::{HookKind, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
-use crate::sys::{cred, fd, socket};
+use crate::sys::{cred, fd, numa, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -57,17 +59,6 @@ pub trait Owner {
     fn limit_devices(&mut self) -> Result<(), Error>;
 }
 
-/// The owner of a process that joins a container: the container has its rules, and only the caller is to know the pid.
-impl Owner for () {
-    fn known(&mut self, _pid: i32) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn limit_devices(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
 /// A child that exists.
 pub struct Running {
     /// In the runtime's pid namespace.
@@ -81,6 +72,7 @@ pub struct Running {
     /// What was opened for the child, until it executes the program. Whoever is last to close a mount that was attached nowhere
     /// waits for a grace period: better this process, which has nothing else to do then.
     opened: Vec<Option<OwnedFd>>,
+    net_devices: Option<netdevice::Moved>,
     child_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
     parent_hooks: Vec<(HookKind, Vec<hooks::Prepared>)>,
 }
@@ -138,8 +130,8 @@ impl Launch<'_> {
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();
         let opened = std::mem::take(&mut prepared.slots);
-        let state = self.state;
-        let running = Running { pid, pidfd, terminal: None, sync, state, opened, child_hooks, parent_hooks };
+        let (state, terminal, net_devices) = (self.state, None, None);
+        let running = Running { pid, pidfd, terminal, sync, state, opened, net_devices, child_hooks, parent_hooks };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -148,14 +140,20 @@ impl Launch<'_> {
     }
 }
 
-/// A process that stays takes its old score back: a container's must not be the runtime's.
+/// A process that stays is again what it was: a container's score and processors must not be the runtime's.
 fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
-    match &prepared.oom_score {
-        Some(score) if stays => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
+    if !stays {
+        return Ok(());
+    }
+    if let Some(cpus) = &prepared.before.cpus {
+        numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
+    }
+    match &prepared.before.oom_score {
+        Some(score) => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
             Error::System { what: "put oom_score_adj back", errno }
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -188,6 +186,9 @@ impl Running {
         for op in &plan.parent {
             match op {
                 Op::Meet { point: Point::Started } => return Ok(()),
+                Op::MoveNetDevices { devices } => {
+                    self.net_devices = Some(netdevice::move_all(self.pid, devices)?);
+                }
                 // After the start: see `await_exec`.
                 Op::SendListener { .. } | Op::Meet { point: Point::ListenerSent } => {}
                 Op::Meet { point } => self.meet(plan, *point)?,
@@ -310,8 +311,11 @@ impl Running {
         }
     }
 
-    /// Kills the child and waits until it is gone.
+    /// Kills the child, waits until it is gone, and takes back the network devices that it was given.
     pub fn kill(&self) {
+        if let Some(devices) = &self.net_devices {
+            devices.give_back();
+        }
         // It may be gone already, or reaped.
         if clone::kill(self.pidfd.as_fd(), libc::SIGKILL).is_ok() {
             let _status = clone::wait(self.pidfd.as_fd());

@@ -7,7 +7,7 @@ use crate::plan::op::{Namespace, Prepare, Slot};
 use crate::plan::{Plan, text::Text};
 use crate::sys::clone::{self, Fork};
 use crate::sys::exec::{Argv, Environment};
-use crate::sys::{cred, exe, fd};
+use crate::sys::{cred, exe, fd, numa};
 use nix::errno::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,15 +20,22 @@ pub(super) struct Prepared {
     pub(super) segments: Vec<exe::Segment>,
     pub(super) host_namespaces: [u64; 8],
     /// To be put back in a process that stays.
+    pub(super) before: Before,
+}
+
+/// What this process was before it was made what the child shall be.
+#[derive(Default)]
+pub(super) struct Before {
     pub(super) oom_score: Option<String>,
+    pub(super) cpus: Option<Vec<u64>>,
 }
 
 pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
     let mut slots: Vec<Option<OwnedFd>> = (0..plan.slots).map(|_| None).collect();
-    let mut oom_score = None;
+    let mut before = Before::default();
     for op in &plan.prepare {
         let failed = |failure: Failure| Error::Prepare { op: Box::new(op.clone()), failure };
-        apply(op, &mut slots, &mut oom_score).map_err(failed)?;
+        apply(op, &mut slots, &mut before).map_err(failed)?;
     }
     let strings = |texts: &[Text]| texts.iter().map(|text| text.clone().into_inner()).collect();
     Ok(Prepared {
@@ -38,11 +45,11 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(word).collect()).unwrap_or_default(),
         segments: exe::segments(),
         host_namespaces: own_namespaces()?,
-        oom_score,
+        before,
     })
 }
 
-fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], oom_score: &mut Option<String>) -> Result<(), Failure> {
+fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Result<(), Failure> {
     let mut fill = |slot: Slot, fd: OwnedFd| slots[usize::from(slot.0)] = Some(fd);
     match op {
         Prepare::OpenProcess { slot, pid, start_time } => fill(*slot, open_process(*pid, *start_time)?),
@@ -61,11 +68,15 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], oom_score: &mut Option<Str
             }
         }
         Prepare::SetNonDumpable => cred::set_dumpable(false)?,
-        Prepare::SetOomScore { score } => *oom_score = set_oom_score(*score)?,
+        Prepare::SetOomScore { score } => before.oom_score = set_oom_score(*score)?,
         Prepare::SetTimeOffsets { lines } => {
             clone::unshare(0x80)?;
             let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
             fd::write(file.as_fd(), lines.to_bytes())?;
+        }
+        Prepare::SetCpuAffinity { cpus } => {
+            before.cpus = Some(numa::cpu_affinity()?);
+            numa::set_cpu_affinity(cpus)?;
         }
         Prepare::FindAgent { path } => {
             if fd::stat_at(fd::CWD, path, 0)?.st_mode & libc::S_IFMT != libc::S_IFSOCK {

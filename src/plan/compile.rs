@@ -4,14 +4,14 @@
 use super::builder::Builder;
 use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, HookKind, Namespace, Parent, Point, Prepare, Slot, Source};
+use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
-use super::{Hook, Plan, devices, notify, process};
+use super::{Hook, Plan, devices, notify, numa, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
-use crate::seccomp;
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
+use crate::{rdt, seccomp};
 use oci_spec::runtime::{Linux, Spec};
 use std::path::Path;
 
@@ -54,12 +54,12 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         return Err(vec![Diagnostic::error("process", "there is no process to run").hint("add a process object")]);
     };
     let mut b = Builder::new(request.host);
-    not_built_yet(&mut b, spec, linux);
 
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
     let cgroup = compile_cgroup(&mut b, request, linux);
+    let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
     }
@@ -113,7 +113,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
-    let parent_is_late = parents_part(&mut b, &hooks, limits_devices);
+    let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
     let context = process::Context {
@@ -127,6 +127,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         born_last: namespaces.born_last,
     };
     process::limits(&mut b, program, "process");
+    if let Some(policy) = linux.memory_policy() {
+        numa::memory_policy(&mut b, policy);
+    }
     if let Some(personality) = linux.personality() {
         let persona = match personality.domain() {
             oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
@@ -162,6 +165,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         id: request.id.to_owned(),
         new_namespaces: if namespaces.needs_birth() { Vec::new() } else { namespaces.new },
         cgroup,
+        rdt,
         terminal: program.terminal().unwrap_or_default(),
         program: process::program(program),
         child_hooks: vec![
@@ -178,26 +182,6 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         child: b.child,
         warnings: b.diagnostics,
     })
-}
-
-/// What the specification has and this version has not: an error, never silence.
-fn not_built_yet(b: &mut Builder<'_>, spec: &Spec, linux: &Linux) {
-    let process = spec.process().as_ref();
-    let missing = [
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty())),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
-    ];
-    for (path, asked) in missing {
-        if asked {
-            b.error(
-                path,
-                "not supported by this version of pent",
-                "leave it out, or use another runtime for this container",
-            );
-        }
-    }
 }
 
 fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp) -> Option<seccomp::Program> {
@@ -421,14 +405,28 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
         .collect()
 }
 
-/// What the parent does once the mounts are made: device rules, which could have forbidden making the nodes, and hooks. Whether
-/// the child has yet to wait for it, since only hooks need to see the host's root.
-fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool) -> bool {
-    let early_hooks = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty();
-    if early_hooks || limits_devices {
+/// linux.netDevices, by name: a map has no order of its own.
+fn net_devices(linux: &Linux) -> Vec<NetDevice> {
+    let devices = linux.net_devices().iter().flatten().map(|(name, device)| {
+        let to = device.name().as_ref().filter(|to| !to.is_empty()).unwrap_or(name);
+        NetDevice { name: Text::new(name), to: Text::new(to) }
+    });
+    let mut devices: Vec<_> = devices.collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices
+}
+
+/// What the parent does once the mounts are made: device rules, which could have forbidden making the nodes, network devices, which
+/// sysctls and hooks may be about, and hooks. Whether the child has yet to wait for it, since only hooks need to see the host's root.
+fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool, net_devices: Vec<NetDevice>) -> bool {
+    let early = !hooks.prestart.is_empty() || !hooks.create_runtime.is_empty() || !net_devices.is_empty();
+    if early || limits_devices {
         b.meet(Point::MountsDone);
         if limits_devices {
             b.parent.push(Parent::LimitDevices);
+        }
+        if !net_devices.is_empty() {
+            b.parent.push(Parent::MoveNetDevices { devices: net_devices });
         }
         for (kind, hooks) in [(HookKind::Prestart, &hooks.prestart), (HookKind::CreateRuntime, &hooks.create_runtime)] {
             if !hooks.is_empty() {
@@ -438,7 +436,7 @@ fn parents_part(b: &mut Builder<'_>, hooks: &Hooks, limits_devices: bool) -> boo
         b.parent.push(Parent::Meet { point: Point::ParentDone });
     }
     // Hooks of the child, too, run under the rules.
-    let waits_here = early_hooks || limits_devices && !hooks.create_container.is_empty();
+    let waits_here = early || limits_devices && !hooks.create_container.is_empty();
     if waits_here {
         b.child.push(Child::Meet { point: Point::ParentDone });
     }

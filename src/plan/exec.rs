@@ -88,6 +88,12 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         b.child.push(Child::OpenTerminal { dev: None, uid: user.uid(), gid: user.gid(), size });
         b.parent.push(Parent::ReceiveTerminal);
     }
+    if let Some(affinity) = request.process.exec_cpu_affinity() {
+        super::numa::exec_affinity(&mut b, affinity);
+    }
+    if let Some(policy) = linux.memory_policy() {
+        super::numa::memory_policy(&mut b, policy);
+    }
     if let Some(personality) = linux.personality() {
         let persona = match personality.domain() {
             oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
@@ -124,6 +130,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         id: request.id.to_owned(),
         new_namespaces: Vec::new(),
         cgroup: CgroupPlan::default(),
+        rdt: None,
         terminal,
         program: process::program(request.process),
         child_hooks: Vec::new(),

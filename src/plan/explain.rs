@@ -1,8 +1,8 @@
 //! Plans in words: what `pent plan` prints, and what an error says was being done.
 #![forbid(unsafe_code)]
 
-use super::Plan;
 use super::op::{Child, Filesystem, IdMap, Namespace, Parent, Prepare, Source};
+use super::{Plan, numa};
 use crate::cgroup::DevicePlan;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
@@ -148,6 +148,7 @@ impl fmt::Display for Prepare {
             Self::SetTimeOffsets { lines } => {
                 write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
             }
+            Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
             Self::FindAgent { path } => write!(f, "find the seccomp agent's socket {path}"),
         }
     }
@@ -166,6 +167,10 @@ impl fmt::Display for Parent {
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
+            Self::MoveNetDevices { devices } => {
+                f.write_str("move network devices")?;
+                devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
+            }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
         }
     }
@@ -255,6 +260,10 @@ impl fmt::Display for Child {
             Self::SetRlimit { name, soft, hard, .. } => write!(f, "set {name} {soft}:{hard}"),
             Self::SetScheduler { attr } => write!(f, "set scheduler policy {} nice {}", attr.policy, attr.nice),
             Self::SetIoPriority { class, level } => write!(f, "set I/O priority class {class} level {level}"),
+            Self::SetMemoryPolicy { mode, nodes } => {
+                write!(f, "set memory policy {mode:#x} nodes {}", numa::list(nodes))
+            }
+            Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
             Self::SetPersonality { persona } => write!(f, "set personality {persona:#x}"),
             Self::VerifyMounts => f.write_str("verify flags of every mount"),
             Self::OwnStdio { uid, .. } => write!(f, "give stdin, stdout and stderr to uid {uid}"),
@@ -318,6 +327,18 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "\nbefore clone")?;
         self.cgroup_lines(f)?;
+        if let Some(rdt) = &self.rdt {
+            let class = if rdt.class.is_empty() { "/" } else { &rdt.class };
+            writeln!(
+                f,
+                "  {} class of service {class} {}",
+                if rdt.own { "make" } else { "use" },
+                rdt.schemata.join(" ")
+            )?;
+            if let Some(monitor) = &rdt.monitor {
+                writeln!(f, "  make monitoring group {monitor}")?;
+            }
+        }
         for op in &self.prepare {
             writeln!(f, "  {op}")?;
         }

@@ -12,6 +12,7 @@ mod explain;
 mod mounts;
 mod namespaces;
 mod notify;
+mod numa;
 pub mod op;
 pub mod order;
 mod process;
@@ -22,6 +23,7 @@ pub use exec::{ExecRequest, compile_exec};
 pub use notify::{Agent, agent};
 
 use crate::cgroup::CgroupPlan;
+use crate::rdt::RdtPlan;
 use crate::report::Diagnostic;
 use op::{Child, HookKind, Namespace, Parent, Prepare};
 use serde::Serialize;
@@ -37,6 +39,9 @@ pub struct Plan {
     pub new_namespaces: Vec<Namespace>,
     /// The control group and its limits; made before clone.
     pub cgroup: CgroupPlan,
+    /// Its class of service in resctrl, if it asks for one; made before clone, joined right after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rdt: Option<RdtPlan>,
     /// Done by the parent before clone, in order.
     pub prepare: Vec<Prepare>,
     /// Done by the parent after clone, in order.

@@ -196,8 +196,20 @@ pub enum Prepare {
     SetOomScore { score: i32 },
     /// Makes the time namespace that the child will be born into, with its offsets.
     SetTimeOffsets { lines: Text },
+    /// Runs this process on these processors, a mask; inherited by the child until it is in its cgroup.
+    SetCpuAffinity { cpus: Vec<u64> },
     /// Checks that the seccomp agent's socket is there.
     FindAgent { path: Text },
+}
+
+/// A network device that becomes the container's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetDevice {
+    /// In the runtime's network namespace.
+    pub name: Text,
+    /// In the container; one that ends in `%d` gets a number from the kernel.
+    pub to: Text,
 }
 
 /// What the parent does after clone.
@@ -218,6 +230,8 @@ pub enum Parent {
     Adopt,
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
+    /// Moves network devices into the child's network namespace, with their addresses, and sets them up.
+    MoveNetDevices { devices: Vec<NetDevice> },
     /// Takes the filter's listener from the child and sends it to the seccomp agent.
     SendListener { path: Text },
 }
@@ -405,6 +419,10 @@ pub enum Child {
     SetScheduler { attr: SchedAttr },
     /// Scheduling class and level of I/O.
     SetIoPriority { class: i32, level: i32 },
+    /// Where memory comes from: mode and flags of set_mempolicy(2), and a mask of nodes.
+    SetMemoryPolicy { mode: i32, nodes: Vec<u64> },
+    /// The processors to run on, a mask.
+    SetCpuAffinity { cpus: Vec<u64> },
     /// Execution domain.
     SetPersonality { persona: u64 },
     /// Compares the flags of every mount made here with what was asked for.

@@ -52,6 +52,18 @@ pub fn seccomp_flags() -> Vec<&'static str> {
     sorted(&schema::SECCOMP_FLAG)
 }
 
+/// Memory policy modes (`linux.memoryPolicy.mode`), sorted.
+#[must_use]
+pub fn memory_policy_modes() -> Vec<&'static str> {
+    sorted(&schema::MEMORY_MODE)
+}
+
+/// Memory policy flags (`linux.memoryPolicy.flags`), sorted.
+#[must_use]
+pub fn memory_policy_flags() -> Vec<&'static str> {
+    sorted(&schema::MEMORY_FLAG)
+}
+
 fn sorted(names: &Names) -> Vec<&'static str> {
     let mut names = names.known.to_vec();
     names.sort_unstable();

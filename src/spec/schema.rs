@@ -601,7 +601,7 @@ pub(super) static SECCOMP_ARCH: Names = Names {
     unknown: Unknown::Drop("its system calls stay forbidden"),
 };
 
-static MEMORY_MODE: Names = names(
+pub(super) static MEMORY_MODE: Names = names(
     "memory policy mode",
     &[
         "MPOL_DEFAULT",
@@ -614,7 +614,7 @@ static MEMORY_MODE: Names = names(
     ],
 );
 
-static MEMORY_FLAG: Names =
+pub(super) static MEMORY_FLAG: Names =
     names("memory policy flag", &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]);
 
 static PERSONALITY_DOMAIN: Names = names("personality domain", &["LINUX", "LINUX32"]);

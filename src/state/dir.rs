@@ -3,6 +3,7 @@
 
 use super::{Error, Root, State, check_id};
 use crate::cgroup::Cgroup;
+use crate::rdt::Rdt;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
@@ -25,6 +26,8 @@ const STATE_DRAFT: &str = ".state.json";
 const CONFIG: &str = "config.json";
 /// What must be cleaned up if no state gets written.
 const INTENT: &str = "intent.json";
+/// The groups in resctrl, written before they are made.
+const RDT: &str = "rdt.json";
 /// The socket that start opens: while it is there, the container waits.
 const GATE: &str = "start";
 /// The directory of the notify socket, if the container has one.
@@ -269,6 +272,26 @@ impl Dir {
     /// [`Error::Io`].
     pub fn remove_gate(&self) -> Result<(), Error> {
         self.unlink(GATE)
+    }
+
+    /// Writes down which groups in resctrl the container is about to have.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_rdt(&self, rdt: &Rdt) -> Result<(), Error> {
+        let path = || self.path.join(RDT);
+        let bytes = serde_json::to_vec(rdt).map_err(|source| Error::Corrupt { path: path(), source })?;
+        self.write(RDT, &bytes)
+    }
+
+    /// The groups in resctrl, if there are any. A file that was not written in full is none: nothing was made before it was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn load_rdt(&self) -> Result<Option<Rdt>, Error> {
+        Ok(self.read(RDT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     /// The directory that holds the container's notify socket, and is mounted in it.

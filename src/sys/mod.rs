@@ -13,6 +13,7 @@ pub mod exe;
 pub mod exec;
 pub mod fd;
 pub mod mount;
+pub mod numa;
 pub mod process;
 pub mod seccomp;
 pub mod socket;

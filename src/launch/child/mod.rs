@@ -146,6 +146,8 @@ impl<'a> Child<'a> {
             Op::RaiseRlimit { resource, hard, .. } => Ok(crate::sys::cred::raise_rlimit(*resource, *hard)?),
             Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(attr)?),
             Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
+            Op::SetMemoryPolicy { mode, nodes } => Ok(crate::sys::numa::set_memory_policy(*mode, nodes)?),
+            Op::SetCpuAffinity { cpus } => Ok(crate::sys::numa::set_cpu_affinity(cpus)?),
             Op::SetPersonality { persona } => Ok(crate::sys::cred::set_personality(*persona)?),
             Op::VerifyMounts => self.verify_mounts(),
             Op::OwnStdio { uid, gid } => self.own_stdio(*uid, *gid),

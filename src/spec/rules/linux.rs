@@ -336,7 +336,9 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
     for (name, device) in sorted(devices) {
         let at = format!("linux.netDevices[{}]", quote(name));
         let target = device.name().as_deref().filter(|target| !target.is_empty());
-        for (path, name) in [(at.clone(), Some(name)), (at.clone() + ".name", target)] {
+        // A new name may be a template, for the kernel to fill in.
+        let bare = target.map(|target| target.strip_suffix("%d").unwrap_or(target));
+        for (path, name) in [(at.clone(), Some(name)), (at.clone() + ".name", bare)] {
             if let Some(name) = name.filter(|name| !good(name)) {
                 found.error_hint(
                     path,
@@ -346,7 +348,7 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
             }
         }
         let target = target.unwrap_or(name);
-        if inside.contains(&target) {
+        if inside.contains(&target) && !target.ends_with("%d") {
             found.error(at, format!("a second device would be called {} in the container", quote(target)));
         }
         inside.push(target);
@@ -354,16 +356,23 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
 }
 
 fn intel_rdt(rdt: &LinuxIntelRdt, found: &mut Findings) {
-    if let Some(id) = rdt.clos_id().as_deref().filter(|id| matches!(*id, "." | "..") || id.contains(['/', '\n'])) {
+    if let Some(id) =
+        rdt.clos_id().as_deref().filter(|id| matches!(*id, "." | "..") || (*id != "/" && id.contains(['/', '\n'])))
+    {
         found.error_hint(
             "linux.intelRdt.closID",
             format!("invalid intelRdt.ClosID {id:?}"),
-            "it is the name of a directory below /sys/fs/resctrl",
+            "it is the name of a directory below /sys/fs/resctrl, or / for the default class",
         );
     }
     let one_line = |schema: &Option<String>| schema.as_ref().is_none_or(|schema| !schema.contains('\n'));
     if !one_line(rdt.l3_cache_schema()) {
         found.error("linux.intelRdt.l3CacheSchema", "has more than one line");
+    }
+    for (index, line) in rdt.schemata().iter().flatten().enumerate() {
+        if line.contains('\n') || !line.contains(':') {
+            found.error(format!("linux.intelRdt.schemata[{index}]"), "must be one line such as L3:0=f;1=f");
+        }
     }
     if let Some(schema) = rdt.mem_bw_schema().as_deref().filter(|schema| !schema.is_empty())
         && !(schema.starts_with("MB:") && one_line(rdt.mem_bw_schema()))
