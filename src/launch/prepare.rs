@@ -42,7 +42,11 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(word).collect()).unwrap_or_default(),
+        filter: plan
+            .seccomp
+            .as_ref()
+            .map(|program| program.insns.iter().map(|insn| insn.word()).collect())
+            .unwrap_or_default(),
         segments: exe::segments(),
         host_namespaces: own_namespaces(plan)?,
         before,
@@ -85,13 +89,6 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
         }
     }
     Ok(())
-}
-
-/// An instruction as the kernel lays it out.
-fn word(insn: &crate::seccomp::Insn) -> u64 {
-    let [c0, c1] = insn.code.to_ne_bytes();
-    let [k0, k1, k2, k3] = insn.k.to_ne_bytes();
-    u64::from_ne_bytes([c0, c1, insn.jt, insn.jf, k0, k1, k2, k3])
 }
 
 /// Inherited by the child; returns what it was before, for a process that stays.
