@@ -73,7 +73,7 @@ else
 endif
 
 bench: build
-	PENT_BIN="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --features libseccomp --bench whole_process
+	PENT_BIN="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --bench whole_process
 
 install: build
 	install -D -m 755 "$(PENT)" "$(DESTDIR)$(PREFIX)/bin/pent"

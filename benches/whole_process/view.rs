@@ -2,10 +2,10 @@
 
 use crate::config::{CGROUP, Limits};
 use anyhow::{Context as _, Result, bail};
-use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
+use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -108,14 +108,19 @@ fn allow_memlock() -> Result<()> {
     if line.is_some_and(|l| l.split_ascii_whitespace().nth(4) == Some("unlimited")) {
         return Ok(());
     }
-    let mut filter = ScmpFilterContext::new(ScmpAction::Allow)?;
-    filter.set_ctl_nnp(false)?;
-    let nothing = ScmpAction::Errno(0);
-    let which = |position| ScmpArgCompare::new(position, ScmpCompareOp::Equal, RLIMIT_MEMLOCK);
-    filter.add_rule_conditional(nothing, ScmpSyscall::from_name("setrlimit")?, &[which(0)])?;
-    let new = ScmpArgCompare::new(2, ScmpCompareOp::NotEqual, 0);
-    filter.add_rule_conditional(nothing, ScmpSyscall::from_name("prlimit64")?, &[which(1), new])?;
-    filter.load().context("load the filter that makes raising RLIMIT_MEMLOCK do nothing")
+    let which = |index: u32| json!({"index": index, "value": RLIMIT_MEMLOCK, "op": "SCMP_CMP_EQ"});
+    let new = json!({"index": 2, "value": 0, "op": "SCMP_CMP_NE"});
+    let nothing =
+        |name: &str, args: Value| json!({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 0, "args": args});
+    let policy = serde_json::from_value(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [nothing("setrlimit", json!([which(0)])), nothing("prlimit64", json!([which(1), new]))],
+    }))?;
+    let program = pent::seccomp::compile(&policy).map_err(|why| anyhow::anyhow!("{why:?}"))?;
+    let filter: Vec<u64> = program.insns.iter().map(|insn| insn.word()).collect();
+    pent::sys::seccomp::load(&filter, program.flags)
+        .context("load the filter that makes raising RLIMIT_MEMLOCK do nothing")?;
+    Ok(())
 }
 
 fn is_v2(path: &str) -> Result<bool> {

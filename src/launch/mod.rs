@@ -24,6 +24,7 @@ use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, numa, socket};
 use nix::errno::Errno;
 use prepare::Prepared;
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use wire::Message;
@@ -268,10 +269,15 @@ impl Running {
             _ => None,
         });
         let Some(init) = init else { return Ok(()) };
+        let system = |errno| Error::System { what: "compare namespaces with init's", errno };
+        let open = |pid: i32| {
+            let path = CString::new(format!("/proc/{pid}/ns")).map_err(|_| Errno::EINVAL)?;
+            fd::open(fd::CWD, &path, libc::O_PATH | libc::O_DIRECTORY)
+        };
+        let (own, its) = (open(self.pid).map_err(system)?, open(init).map_err(system)?);
         for kind in kinds {
-            let link = |pid: i32| nix::fcntl::readlink(format!("/proc/{pid}/ns/{}", kind.file()).as_str());
-            let system = |errno| Error::System { what: "compare namespaces with init's", errno };
-            if link(self.pid).map_err(system)? != link(init).map_err(system)? {
+            let inode = |ns: &OwnedFd| child::namespace(ns.as_fd(), child::namespace_file(*kind)).map_err(system);
+            if inode(&own)? != inode(&its)? {
                 return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
             }
         }

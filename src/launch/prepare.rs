@@ -3,7 +3,7 @@
 
 use super::wire::Failure;
 use super::{Error, idmap, sources};
-use crate::plan::op::{Namespace, Prepare, Slot};
+use crate::plan::op::{Child, Namespace, Prepare, Slot};
 use crate::plan::{Plan, text::Text};
 use crate::sys::clone::{self, Fork};
 use crate::sys::exec::{Argv, Environment};
@@ -42,9 +42,13 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan.seccomp.as_ref().map(|program| program.insns.iter().map(word).collect()).unwrap_or_default(),
+        filter: plan
+            .seccomp
+            .as_ref()
+            .map(|program| program.insns.iter().map(|insn| insn.word()).collect())
+            .unwrap_or_default(),
         segments: exe::segments(),
-        host_namespaces: own_namespaces()?,
+        host_namespaces: own_namespaces(plan)?,
         before,
     })
 }
@@ -87,13 +91,6 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
     Ok(())
 }
 
-/// An instruction as the kernel lays it out.
-fn word(insn: &crate::seccomp::Insn) -> u64 {
-    let [c0, c1] = insn.code.to_ne_bytes();
-    let [k0, k1, k2, k3] = insn.k.to_ne_bytes();
-    u64::from_ne_bytes([c0, c1, insn.jt, insn.jf, k0, k1, k2, k3])
-}
-
 /// Inherited by the child; returns what it was before, for a process that stays.
 fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
     const PATH: &str = "/proc/self/oom_score_adj";
@@ -115,12 +112,17 @@ fn open_process(pid: i32, start_time: u64) -> Result<OwnedFd, Failure> {
     }
 }
 
-/// Inodes of the namespaces of this process, in the order of `Namespace::ALL`; 0 for a type the kernel has not.
-fn own_namespaces() -> Result<[u64; 8], Error> {
+/// Inodes of the namespaces of this process that the child is to leave, in the order of `Namespace::ALL`; 0 for the others.
+fn own_namespaces(plan: &Plan) -> Result<[u64; 8], Error> {
     let mut inodes = [0; 8];
+    let left = plan.child.iter().find_map(|op| match op {
+        Child::VerifyNamespaces { new, .. } if !new.is_empty() => Some(new),
+        _ => None,
+    });
+    let Some(left) = left else { return Ok(inodes) };
     let dir = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)
         .map_err(|errno| Error::System { what: "open /proc/self/ns", errno })?;
-    for (inode, kind) in inodes.iter_mut().zip(Namespace::ALL) {
+    for (inode, kind) in inodes.iter_mut().zip(Namespace::ALL).filter(|(_, kind)| left.contains(kind)) {
         *inode = super::child::namespace(dir.as_fd(), super::child::namespace_file(kind)).unwrap_or(0);
     }
     Ok(inodes)

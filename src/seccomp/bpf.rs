@@ -20,6 +20,16 @@ pub struct Insn {
     pub k: u32,
 }
 
+impl Insn {
+    /// As the kernel lays it out, for [`load`](crate::sys::seccomp::load).
+    #[must_use]
+    pub fn word(self) -> u64 {
+        let [c0, c1] = self.code.to_ne_bytes();
+        let [k0, k1, k2, k3] = self.k.to_ne_bytes();
+        u64::from_ne_bytes([c0, c1, self.jt, self.jf, k0, k1, k2, k3])
+    }
+}
+
 /// Most instructions the kernel takes in one program (`BPF_MAXINSNS`).
 pub const MAX_INSNS: usize = 4096;
 

@@ -42,6 +42,10 @@ impl Child<'_> {
     pub(super) fn verify_namespaces(&mut self, new: &[Namespace], joined: &[(Namespace, Slot)]) -> Done {
         let proc = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)?;
         for (index, kind) in Namespace::ALL.into_iter().enumerate() {
+            let joined = joined.iter().find(|(own, _)| *own == kind);
+            if joined.is_none() && !new.contains(&kind) {
+                continue;
+            }
             let file = match kind {
                 // Where the program's process will be, if it is still to be born.
                 Namespace::Pid => c"pid_for_children",
@@ -57,7 +61,7 @@ impl Child<'_> {
             let index_value = index as u64;
             if new.contains(&kind) {
                 same(is == self.host_namespaces[index], false, NAMESPACE, index_value)?;
-            } else if let Some((_, slot)) = joined.iter().find(|(own, _)| *own == kind) {
+            } else if let Some((_, slot)) = joined {
                 same(is, fd::stat(self.slot(*slot)?)?.st_ino, NAMESPACE, index_value)?;
             }
         }
