@@ -376,6 +376,55 @@ fn update_takes_single_resources_as_flags() {
 }
 
 #[test]
+fn update_has_every_flag_of_runc() {
+    controllers!("memory", "cpu", "cpuset", "blkio");
+    lacks!("crun" < "never": "runc's flags of update", "runc" < "1.2": "--cpu-idle, --cpu-burst");
+    let limits = json!({ "memory": { "limit": 134_217_728 }, "cpu": { "quota": 50_000, "period": 100_000 } });
+    let mut bundle = Bundle::new("updateall");
+    for (name, limit) in limits.as_object().expect("an object") {
+        bundle = bundle.set(&format!("/linux/resources/{name}"), limit.clone());
+    }
+    let container = bundle.sleeping().started();
+    let update = |flags: &[&str]| container.runtime.call([&["update", container.id()], flags].concat());
+    let file = |controller: &str, v1: &str, v2: &str| {
+        read(container.cgroup_file(controller, if cgroup2_only() { v2 } else { v1 }))
+    };
+    update(&["--memory-reservation", "64M"]).ok();
+    assert_eq!(file("memory", "memory.soft_limit_in_bytes", "memory.low"), "67108864");
+    update(&["--cpu-burst", "20000"]).ok();
+    assert_eq!(file("cpu", "cpu.cfs_burst_us", "cpu.max.burst"), "20000");
+    update(&["--cpu-period", "200000", "--cpu-quota", "60000"]).ok();
+    if cgroup2_only() {
+        assert_eq!(file("cpu", "", "cpu.max"), "60000 200000");
+    } else {
+        assert_eq!(file("cpu", "cpu.cfs_period_us", ""), "200000");
+    }
+    update(&["--cpu-share", "512"]).ok();
+    assert_ne!(file("cpu", "cpu.shares", "cpu.weight"), "1024");
+    update(&["--cpu-idle", "1"]).ok();
+    assert_eq!(file("cpu", "cpu.idle", "cpu.idle"), "1");
+    update(&["--cpu-idle", "0"]).ok();
+    assert_eq!(file("cpu", "cpu.idle", "cpu.idle"), "0");
+    update(&["--cpuset-mems", "0"]).ok();
+    assert_eq!(file("cpuset", "cpuset.mems", "cpuset.mems"), "0");
+    // What this kernel may not have: then the file is named.
+    for (flags, file) in [
+        (&["--memory-swap", "256M"][..], "swap"),
+        (&["--blkio-weight", "300"], "weight"),
+        (&["--cpu-rt-period", "1000000", "--cpu-rt-runtime", "900000"], "rt"),
+    ] {
+        let outcome = update(flags);
+        assert!(outcome.code() == 0 || outcome.stderr().contains(file), "{outcome:?}");
+    }
+    update(&["--kernel-memory", "1G", "--kernel-memory-tcp", "1G"]).ok();
+    update(&["--cpu-idle", "7"]).exits(1).explains("cpu.idle");
+    update(&["--memory", "x"]).exits(1);
+    let json = json!({ "memory": { "limit": 4096, "checkBeforeUpdate": true } });
+    let mut command = container.runtime.command(["update", "--resources", "-", container.id()]);
+    command.finish_with(&json.to_string()).exits(1).explains("rejecting memory limit");
+}
+
+#[test]
 fn update_takes_resources_from_standard_input_and_from_a_file() {
     controllers!("pids");
     let container = Bundle::new("updatejson").sleeping().started();

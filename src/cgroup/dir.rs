@@ -164,7 +164,10 @@ impl Place {
     /// state to hold processes.
     pub fn add(&self, pid: u32) -> Result<(), Error> {
         let file = "cgroup.procs";
-        let failed = |source| Error::Join { path: self.directory(), pid, source };
+        let failed = |source: io::Error| {
+            let errno = nix::errno::Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO));
+            Error::Join { path: self.directory(), pid, errno }
+        };
         let mut procs = self.open(file, OFlag::O_WRONLY).map_err(failed)?;
         let text = pid.to_string();
         for _ in 0..5 {

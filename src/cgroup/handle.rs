@@ -182,7 +182,20 @@ impl Cgroup {
     /// # Errors
     /// When the directory cannot be opened.
     pub fn clone_dir(&self) -> Result<Option<BorrowedFd<'_>>, Error> {
-        self.unified().map(Place::dir).transpose()
+        match self.unified() {
+            Some(place) => match place.dir() {
+                // A sub-cgroup that exists in the hierarchies of version 1 alone.
+                Err(_) if place.optional => Ok(None),
+                dir => dir.map(Some),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Why a process could not be born in the version 2 directory.
+    #[must_use]
+    pub fn no_birth(&self, errno: nix::errno::Errno) -> Error {
+        Error::Birth { path: self.unified().map(Place::directory).unwrap_or_default(), errno }
     }
 
     /// Moves a process into the cgroup, in every hierarchy.
@@ -216,19 +229,24 @@ impl Cgroup {
     /// # Errors
     /// [`Error::BadSubPath`] when `path` leads elsewhere.
     pub fn sub(&self, path: &str) -> Result<Self, Error> {
-        let mut below = Vec::new();
-        for component in Path::new(path).components() {
-            match component {
-                Component::RootDir | Component::CurDir => {}
-                Component::Normal(name) => below.push(name.to_str().ok_or_else(|| Error::BadSubPath(path.to_owned()))?),
-                Component::ParentDir | Component::Prefix(_) => return Err(Error::BadSubPath(path.to_owned())),
-            }
+        let below = beneath(path)?;
+        Ok(Self { places: self.places.iter().map(|place| descend(place, &below)).collect() })
+    }
+
+    /// The same with a path for each of some controllers (version 1); the others stay where they are.
+    ///
+    /// # Errors
+    /// [`Error::BadSubPath`]; [`Error::UnknownController`] when the container has no cgroup for one.
+    pub fn sub_by_controller(&self, paths: &[(&str, &str)]) -> Result<Self, Error> {
+        let has = |place: &Place, name: &str| place.controllers.iter().any(|own| own == name);
+        if let Some((name, _)) = paths.iter().find(|(name, _)| !self.places.iter().any(|place| has(place, name))) {
+            return Err(Error::UnknownController((*name).to_owned()));
         }
         let place = |place: &Place| {
-            let path = std::iter::once(place.path.as_str()).chain(below.iter().copied()).collect::<Vec<_>>().join("/");
-            Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional)
+            let path = paths.iter().find(|(name, _)| has(place, name)).map_or("", |(_, path)| path);
+            Ok(descend(place, &beneath(path)?))
         };
-        Ok(Self { places: self.places.iter().map(place).collect() })
+        Ok(Self { places: self.places.iter().map(place).collect::<Result<_, Error>>()? })
     }
 
     /// Where in this cgroup a process is. A container that manages cgroups itself (systemd in it) moves its processes into
@@ -417,6 +435,25 @@ impl Cgroup {
     }
 }
 
+/// The components of a path below a cgroup.
+fn beneath(path: &str) -> Result<Vec<&str>, Error> {
+    let bad = || Error::BadSubPath(path.to_owned());
+    let mut below = Vec::new();
+    for component in Path::new(path).components() {
+        match component {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => below.push(name.to_str().ok_or_else(bad)?),
+            Component::ParentDir | Component::Prefix(_) => return Err(bad()),
+        }
+    }
+    Ok(below)
+}
+
+fn descend(place: &Place, below: &[&str]) -> Place {
+    let path = std::iter::once(place.path.as_str()).chain(below.iter().copied()).collect::<Vec<_>>().join("/");
+    Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional)
+}
+
 pub(super) const V1_FREEZER: &str = "freezer.state";
 pub(super) const V2_FREEZER: &str = "cgroup.freeze";
 
@@ -490,6 +527,23 @@ mod tests {
         for path in ["..", "a/../..", "/../x"] {
             assert_eq!(cgroup.sub(path).unwrap_err().to_string(), format!("bad sub cgroup path: {path}"));
         }
+    }
+
+    #[test]
+    fn the_cgroup_of_an_exec_may_differ_by_controller() {
+        let place = |names: &[&str]| {
+            let controllers = names.iter().map(ToString::to_string).collect();
+            Place::new("/sys/fs/cgroup".into(), "web".to_owned(), controllers, false)
+        };
+        let cgroup = Cgroup { places: vec![place(&["cpu", "cpuacct"]), place(&["memory"]), place(&["pids"])] };
+        let paths = |asked: &[(&str, &str)]| {
+            cgroup
+                .sub_by_controller(asked)
+                .map(|sub| sub.places.into_iter().map(|place| place.path).collect::<Vec<_>>())
+        };
+        assert_eq!(paths(&[("memory", "a"), ("cpuacct", "/b/c")]).unwrap(), ["web/b/c", "web/a", "web"]);
+        assert_eq!(paths(&[("whaaat", "/")]).unwrap_err().to_string(), "unknown controller whaaat");
+        assert_eq!(paths(&[("cpu", "../x")]).unwrap_err().to_string(), "bad sub cgroup path: ../x");
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub use stats::{
 };
 
 use crate::report::{Diagnostic, Hint};
+use nix::errno::Errno;
 use std::io;
 use std::path::PathBuf;
 
@@ -159,14 +160,14 @@ pub enum Error {
         setting: String,
     },
     /// A process cannot be moved.
-    #[error("cgroup {}: cannot add process {pid}: {source}", path.display())]
+    #[error("cgroup {}: adding pid {pid} to cgroups: {}", path.display(), lower(*errno))]
     Join {
         /// The cgroup.
         path: PathBuf,
         /// The process.
         pid: u32,
         /// Why.
-        source: io::Error,
+        errno: Errno,
     },
     /// The cgroup of a new container holds processes.
     #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
@@ -223,6 +224,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The cgroup that the new process was to be born in.
+    #[error("cgroup {}: adding pid of the new process to cgroups: {}", path.display(), lower(*errno))]
+    Birth {
+        /// The cgroup.
+        path: PathBuf,
+        /// Why.
+        errno: Errno,
+    },
+    /// `--cgroup` names a controller that the container has no cgroup for.
+    #[error("unknown controller {0}")]
+    UnknownController(String),
     /// `--cgroup` names something that is not below the container's cgroup.
     #[error("bad sub cgroup path: {0}")]
     BadSubPath(String),
@@ -234,22 +246,37 @@ pub enum Error {
     Invalid(Vec<Diagnostic>),
 }
 
+/// strerror(3) in the lower case that callers match.
+fn lower(errno: Errno) -> String {
+    errno.desc().to_lowercase()
+}
+
 fn prefix(setting: &str) -> String {
     if setting.is_empty() { String::new() } else { format!("{setting}: ") }
+}
+
+/// What to do when a cgroup cannot be made or joined.
+fn place_hint(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::EROFS => "the cgroup filesystem is mounted read-only here",
+        libc::EACCES | libc::EPERM => "the caller may not make cgroups there: delegate a subtree to it, or run as root",
+        libc::EBUSY => "a version 2 cgroup with processes cannot have controllers for its children",
+        libc::EOPNOTSUPP => "the cgroup is below a threaded one and cannot hold whole processes",
+        libc::ENOSPC => "a version 1 cpuset needs cpuset.cpus and cpuset.mems before it can hold processes",
+        _ => return None,
+    })
 }
 
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Make { source, .. } | Self::Join { source, .. } => match source.raw_os_error() {
-                Some(libc::EROFS) => "the cgroup filesystem is mounted read-only here",
-                Some(libc::EACCES | libc::EPERM) => {
-                    "the caller may not make cgroups there: delegate a subtree to it, or run as root"
-                }
-                Some(libc::EBUSY) => "a version 2 cgroup with processes cannot have controllers for its children",
-                Some(libc::EOPNOTSUPP) => "the cgroup is below a threaded one and cannot hold whole processes",
-                _ => return None,
-            },
+            Self::UnknownController(_) => {
+                "`cat /proc/self/cgroup` in the container lists them; version 2 has one cgroup for all"
+            }
+            Self::Make { source, .. } => return place_hint(source.raw_os_error()?).map(str::to_owned),
+            Self::Join { errno, .. } | Self::Birth { errno, .. } => {
+                return place_hint(*errno as i32).map(str::to_owned);
+            }
             Self::Rootless { .. } => "delegate a cgroup to this user, or leave out limits and linux.cgroupsPath",
             Self::Controller { .. } => "`cat /sys/fs/cgroup/cgroup.controllers` lists what this host has",
             Self::NotEmpty { .. } => "another container uses the same linux.cgroupsPath, or one was not deleted",

@@ -3,16 +3,17 @@
 
 use super::make::{Console, check_descriptors, join_rdt, joined_state, listen_fds, send_pidfd, write_pid_file};
 use super::{Explained as _, Session, attend, hinted};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::cli::Exec;
 use crate::host::Host;
-use crate::launch::{self, Gate, Launch};
-use crate::plan::{self, ExecRequest};
+use crate::launch::{self, Gate, Launch, Running};
+use crate::plan::{self, ExecRequest, Plan};
 use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
-use crate::state::Status;
+use crate::state::{State, Status};
 use anyhow::{Context as _, bail};
+use nix::errno::Errno;
 use oci_spec::runtime::{Capabilities, Process, Spec};
 
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
@@ -32,7 +33,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
     let process = process(args, &spec)?;
-    let cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
+    let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let host = Host::probe(false).explained()?;
     let request = ExecRequest {
         id: &state.id,
@@ -51,15 +52,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     check_terminal(args, plan.terminal)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
-    let launch = Launch {
-        plan: &plan,
-        cgroup: &cgroup,
-        gate: Gate::Parent,
-        state: joined_state(&state, status),
-        bundle: &state.bundle,
-        stays: !args.detach,
-    };
-    let mut running = launch.clone_child().explained()?;
+    let mut running = launched(args, &plan, &state, status, &mut cgroup)?;
     let rdt = match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         Some(_) => dir.load_rdt().explained()?,
         None => None,
@@ -119,14 +112,60 @@ fn check_terminal(args: &Exec, terminal: bool) -> anyhow::Result<()> {
 
 /// The container's cgroup, or the one below it that `--cgroup` names.
 fn cgroup(args: &Exec, own: Cgroup) -> anyhow::Result<Cgroup> {
-    match args.cgroup.as_slice() {
-        [] => Ok(own),
-        _ if own.is_none() => Err(hinted("--cgroup: the container has no cgroup of its own", "leave it out")),
-        [path] if !path.contains(':') => own.sub(path).explained(),
-        _ => Err(hinted(
-            "--cgroup: only one path for all controllers is supported",
-            "pass one --cgroup PATH without a controller",
-        )),
+    let mut paths: Vec<(&str, &str)> = Vec::new();
+    for asked in &args.cgroup {
+        if own.is_none() {
+            return Err(hinted("--cgroup: the container has no cgroup of its own", "leave it out"));
+        }
+        let invalid = |why: String| hinted(&format!("invalid --cgroup argument: {asked} ({why})"), CGROUP_HINT);
+        let Some((controllers, path)) = asked.split_once(':') else {
+            if args.cgroup.len() == 1 {
+                return own.sub(asked).explained();
+            }
+            return Err(invalid("missing controller: prefix".into()));
+        };
+        for controller in controllers.split(',') {
+            if controller.is_empty() {
+                return Err(invalid("empty controller prefix".into()));
+            }
+            if paths.iter().any(|(known, _)| *known == controller) {
+                return Err(invalid(format!("controller {controller} specified multiple times")));
+            }
+            paths.push((controller, path));
+        }
+    }
+    if paths.is_empty() { Ok(own) } else { own.sub_by_controller(&paths).explained() }
+}
+
+const CGROUP_HINT: &str =
+    "pass one path for all controllers, or CONTROLLER[,CONTROLLER]:PATH for each hierarchy of version 1";
+
+/// The process in the container's cgroup. On version 2 nothing can be there once the container has handed its controllers on to
+/// cgroups below: then it joins the first process where that is, unless the caller has said where it shall be.
+fn launched(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &mut Cgroup) -> anyhow::Result<Running> {
+    let attempt = |cgroup: &Cgroup| {
+        let launch = Launch {
+            plan,
+            cgroup,
+            gate: Gate::Parent,
+            state: joined_state(state, status),
+            bundle: &state.bundle,
+            stays: !args.detach,
+        };
+        launch.clone_child()
+    };
+    match attempt(cgroup) {
+        Err(launch::Error::Clone { errno: Errno::EBUSY, .. }) if cgroup.is_v2() => {
+            if !args.cgroup.is_empty() {
+                return Err(cgroup.no_birth(Errno::EBUSY)).explained();
+            }
+            *cgroup = cgroup.holding(state.init.pid.unsigned_abs()).explained()?;
+            attempt(cgroup).explained()
+        }
+        Err(launch::Error::Cgroup(cgroup::Error::Open { source, .. })) if cgroup.is_v2() && !args.cgroup.is_empty() => {
+            Err(cgroup.no_birth(Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)))).explained()
+        }
+        other => other.explained(),
     }
 }
 

@@ -124,9 +124,13 @@ impl Launch<'_> {
             listener: None,
         };
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
-        let (pid, pidfd) = match clone::fork(flags, cgroup_dir).map_err(failed)? {
-            Fork::Child => enter(child, &sync),
-            Fork::Parent { pid, pidfd } => (pid, pidfd),
+        let (pid, pidfd) = match clone::fork(flags, cgroup_dir) {
+            Ok(Fork::Child) => enter(child, &sync),
+            Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
+            Err(errno) => {
+                restore(&prepared, self.stays)?;
+                return Err(failed(errno));
+            }
         };
         // The child's side must be its alone: its end is how the parent learns of its death.
         child.abandon();

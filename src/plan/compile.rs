@@ -197,6 +197,22 @@ fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp
     }
 }
 
+/// The host uid that gets the cgroup: a container with a cgroup namespace of its own and a writable cgroup mount manages what is
+/// below it (config-linux.md, Cgroup ownership).
+fn cgroup_owner(request: &Request<'_>, linux: &Linux) -> Option<u32> {
+    let own_namespace = namespaces::asked_new(linux).contains(&Namespace::Cgroup);
+    let writable = request.spec.mounts().iter().flatten().any(|mount| {
+        mount.source().as_deref() == Some(Path::new("cgroup"))
+            && mounts::destination(mount) == Path::new("/sys/fs/cgroup")
+            && !mount.options().iter().flatten().any(|option| option == "ro")
+    });
+    let uid = request.spec.process().as_ref()?.user().uid();
+    let map = namespaces::id_map(linux.uid_mappings().as_ref());
+    let host = if map.is_empty() { Some(uid) } else { namespaces::host_id(&map, uid) };
+    let delegable = request.host.cgroup.is_v2() && own_namespace && writable;
+    host.filter(|host| delegable && *host != request.host.euid)
+}
+
 fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> CgroupPlan {
     let rootless = !request.host.is_privileged() || request.host.in_user_namespace;
     let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy());
@@ -210,7 +226,7 @@ fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> 
         default_devices: cgroup::DEFAULT_RULES,
         rootless,
         oci_version: request.spec.version(),
-        owner: None,
+        owner: cgroup_owner(request, linux),
     };
     match cgroup::compile(&asked) {
         Ok(plan) => {

@@ -110,10 +110,9 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
             );
         } else {
             let mut options = options;
-            if let Some(label) = mount_label(context).filter(|_| !NOT_LABELLED.contains(&kind)) {
-                if !options.data.iter().any(|(name, _)| name.ends_with("context")) {
-                    options.data.push(("context".to_owned(), Some(label.to_owned())));
-                }
+            let labelled = options.data.iter().any(|(name, _)| name.ends_with("context"));
+            if let Some(label) = mount_label(context).filter(|_| !labelled && !NOT_LABELLED.contains(&kind)) {
+                options.data.push(("context".to_owned(), Some(label.to_owned())));
             }
             let slot = filesystem(b, context, mount, kind, &options, &target, &path);
             match (target.to_str(), kind) {
