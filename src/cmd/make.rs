@@ -330,7 +330,9 @@ pub(super) fn check_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
         }
     }
     // Everything else that was inherited ends at exec, even if it slips through everywhere else (threats C).
-    fd::close_on_exec_from(3).context("cannot mark descriptors close-on-exec: pent needs Linux 5.11")
+    fd::close_on_exec_from(3).context(
+        "cannot mark descriptors close-on-exec (pent needs close_range with that flag, which Linux has since 5.11)",
+    )
 }
 
 fn check_terminal(plan: &Plan, args: &Make, starter: Starter) -> anyhow::Result<()> {

@@ -196,7 +196,40 @@ fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
         Prepare::SetTimeOffsets { .. } => {
             Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into())
         }
+        _ if failure.errno == Errno::ENOSYS as i32 => Some(lacks("pidfd_open, which Linux has since 5.3")),
         _ => None,
+    }
+}
+
+/// A system call that is not there: an old kernel, or a filter around the runtime that knows only old ones.
+fn lacks(feature: &str) -> String {
+    format!("pent needs {feature}; this kernel lacks it, or a seccomp filter around pent hides it")
+}
+
+/// What an operation cannot do without, and since when Linux has it.
+fn feature_of(op: &Op) -> &'static str {
+    match op {
+        Op::MakeFilesystem(_) => "fsopen, fsconfig and fsmount, which Linux has since 5.2",
+        Op::SetReadonly { .. }
+        | Op::ReadonlyPaths { .. }
+        | Op::Remount { .. }
+        | Op::SetRootPropagation { .. }
+        | Op::MakeRootParentPrivate
+        | Op::SetNewRootPropagation { .. } => "mount_setattr, which Linux has since 5.12",
+        Op::CloseDescriptors { .. } | Op::LeaveHost { .. } => "close_range, which Linux has since 5.9",
+        Op::FindExecutable { .. } => "faccessat2, which Linux has since 5.8",
+        Op::Attach { .. }
+        | Op::AttachRoot { .. }
+        | Op::ParkBinary { .. }
+        | Op::BindDevice { .. }
+        | Op::MaskPaths { .. }
+        | Op::MakeDevice { .. }
+        | Op::OpenDev { .. }
+        | Op::LinkDevice { .. }
+        | Op::MakeDirectory { .. } => {
+            "openat2 (Linux 5.6), open_tree and move_mount (5.2), and statx with mount ids (5.8)"
+        }
+        _ => "Linux 5.12 or newer",
     }
 }
 
@@ -396,6 +429,7 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
                 .into()
         }
         (Op::LoadSeccomp { .. }, Errno::EINVAL) => "this kernel does not know a flag in linux.seccomp.flags".into(),
+        (_, Errno::ENOSYS) => lacks(feature_of(op)),
         _ => return None,
     })
 }

@@ -231,10 +231,11 @@ pub fn readlink(dir: BorrowedFd<'_>, name: &CStr, buf: &mut [u8]) -> Result<usiz
     unsafe { syscall!(libc::SYS_readlinkat, dir.as_raw_fd(), name.as_ptr(), buf.as_mut_ptr(), buf.len()) }
 }
 
-/// memfd_create(2), close-on-exec.
+/// memfd_create(2), close-on-exec, and such that it can be sealed.
 pub fn memfd(name: &CStr) -> Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: `name` is NUL-terminated and only read.
-    unsafe { syscall!(libc::SYS_memfd_create, name.as_ptr(), libc::MFD_CLOEXEC) }.map(owned)
+    unsafe { syscall!(libc::SYS_memfd_create, name.as_ptr(), flags) }.map(owned)
 }
 
 /// fchdir(2).
