@@ -88,8 +88,7 @@ fn the_calls_of_containerds_shim() {
     let file = process_file(&container, &["sh", "-c", "sleep 1000"]);
     let exec_pid = bundle.join("exec.pid");
     engine.quiet(&["exec", "--process", &text(&file), "--detach", "--pid-file", &text(&exec_pid), id]);
-    let mut both = vec![i64::from(pid), i64::from(pid_in(&exec_pid))];
-    both.sort_unstable();
+    let both = [i64::from(pid), i64::from(pid_in(&exec_pid))];
     let mut listed: Vec<i64> = Vec::new();
     wait_until("the shell's own processes are counted", seconds(5), || {
         listed = serde_json::from_str(&engine.call(&["ps", "--format", "json", id]).ok().stdout()).expect("numbers");
