@@ -154,9 +154,7 @@ fn map_again(segment: &Segment, file: BorrowedFd<'_>, offset: i64) -> Result<()>
 fn copy_out(segment: &Segment) -> Result<()> {
     let len = segment.end - segment.start;
     let from = std::ptr::with_exposed_provenance_mut::<libc::c_void>(segment.start);
-    // All of it is written next: one call, rather than a fault for each page.
-    let (rw, anonymous) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE);
+    let (rw, anonymous) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
     let copy = unsafe { libc::mmap(std::ptr::null_mut(), len, rw, anonymous, -1, 0) };
     if copy == libc::MAP_FAILED {
