@@ -295,4 +295,6 @@ pub fn clean(path: &str) -> String {
 }
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod tests;

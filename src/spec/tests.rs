@@ -178,6 +178,30 @@ fn pids_without_a_limit_is_no_limit() {
 }
 
 #[test]
+fn what_has_no_meaning_on_linux_is_said() {
+    let warned = |pointer: &str, value: Value| {
+        let loaded = parse(&with(pointer, value)).expect("good");
+        let found = validate(&loaded.spec, &Context { needs_process: true, rootless: false });
+        found.into_iter().map(|finding| (finding.severity, finding.path)).collect::<Vec<_>>()
+    };
+    let user = json!({"uid": 0, "gid": 0, "username": "ContainerUser"});
+    assert_eq!(warned("/process/user", user), [(Severity::Warning, "process.user.username".to_owned())]);
+    let personality = json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]});
+    assert_eq!(warned("/linux/personality", personality), [(Severity::Warning, "linux.personality.flags".to_owned())]);
+}
+
+#[test]
+fn versions_are_of_the_first_kind() {
+    let of = |version: &str| {
+        let loaded = parse(&with("/ociVersion", json!(version))).expect("good");
+        let found = validate(&loaded.spec, &Context { needs_process: true, rootless: false });
+        found.into_iter().find(|finding| finding.severity == Severity::Error).map(|finding| finding.message)
+    };
+    assert_eq!((of("1.0.0"), of("1.3.0")), (None, None));
+    assert!(of("2.0.0").is_some_and(|message| message.contains("2.0.0 is not supported")));
+}
+
+#[test]
 fn what_is_left_out_is_said() {
     let caps = with("/process/capabilities", json!({"bounding": ["CAP_CHOWN", "CAP_MARS_ROVER", "kill"]}));
     let loaded = parse(&caps).expect("an unknown capability is a warning");
