@@ -6,7 +6,7 @@ use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::Cgroup;
 use crate::cli::Exec;
 use crate::host::Host;
-use crate::launch::{Gate, Launch};
+use crate::launch::{self, Gate, Launch, Owner};
 use crate::plan::{self, ExecRequest};
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
@@ -59,7 +59,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         stays: !args.detach,
     };
     let mut running = launch.clone_child().explained()?;
-    running.make_ready(&plan, &mut ()).explained()?;
+    running.make_ready(&plan, &mut Joiner(&cgroup)).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {
@@ -79,6 +79,19 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     match attendance {
         None => Ok(0),
         Some(attendance) => attendance.until_exit(&running.pidfd, terminal, None),
+    }
+}
+
+/// Sees to it that the new process is in the container's cgroup where it could not be born there.
+struct Joiner<'a>(&'a Cgroup);
+
+impl Owner for Joiner<'_> {
+    fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        Ok(self.0.attach(pid)?)
+    }
+
+    fn limit_devices(&mut self) -> Result<(), launch::Error> {
+        Ok(())
     }
 }
 
