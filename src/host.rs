@@ -20,12 +20,18 @@ pub struct Host {
     pub last_capability: u8,
     /// Whether the runtime itself runs in a user namespace that is not the initial one.
     pub in_user_namespace: bool,
+    /// Whether the user namespace that the runtime runs in was made without the right to set groups (user_namespaces(7)).
+    #[serde(default)]
+    pub setgroups_denied: bool,
     /// How control groups are mounted.
     pub cgroup: Layout,
     /// The cgroups of the runtime itself.
     pub own_cgroup: OwnCgroup,
     /// Whether a procfs can be made for another pid namespace (`pidns`, Linux 6.17).
     pub procfs_pidns: bool,
+    /// The cgroup of the caller's own systemd, where that makes cgroups (`--systemd-cgroup` without root's rights).
+    #[serde(default)]
+    pub user_manager: Option<String>,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -94,8 +100,11 @@ impl Host {
             capabilities: sys::cred::caps().map_err(proc("capabilities"))?.effective,
             last_capability: last_capability(),
             in_user_namespace: !is_initial_user_namespace(&uid_map),
+            setgroups_denied: !is_initial_user_namespace(&uid_map)
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
             cgroup,
             own_cgroup,
+            user_manager: None,
             procfs_pidns: kernel_is_at_least(6, 17),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),

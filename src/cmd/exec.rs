@@ -57,7 +57,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         Some(_) => dir.load_rdt().explained()?,
         None => None,
     };
-    running.make_ready(&plan, &mut Joining { rdt }).explained()?;
+    running.make_ready(&plan, &mut Joining { cgroup: &cgroup, rdt }).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {
@@ -80,13 +80,15 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
 }
 
-/// A process in the making: what it joins that the plan does not know.
-struct Joining {
+/// A process in the making: what it joins where it could not be born.
+struct Joining<'a> {
+    cgroup: &'a Cgroup,
     rdt: Option<Rdt>,
 }
 
-impl launch::Owner for Joining {
+impl launch::Owner for Joining<'_> {
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        self.cgroup.attach(pid)?;
         join_rdt(self.rdt.as_ref(), pid)
     }
 
