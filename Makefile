@@ -28,7 +28,7 @@ UNIT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 # The [[test]] entries of the manifest that lie in integration/.
 PRIVILEGED_TESTS := $(shell awk -F'"' '/^name/ { name = $$2 } /^path = "integration\// { print "--test " name }' Cargo.toml)
 
-.PHONY: all setup build run test unit privileged check deny bench install clean
+.PHONY: all setup build run test unit privileged check deny bench manual install clean
 
 all: build
 
@@ -75,8 +75,16 @@ endif
 bench: build
 	PENT_BIN="$(PENT)" RUNTIMES="$(RUNTIMES)" $(CARGO) bench --locked --bench whole_process
 
-install: build
+# Manual pages and completions, from the definition that reads the command line.
+manual:
+	$(CARGO) run --locked --quiet --example manual -- "$(TARGET_DIR)/manual"
+
+install: build manual
 	install -D -m 755 "$(PENT)" "$(DESTDIR)$(PREFIX)/bin/pent"
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/man/man8" "$(TARGET_DIR)"/manual/man/man8/*
+	install -D -m 644 "$(TARGET_DIR)/manual/completions/pent.bash" "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pent"
+	install -D -m 644 "$(TARGET_DIR)/manual/completions/_pent" "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pent"
+	install -D -m 644 "$(TARGET_DIR)/manual/completions/pent.fish" "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pent.fish"
 
 clean:
 	$(CARGO) clean

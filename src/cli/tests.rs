@@ -375,3 +375,19 @@ fn arguments_are_bytes() {
     }
     assert!(parse(Vec::<OsString>::new()).command.is_ok());
 }
+
+/// Help, manual pages and completions are made of these.
+#[test]
+fn everything_that_can_be_typed_is_explained() {
+    let mut root = super::command();
+    root.build();
+    let mut places = vec![root.clone()];
+    places.extend(root.get_subcommands().cloned());
+    for command in places {
+        assert!(command.get_about().is_some_and(|about| !about.to_string().is_empty()), "{}", command.get_name());
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(!help.is_empty(), "{} {}: no help", command.get_name(), arg.get_id());
+        }
+    }
+}
