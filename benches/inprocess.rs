@@ -15,6 +15,10 @@ use pent::plan::{Options, Request, compile};
 use pent::spec;
 use std::path::Path;
 
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: pent::alloc::Arena = pent::alloc::Arena::new();
+
 fn main() {
     divan::main();
 }

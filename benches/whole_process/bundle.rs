@@ -2,11 +2,13 @@
 
 use crate::config::{CGROUP, Kind, Limits, VOLUMES, config};
 use anyhow::{Context as _, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-/// A root file system of busybox and the sources of the volumes.
+/// A root file system of busybox and the sources of the volumes; and, on a tmpfs as /run is, a directory for what runtimes and
+/// their callers keep there.
 pub(crate) struct Root {
     dir: tempfile::TempDir,
 }
@@ -15,6 +17,11 @@ impl Root {
     pub(crate) fn make(busybox: &Path) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix(CGROUP).tempdir()?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        let run = dir.path().join("run");
+        fs::create_dir(&run)?;
+        let none: Option<&str> = None;
+        mount(Some("tmpfs"), &run, Some("tmpfs"), MsFlags::empty(), none)
+            .with_context(|| format!("mount a tmpfs on {}", run.display()))?;
         let rootfs = dir.path().join("rootfs");
         fs::create_dir(&rootfs)?;
         for d in ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "var"] {
@@ -44,6 +51,11 @@ impl Root {
         self.dir.path()
     }
 
+    /// On the tmpfs.
+    pub(crate) fn run(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
     /// A bundle directory with its configuration, sharing the root file system.
     pub(crate) fn bundle(&self, kind: Kind, id: &str, args: &[&str], limits: Limits) -> Result<PathBuf> {
         let bundle = self.path().join(format!("{}-{id}-{}", kind.name(), args[0].replace('/', "_")));
@@ -51,6 +63,15 @@ impl Root {
         let config = config(kind, self.path(), id, args, limits)?;
         fs::write(bundle.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
         Ok(bundle)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        // It is in a mount namespace of this process alone, and goes with it at the latest.
+        if let Err(error) = umount2(&self.run(), MntFlags::MNT_DETACH) {
+            eprintln!("bench: {}: {error}", self.run().display());
+        }
     }
 }
 

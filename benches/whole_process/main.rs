@@ -133,13 +133,13 @@ struct Entry {
 impl Entry {
     fn make(root: &Root, kind: Kind, limits: Limits, index: usize, (name, program): (String, PathBuf)) -> Result<Self> {
         let id = format!("bench-{}-{index}", kind.name());
-        let state = root.path().join(format!("state-{index}"));
-        let output = root.path().join(format!("output-{index}"));
+        let state = root.run().join(format!("state-{index}"));
+        let output = root.run().join(format!("output-{index}"));
         let text = |p: PathBuf| p.into_os_string().into_string().ok().context("a path is not UTF-8");
         Ok(Self {
             short: text(root.bundle(kind, &id, &["/bin/true"], limits)?)?,
             long: text(root.bundle(kind, &id, &["/bin/sleep", "1000"], limits)?)?,
-            pid_file: root.path().join(format!("pid-{index}")),
+            pid_file: root.run().join(format!("pid-{index}")),
             runtime: Runtime { name, program, state, output },
             id,
         })
