@@ -287,7 +287,7 @@ impl launch::Owner for Record<'_> {
     }
 }
 
-fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
+pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
     let annotations = bundle.spec.annotations().iter().flatten();
     let linux = bundle.spec.linux().as_ref();
     State {
@@ -308,7 +308,7 @@ fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
 }
 
 /// The class of service. When it cannot be made as asked, what there is of it is removed with the container.
-fn make_rdt(dir: &Dir, plan: &RdtPlan) -> anyhow::Result<()> {
+pub(super) fn make_rdt(dir: &Dir, plan: &RdtPlan) -> anyhow::Result<()> {
     let rdt = Rdt::planned(plan).explained()?;
     dir.save_rdt(&rdt).explained()?;
     let made = rdt.make().and_then(|new| rdt.configure(plan, new));
