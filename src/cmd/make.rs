@@ -92,7 +92,9 @@ impl Bundle {
         session.report.warn_of(&loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
-        notify::add_to(&mut spec, &session.root()?.path().join(id))?;
+        if notify::is_requested() {
+            notify::add_to(&mut spec, &session.root()?.path().join(id))?;
+        }
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -304,6 +306,7 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         terminal: bundle.plan.terminal,
         config_version: bundle.spec.version().clone(),
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
+        rdt: bundle.plan.rdt.is_some(),
     }
 }
 
