@@ -8,6 +8,7 @@ pub mod alloc;
 pub mod cgroup;
 pub mod cli;
 pub mod cmd;
+pub mod criu;
 pub mod host;
 pub mod launch;
 pub mod path;

@@ -194,6 +194,9 @@ pub struct State {
     /// Whether the configuration has poststop hooks: delete reads it again only then.
     #[serde(default)]
     pub poststop: bool,
+    /// Whether it has groups in resctrl, which are told in a file of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rdt: bool,
 }
 
 impl State {

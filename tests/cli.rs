@@ -206,6 +206,7 @@ impl Container {
             namespaces: serde_json::from_str(r#"[{"type":"pid"}]"#).unwrap(),
             terminal: false,
             poststop: false,
+            rdt: false,
         };
         state_dir.save_config(b"{}").unwrap();
         if init {

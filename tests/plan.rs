@@ -223,6 +223,16 @@ fn the_listener_of_a_filter_goes_to_the_agent() {
         &[("/linux/seccomp", filter)],
         &["seccomp", "ListenerSent", "Started", "execute"]
     ));
+    let privileged = ("/process/noNewPrivileges", json!(false));
+    for (name, order) in [("chown", ["load", "capabilities", "hand"]), ("capset", ["load", "hand", "capabilities"])] {
+        let filter = notifying(json!({ "names": [name], "action": "SCMP_ACT_NOTIFY" }));
+        let said = lines_with(
+            &[("/linux/seccomp", filter), privileged.clone()],
+            &["load seccomp", "set capabilities", "hand the"],
+        );
+        let place = |word: &str| said.rfind(word).unwrap_or_else(|| panic!("{word} in {said}"));
+        assert!(order.map(place).is_sorted(), "{said}");
+    }
     for (name, action) in [("sendmsg", "NOTIFY"), ("recvmsg", "NOTIFY"), ("sendmsg", "ERRNO"), ("write", "NOTIFY")] {
         let filter = notifying(json!({ "names": [name], "action": format!("SCMP_ACT_{action}") }));
         let said = lines_with(&[("/linux/seccomp", filter)], &["seccomp"]);

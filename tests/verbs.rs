@@ -71,6 +71,7 @@ impl Container {
             namespaces: serde_json::from_str(namespaces).unwrap(),
             terminal: false,
             poststop: false,
+            rdt: false,
         };
         let state_dir = Dir::create(&root, "c").unwrap();
         state_dir.save_intent(&cgroup).unwrap();

@@ -15,8 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static void answer(int listener) {
+static void answer(int listener, pid_t parent) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it ended before */
+        _exit(1);
     for (;;) {
         struct seccomp_notif call = {0};
         struct seccomp_notif_resp say = {0};
@@ -56,13 +58,14 @@ int main(int argc, char **argv) {
         struct iovec part = {text, sizeof text - 1};
         struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
         int c = accept(s, NULL, NULL), fd;
+        pid_t self = getpid();
         ssize_t n = recvmsg(c, &m, MSG_CMSG_CLOEXEC), more;
         struct cmsghdr *h = CMSG_FIRSTHDR(&m);
         if (n <= 0 || !h || h->cmsg_type != SCM_RIGHTS || h->cmsg_len != CMSG_LEN(sizeof(int)))
             return puts("not one descriptor"), 1;
         memcpy(&fd, CMSG_DATA(h), sizeof fd);
         if (fork() == 0)
-            answer(fd);
+            answer(fd, self);
         close(fd);
         while ((more = read(c, text + n, sizeof text - 1 - n)) > 0) /* to its end: runc's comes when it exits */
             n += more;

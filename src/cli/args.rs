@@ -131,6 +131,10 @@ pub enum Command {
     Update(Box<Update>),
     /// Print statistics and out-of-memory events as JSON lines
     Events(Events),
+    /// Save a running container to files, by CRIU
+    Checkpoint(Box<Checkpoint>),
+    /// Make a container from the files of checkpoint, by CRIU
+    Restore(Box<Restore>),
     /// Write a starter config.json
     Spec(Spec),
     /// Print what this runtime supports as JSON
@@ -424,6 +428,114 @@ pub struct Events {
     #[arg(long)]
     pub stats: bool,
     /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// What checkpoint and restore have in common; most are options of criu(8).
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Criu {
+    /// Directory of the images [default: checkpoint]
+    #[arg(long, value_name = "DIR")]
+    pub image_path: Option<PathBuf>,
+    /// Keep established TCP connections
+    #[arg(long)]
+    pub tcp_established: bool,
+    /// Close established TCP connections
+    #[arg(long)]
+    pub tcp_close: bool,
+    /// Skip TCP connections that are still being made
+    #[arg(long)]
+    pub tcp_skip_in_flight: bool,
+    /// Link to files that were removed while they were open
+    #[arg(long)]
+    pub link_remap: bool,
+    /// Allow UNIX sockets with a peer outside
+    #[arg(long)]
+    pub ext_unix_sk: bool,
+    /// Allow processes of a session that began outside
+    #[arg(long)]
+    pub shell_job: bool,
+    /// Keep file locks
+    #[arg(long)]
+    pub file_locks: bool,
+    /// Free what a later image has again
+    #[arg(long)]
+    pub auto_dedup: bool,
+    /// Leave memory where it is until it is used
+    #[arg(long)]
+    pub lazy_pages: bool,
+    /// What is done about cgroups: soft, full, strict or ignore [default: soft]
+    #[arg(long, value_name = "MODE", value_parser = ["soft", "full", "strict", "ignore"])]
+    pub manage_cgroups_mode: Option<String>,
+    /// Make a namespace of this type without what is in it (repeatable)
+    #[arg(long, value_name = "TYPE", value_parser = ["network"])]
+    pub empty_ns: Vec<String>,
+}
+
+/// Save a running container to files, by CRIU
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What restore has, too.
+    #[command(flatten)]
+    pub criu: Criu,
+    /// Directory of CRIU's log [default: that of the images]
+    #[arg(long, value_name = "DIR")]
+    pub work_path: Option<PathBuf>,
+    /// Images of an earlier pre-dump, relative to --image-path
+    #[arg(long, value_name = "DIR")]
+    pub parent_path: Option<PathBuf>,
+    /// Let the container go on
+    #[arg(long)]
+    pub leave_running: bool,
+    /// Save memory only, and let the container go on
+    #[arg(long)]
+    pub pre_dump: bool,
+    /// Send memory to a page server
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub page_server: Option<String>,
+    /// Descriptor that is told when lazy pages can be asked for
+    #[arg(long, value_name = "FD")]
+    pub status_fd: Option<i32>,
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// Make a container from the files of checkpoint, by CRIU
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Restore {
+    /// What checkpoint has, too.
+    #[command(flatten)]
+    pub criu: Criu,
+    /// Directory of CRIU's log [default: that of the images]
+    #[arg(long, value_name = "DIR")]
+    pub work_path: Option<PathBuf>,
+    /// Directory with config.json [default: the current directory]
+    #[arg(long, short, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Unix socket for a terminal: refused, a terminal cannot be restored
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub console_socket: Option<PathBuf>,
+    /// Do not wait for the container
+    #[arg(long, short)]
+    pub detach: bool,
+    /// Write the process id to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Do not adopt orphaned processes of the container
+    #[arg(long)]
+    pub no_subreaper: bool,
+    /// As for create
+    #[arg(long)]
+    pub no_pivot: bool,
+    /// TYPE:NAME of another security profile
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub lsm_profile: Option<String>,
+    /// Another SELinux context for mounts
+    #[arg(long, value_name = "CONTEXT")]
+    pub lsm_mount_context: Option<String>,
+    /// A name for the container
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }

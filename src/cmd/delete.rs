@@ -94,7 +94,9 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
         }
         state.cgroup.delete().explained()?;
     }
-    if let Some(rdt) = dir.load_rdt().explained()? {
+    if state.rdt
+        && let Some(rdt) = dir.load_rdt().explained()?
+    {
         rdt.delete().explained()?;
     }
     if state.poststop {

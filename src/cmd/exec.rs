@@ -164,8 +164,9 @@ fn launched(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &mu
             *cgroup = cgroup.holding(state.init.pid.unsigned_abs()).explained()?;
             attempt(cgroup).explained()
         }
-        Err(launch::Error::Cgroup(cgroup::Error::Open { source, .. })) if cgroup.is_v2() && !args.cgroup.is_empty() => {
-            Err(cgroup.no_birth(Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)))).explained()
+        Err(launch::Error::Cgroup(cgroup::Error::Open { path, source })) if !args.cgroup.is_empty() => {
+            let errno = Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO));
+            Err(cgroup::Error::Birth { path, errno }).explained()
         }
         other => other.explained(),
     }

@@ -89,6 +89,7 @@ mod tests {
             namespaces: Vec::new(),
             terminal: false,
             poststop: false,
+            rdt: false,
         };
         assert_eq!(
             table(&[(state, Status::Running)]),

@@ -92,7 +92,9 @@ impl Bundle {
         session.report.warn_of(&loaded.warnings);
         let mut spec = loaded.spec;
         listen_environment(&mut spec);
-        notify::add_to(&mut spec, &session.root()?.path().join(id))?;
+        if notify::is_requested() {
+            notify::add_to(&mut spec, &session.root()?.path().join(id))?;
+        }
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -287,7 +289,7 @@ impl launch::Owner for Record<'_> {
     }
 }
 
-fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
+pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
     let annotations = bundle.spec.annotations().iter().flatten();
     let linux = bundle.spec.linux().as_ref();
     State {
@@ -304,11 +306,12 @@ fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         terminal: bundle.plan.terminal,
         config_version: bundle.spec.version().clone(),
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
+        rdt: bundle.plan.rdt.is_some(),
     }
 }
 
 /// The class of service. When it cannot be made as asked, what there is of it is removed with the container.
-fn make_rdt(dir: &Dir, plan: &RdtPlan) -> anyhow::Result<()> {
+pub(super) fn make_rdt(dir: &Dir, plan: &RdtPlan) -> anyhow::Result<()> {
     let rdt = Rdt::planned(plan).explained()?;
     dir.save_rdt(&rdt).explained()?;
     let made = rdt.make().and_then(|new| rdt.configure(plan, new));

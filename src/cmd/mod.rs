@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attend;
+mod checkpoint;
 mod create;
 pub mod delete;
 mod events;
@@ -14,6 +15,7 @@ mod notify;
 mod pause;
 mod plan;
 mod ps;
+mod restore;
 mod run;
 mod spec;
 mod start;
@@ -108,6 +110,8 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Resume(args) => pause::resume(session, &args),
         Command::Update(args) => update::run(session, *args),
         Command::Events(args) => events::run(session, &args),
+        Command::Checkpoint(args) => checkpoint::run(session, &args),
+        Command::Restore(args) => restore::run(session, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
         Command::Version => print(&version()),

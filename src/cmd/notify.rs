@@ -36,11 +36,13 @@ fn requested() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty())
 }
 
-/// Adds the socket to a container, if the caller has one: `directory` is the container's state directory.
+/// Whether the caller has a socket.
+pub(super) fn is_requested() -> bool {
+    requested().is_some()
+}
+
+/// Adds the socket to a container: `directory` is the container's state directory.
 pub(super) fn add_to(spec: &mut Spec, directory: &Path) -> anyhow::Result<()> {
-    if requested().is_none() {
-        return Ok(());
-    }
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned);
     let mount = MountBuilder::default()
         .destination(INSIDE)
@@ -62,7 +64,7 @@ pub(super) fn add_to(spec: &mut Spec, directory: &Path) -> anyhow::Result<()> {
 
 /// Makes the directory that [`add_to`] mounts, before anything is mounted.
 pub(super) fn prepare(dir: &Dir) -> anyhow::Result<()> {
-    if requested().is_some() { dir.make_notify().explained() } else { Ok(()) }
+    if is_requested() { dir.make_notify().explained() } else { Ok(()) }
 }
 
 impl Proxy {

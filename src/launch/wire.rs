@@ -105,7 +105,12 @@ pub fn send(socket: BorrowedFd<'_>, message: Message, fd: Option<BorrowedFd<'_>>
 /// Receives a message; `None` when the other side is gone. Anything else than a whole message is `EBADMSG`.
 pub fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Message, Option<OwnedFd>)>> {
     let mut bytes = [0; SIZE];
-    let (len, fd) = match socket::receive(socket, &mut bytes) {
+    let mut received = socket::receive(socket, &mut bytes);
+    // The other side is gone and has not read everything. That is told before what it said itself, and once.
+    if matches!(received, Err(Errno::ECONNRESET)) {
+        received = socket::receive(socket, &mut bytes);
+    }
+    let (len, fd) = match received {
         Err(Errno::ECONNRESET) => return Ok(None),
         other => other?,
     };
@@ -138,6 +143,17 @@ mod tests {
         }
         assert_eq!(Message::decode(&[0; SIZE]), None);
         assert_eq!(Message::decode(&[0xff; SIZE]), None);
+    }
+
+    #[test]
+    fn last_words_are_heard_whatever_the_dead_have_not_read() {
+        let (a, b) = socket::pair().expect("a pair");
+        let last = Message::Failed(1, Errno::EINVAL.into());
+        send(a.as_fd(), Message::Continue(Point::Ready), None).expect("sent, and never read");
+        send(b.as_fd(), last, None).expect("sent");
+        drop(b);
+        assert_eq!(receive(a.as_fd()).expect("no error").map(|(message, _)| message), Some(last));
+        assert!(receive(a.as_fd()).expect("no error").is_none());
     }
 
     #[test]

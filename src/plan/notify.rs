@@ -4,7 +4,7 @@
 use super::builder::Builder;
 use super::op::{Child, Parent, Point, Prepare};
 use super::text::Text;
-use crate::seccomp::{self, Abi, syscalls};
+use crate::seccomp::{self, syscalls};
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
@@ -27,17 +27,17 @@ pub fn agent(policy: &LinuxSeccomp) -> Option<Agent> {
 }
 
 /// What the child still calls once the filter is loaded, to hand the listener over and to wait for the answer.
-const HAND_OVER: [(&str, u64); 2] =
-    [("sendmsg", 0x4000 /* MSG_NOSIGNAL */), ("recvmsg", 0x4000_0000 /* MSG_CMSG_CLOEXEC */)];
+const HAND_OVER: [(&str, [u64; 3]); 2] =
+    [("sendmsg", [3, 0, 0x4000 /* MSG_NOSIGNAL */]), ("recvmsg", [3, 0, 0x4000_0000 /* MSG_CMSG_CLOEXEC */])];
+/// What giving capabilities up takes: `PR_SET_KEEPCAPS` is 8.
+const CAPABILITIES: [(&str, [u64; 3]); 2] = [("capset", [0; 3]), ("prctl", [8, 0, 0])];
 
 /// Before clone: is there an agent, and does the filter let the child reach the parent? An agent cannot answer a call that
 /// it is to be told of by that very call.
 pub(super) fn prepare(b: &mut Builder<'_>, policy: &LinuxSeccomp, filter: &seccomp::Program) -> Option<Agent> {
     let agent = agent(policy).filter(|_| filter.notify)?;
-    for (name, flags) in HAND_OVER {
-        let number = filter.abis.first().and_then(|abi| syscalls::number(name, *abi).map(|number| (*abi, number)));
-        let Some((abi, number)) = number else { continue };
-        match answer(filter, abi, number, flags) {
+    for (name, arguments) in HAND_OVER {
+        match answer(filter, name, arguments) {
             Answer::Allowed => {}
             Answer::Notified => b.error(
                 "linux.seccomp.syscalls",
@@ -68,13 +68,22 @@ enum Answer {
     Denied,
 }
 
-fn answer(filter: &seccomp::Program, abi: Abi, number: u32, flags: u64) -> Answer {
+/// Whether the filter does not simply allow giving capabilities up.
+pub(super) fn hears_of_capabilities(filter: &seccomp::Program) -> bool {
+    CAPABILITIES.into_iter().any(|(name, arguments)| !matches!(answer(filter, name, arguments), Answer::Allowed))
+}
+
+/// What the filter says of a call by the child; which descriptor it will be about nobody knows yet.
+fn answer(filter: &seccomp::Program, name: &str, [a, b, c]: [u64; 3]) -> Answer {
     const ACTION: u32 = 0xffff_0000;
     const USER_NOTIF: u32 = 0x7fc0_0000;
     const LOG: u32 = 0x7ffc_0000;
     const ALLOW: u32 = 0x7fff_0000;
-    // Which descriptor it will be nobody knows yet.
-    match filter.verdict(abi.audit_arch(), number, [3, 0, flags, 0, 0, 0]) & ACTION {
+    let native = filter.abis.first();
+    let Some((abi, number)) = native.and_then(|abi| Some((abi, syscalls::number(name, *abi)?))) else {
+        return Answer::Allowed;
+    };
+    match filter.verdict(abi.audit_arch(), number, [a, b, c, 0, 0, 0]) & ACTION {
         ALLOW | LOG => Answer::Allowed,
         USER_NOTIF => Answer::Notified,
         _ => Answer::Denied,

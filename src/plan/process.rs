@@ -259,12 +259,20 @@ pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     if let Some(filter) = context.seccomp {
         let verify = allows_asking_for_mode(filter);
         b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
-        if let Some(agent) = context.agent {
-            super::notify::hand_over(b, agent);
-        }
-        if !no_new_privs {
-            let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
-            b.child.push(Child::SetCapabilities { effective, permitted, inheritable });
+        let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
+        let last = (!no_new_privs).then_some(Child::SetCapabilities { effective, permitted, inheritable });
+        match context.agent {
+            // The rights to load it go first, unless the agent has to hear of that.
+            Some(agent) if super::notify::hears_of_capabilities(filter) => {
+                super::notify::hand_over(b, agent);
+                b.child.extend(last);
+            }
+            agent => {
+                b.child.extend(last);
+                if let Some(agent) = agent {
+                    super::notify::hand_over(b, agent);
+                }
+            }
         }
     }
     b.child.push(Child::Execute);

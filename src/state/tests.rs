@@ -29,6 +29,7 @@ fn state(id: &str, init: Process) -> State {
         namespaces: Vec::new(),
         terminal: false,
         poststop: false,
+        rdt: false,
     }
 }
 
