@@ -72,6 +72,8 @@ fn plan_at(layout: &Layout, path: &str, resources: Value) -> CgroupPlan {
         rootless: false,
         oci_version: "1.2.0",
         owner: None,
+        user_manager: None,
+        annotations: None,
     })
     .unwrap()
 }
@@ -488,6 +490,8 @@ fn rootless_plan(layout: &Layout, path: Option<&str>, resources: Value) -> Cgrou
         rootless: true,
         oci_version: "1.2.0",
         owner: None,
+        user_manager: None,
+        annotations: None,
     })
     .unwrap()
 }

@@ -26,6 +26,9 @@ pub struct Host {
     pub own_cgroup: OwnCgroup,
     /// Whether a procfs can be made for another pid namespace (`pidns`, Linux 6.17).
     pub procfs_pidns: bool,
+    /// The cgroup of the caller's own systemd, where that makes cgroups (`--systemd-cgroup` without root's rights).
+    #[serde(default)]
+    pub user_manager: Option<String>,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -96,6 +99,7 @@ impl Host {
             in_user_namespace: !is_initial_user_namespace(&uid_map),
             cgroup,
             own_cgroup,
+            user_manager: None,
             procfs_pidns: kernel_is_at_least(6, 17),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),

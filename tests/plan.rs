@@ -22,6 +22,7 @@ fn host(cgroup: Layout) -> Host {
         in_user_namespace: false,
         cgroup,
         own_cgroup: OwnCgroup::parse("0::/system.slice/containerd.service\n"),
+        user_manager: None,
         apparmor: false,
         selinux: false,
         procfs_pidns: true,

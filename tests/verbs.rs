@@ -39,6 +39,8 @@ impl Container {
             rootless: false,
             oci_version: "1.3.0",
             owner: None,
+            user_manager: None,
+            annotations: None,
         })
         .unwrap();
         let cgroup = match Cgroup::create(&plan) {

@@ -4,7 +4,8 @@
 use super::devices::DEFAULT_RULES;
 use super::dir::Place;
 use super::layout::OwnCgroup;
-use super::plan::{CgroupPlan, Now, compile_update};
+use super::plan::{CgroupPlan, Now, Write, compile_update};
+use super::systemd::{Holder, Unit};
 use super::{Error, Stats};
 use crate::report::Diagnostic;
 use nix::fcntl::OFlag;
@@ -23,9 +24,13 @@ const FREEZING_TO_KILL: Duration = Duration::from_secs(1);
 
 /// A container's cgroup: its directory in each hierarchy. Serialisable: it is part of the container's state.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(transparent)]
 pub struct Cgroup {
     pub(super) places: Vec<Place>,
+    /// The unit of systemd's that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<Unit>,
+    #[serde(skip)]
+    holder: Option<Holder>,
 }
 
 /// What an update has to know beside the new limits.
@@ -54,10 +59,13 @@ impl Cgroup {
             let super::Directory { mount, path, controllers, optional } = directory.clone();
             Place::new(mount, path, controllers, optional)
         };
-        Self { places: plan.directories.iter().map(place).collect() }
+        let unit = plan.scope.as_ref().map(Unit::of);
+        Self { places: plan.directories.iter().map(place).collect(), unit, holder: None }
     }
 
     /// Makes the directories of `plan`, enables version 2 controllers, inherits version 1 cpusets.
+    ///
+    /// With systemd, it makes the cgroup, and something is in it until [`Self::settle`].
     ///
     /// What cannot be made and is not required is left out of the handle: keep the one that is returned.
     ///
@@ -66,9 +74,17 @@ impl Cgroup {
     /// processes or is frozen. What was made is removed again.
     pub fn create(plan: &CgroupPlan) -> Result<Self, Error> {
         let mut cgroup = Self::planned(plan);
+        if let (Some(unit), Some(scope)) = (&cgroup.unit, &plan.scope) {
+            cgroup.holder = Some(unit.start(scope, &with_room(&plan.limits.writes))?);
+        }
         match cgroup.make(plan) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
+                cgroup.holder = None;
+                if let Some(unit) = &cgroup.unit {
+                    // As below.
+                    drop(unit.stop());
+                }
                 let deadline = Place::deadline();
                 for place in cgroup.places.iter().filter(|place| place.is_fresh()) {
                     // The first error is the one that matters; what stays behind is empty.
@@ -93,7 +109,54 @@ impl Cgroup {
     /// # Errors
     /// As for [`Self::apply`].
     pub fn limit(&self, plan: &CgroupPlan) -> Result<(), Error> {
+        if self.holder.is_some() {
+            let limits = super::Limits { writes: with_room(&plan.limits.writes), ..plan.limits.clone() };
+            return self.apply_limits(&limits);
+        }
         self.apply_limits(&plan.limits)
+    }
+
+    /// The container's process is there: with systemd, what has kept its place goes.
+    ///
+    /// # Errors
+    /// When the limit on tasks that made room for it cannot be set.
+    pub fn settle(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
+        if self.holder.take().is_none() {
+            return Ok(());
+        }
+        let narrow: Vec<Write> = plan.limits.writes.iter().filter(|write| has_no_room(write)).cloned().collect();
+        if narrow.is_empty() {
+            return Ok(());
+        }
+        if let Some(unit) = &self.unit {
+            unit.set(&narrow)?;
+        }
+        self.apply_limits(&super::Limits { writes: narrow, ..super::Limits::default() })
+    }
+
+    /// Whether [`Self::attach`] is how a process gets into this cgroup, instead of [`Self::clone_dir`].
+    ///
+    /// # Errors
+    /// When `/proc/self/cgroup` cannot be read.
+    pub fn joins_by_bus(&self) -> Result<bool, Error> {
+        match &self.unit {
+            Some(unit) if unit.manager.is_some() => Ok(unit.joins_by_bus(&OwnCgroup::probe()?)),
+            _ => Ok(false),
+        }
+    }
+
+    /// Has systemd put a process into this cgroup, where [`Self::joins_by_bus`]; nothing otherwise.
+    ///
+    /// # Errors
+    /// When systemd does not.
+    pub fn attach(&self, pid: i32) -> Result<(), Error> {
+        match &self.unit {
+            Some(unit) if self.joins_by_bus()? => {
+                let path = self.primary()?.path.as_str();
+                unit.attach(pid.unsigned_abs(), unit.below(path))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Sets the device rules of `plan` only: they may forbid making the nodes that the container is to have.
@@ -127,6 +190,9 @@ impl Cgroup {
             .map_err(Error::Invalid)?;
         if primary.is_v2() && !plan.controllers.is_empty() {
             super::make::enable_controllers(primary, &plan)?;
+        }
+        if let Some(unit) = &self.unit {
+            unit.set(&plan.limits.writes)?;
         }
         self.apply_limits(&plan.limits)?;
         self.apply_device_rules(&plan.limits.devices)?;
@@ -177,11 +243,14 @@ impl Cgroup {
     }
 
     /// The version 2 directory for clone3's `CLONE_INTO_CGROUP`, which places the child without a grace period; on a hybrid
-    /// layout follow with [`Self::open_tasks_v1`]. Nothing on pure version 1.
+    /// layout follow with [`Self::open_tasks_v1`]. Nothing on pure version 1, and where systemd has to move processes.
     ///
     /// # Errors
     /// When the directory cannot be opened.
     pub fn clone_dir(&self) -> Result<Option<BorrowedFd<'_>>, Error> {
+        if self.joins_by_bus()? {
+            return Ok(None);
+        }
         match self.unified() {
             Some(place) => match place.dir() {
                 // A sub-cgroup that exists in the hierarchies of version 1 alone.
@@ -230,7 +299,8 @@ impl Cgroup {
     /// [`Error::BadSubPath`] when `path` leads elsewhere.
     pub fn sub(&self, path: &str) -> Result<Self, Error> {
         let below = beneath(path)?;
-        Ok(Self { places: self.places.iter().map(|place| descend(place, &below)).collect() })
+        let places = self.places.iter().map(|place| descend(place, &below)).collect();
+        Ok(Self { places, unit: self.unit.clone(), holder: None })
     }
 
     /// The same with a path for each of some controllers (version 1); the others stay where they are.
@@ -246,7 +316,8 @@ impl Cgroup {
             let path = paths.iter().find(|(name, _)| has(place, name)).map_or("", |(_, path)| path);
             Ok(descend(place, &beneath(path)?))
         };
-        Ok(Self { places: self.places.iter().map(place).collect::<Result<_, Error>>()? })
+        let places = self.places.iter().map(place).collect::<Result<_, Error>>()?;
+        Ok(Self { places, unit: self.unit.clone(), holder: None })
     }
 
     /// Where in this cgroup a process is. A container that manages cgroups itself (systemd in it) moves its processes into
@@ -273,7 +344,7 @@ impl Cgroup {
                 _ => return Err(Error::BadSubPath(found.cloned().unwrap_or_default())),
             }
         }
-        Ok(Self { places })
+        Ok(Self { places, unit: self.unit.clone(), holder: None })
     }
 
     /// The processes in the cgroup; `recursive` those below it too. None when the cgroup is gone.
@@ -404,6 +475,8 @@ impl Cgroup {
     /// # Errors
     /// EBUSY when processes are left ([`Self::kill_all`] first). The other hierarchies are removed all the same.
     pub fn delete(&self) -> Result<(), Error> {
+        // Without systemd to ask, the empty cgroup can still be removed.
+        let stopped = self.unit.as_ref().map_or(Ok(()), Unit::stop);
         let deadline = Place::deadline();
         let mut failed = Ok(());
         for place in &self.places {
@@ -413,7 +486,8 @@ impl Cgroup {
                 failed = failed.and(Err(error));
             }
         }
-        failed
+        // What systemd said is the cause.
+        if failed.is_err() { stopped.and(failed) } else { failed }
     }
 
     /// Usage of every resource, in the shape of `runc events --stats`.
@@ -452,6 +526,17 @@ fn beneath(path: &str) -> Result<Vec<&str>, Error> {
 fn descend(place: &Place, below: &[&str]) -> Place {
     let path = std::iter::once(place.path.as_str()).chain(below.iter().copied()).collect::<Vec<_>>().join("/");
     Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional)
+}
+
+/// A limit of a single task leaves no room for what holds the scope's place.
+fn has_no_room(write: &Write) -> bool {
+    write.file == "pids.max" && write.value == "1"
+}
+
+fn with_room(writes: &[Write]) -> Vec<Write> {
+    let mut writes = writes.to_vec();
+    writes.iter_mut().filter(|write| has_no_room(write)).for_each(|write| "2".clone_into(&mut write.value));
+    writes
 }
 
 pub(super) const V1_FREEZER: &str = "freezer.state";
@@ -521,7 +606,7 @@ mod tests {
     #[test]
     fn the_cgroup_of_an_exec_stays_below() {
         let place = Place::new("/sys/fs/cgroup".into(), "default/web".to_owned(), Vec::new(), false);
-        let cgroup = Cgroup { places: vec![place] };
+        let cgroup = Cgroup { places: vec![place], ..Cgroup::default() };
         assert_eq!(cgroup.sub("/a//./b/").unwrap().places[0].path, "default/web/a/b");
         assert_eq!(cgroup.sub("/").unwrap().places[0].path, "default/web");
         for path in ["..", "a/../..", "/../x"] {
@@ -549,11 +634,11 @@ mod tests {
     #[test]
     fn the_state_is_small_and_survives() {
         let place = Place::new("/sys/fs/cgroup/cpu".into(), "web".to_owned(), vec!["cpu".to_owned()], false);
-        let json = serde_json::to_string(&Cgroup { places: vec![place] }).unwrap();
-        assert_eq!(json, r#"[{"mount":"/sys/fs/cgroup/cpu","path":"web","controllers":["cpu"]}]"#);
+        let json = serde_json::to_string(&Cgroup { places: vec![place], ..Cgroup::default() }).unwrap();
+        assert_eq!(json, r#"{"places":[{"mount":"/sys/fs/cgroup/cpu","path":"web","controllers":["cpu"]}]}"#);
         let back: Cgroup = serde_json::from_str(&json).unwrap();
         assert!(!back.is_v2() && !back.is_none());
-        assert!(serde_json::from_str::<Cgroup>("[]").unwrap().is_none());
+        assert!(serde_json::from_str::<Cgroup>(r#"{"places":[]}"#).unwrap().is_none());
     }
 
     #[test]

@@ -15,12 +15,13 @@ const ACCOUNTING: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 impl Cgroup {
     pub(super) fn make(&mut self, plan: &CgroupPlan) -> Result<(), Error> {
+        let made = self.unit.is_some();
         let mut failed = None;
         self.places.retain(|place| {
             if failed.is_some() {
                 return true;
             }
-            match make_place(place, plan) {
+            match make_place(place, plan, made) {
                 Ok(()) => true,
                 Err(_) if place.optional => false,
                 Err(error) if is_refused(&error) && !plan.required => false,
@@ -47,10 +48,15 @@ fn is_refused(error: &Error) -> bool {
     matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
 }
 
-fn make_place(place: &Place, plan: &CgroupPlan) -> Result<(), Error> {
-    place.make()?;
-    if !place.is_fresh() && !place.optional {
-        check_unused(place)?;
+/// `made`: systemd has made it, and it is not empty.
+fn make_place(place: &Place, plan: &CgroupPlan, made: bool) -> Result<(), Error> {
+    if made {
+        place.dir()?;
+    } else {
+        place.make()?;
+        if !place.is_fresh() && !place.optional {
+            check_unused(place)?;
+        }
     }
     if place.is_v2() {
         if !place.optional {

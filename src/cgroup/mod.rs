@@ -58,6 +58,7 @@ mod path;
 mod plan;
 mod program;
 mod stats;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -76,6 +77,8 @@ pub use stats::{
     Blkio, BlkioEntry, Cpu, CpuUsage, Cpuset, Event, Hugetlb, IntelRdt, Memory, MemoryEntry, Pids, Psi, PsiData, Stats,
     Throttling,
 };
+
+pub use systemd::{Properties, Scope, Unit, probe_user_manager};
 
 use crate::report::{Diagnostic, Hint};
 use nix::errno::Errno;
@@ -238,6 +241,18 @@ pub enum Error {
     /// `--cgroup` names something that is not below the container's cgroup.
     #[error("bad sub cgroup path: {0}")]
     BadSubPath(String),
+    /// systemd does not do what it is asked.
+    #[error("systemd: cannot {doing} {unit}: {cause}")]
+    Systemd {
+        /// A verb.
+        doing: &'static str,
+        /// The unit.
+        unit: String,
+        /// What it said.
+        cause: String,
+        /// What to do about it.
+        hint: Option<&'static str>,
+    },
     /// The container has no cgroup of its own.
     #[error("the container has no cgroup of its own")]
     None,
@@ -293,6 +308,7 @@ impl Hint for Error {
             Self::Program { source, .. } if source.raw_os_error() == Some(libc::EPERM) => {
                 "device programs need CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, outside any user namespace"
             }
+            Self::Systemd { hint, .. } => (*hint)?,
             Self::Invalid(found) => return found.iter().find_map(|found| found.hint.clone()),
             _ => return None,
         };

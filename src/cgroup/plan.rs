@@ -5,11 +5,13 @@ use super::devices::{self, Policy, Rule};
 use super::layout::{Hierarchy, Layout, OwnCgroup};
 use super::path::{self, Inner};
 use super::program::compile_program;
+use super::systemd::{Scope, unit};
 use super::{v1, v2};
 use crate::report::{Diagnostic, Severity};
 use crate::sys::bpf::Insn;
 use oci_spec::runtime::LinuxResources;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 /// Who makes the cgroup.
@@ -18,7 +20,7 @@ pub enum Driver {
     /// This runtime, by files.
     #[default]
     Cgroupfs,
-    /// systemd, over D-Bus (`--systemd-cgroup`): not built yet, an error.
+    /// systemd, over D-Bus (`--systemd-cgroup`), on version 2.
     Systemd,
     /// Nobody (crun's `--cgroup-manager disabled`): the container stays in the caller's cgroup; limits are an error.
     Disabled,
@@ -45,6 +47,10 @@ pub struct Input<'a> {
     pub rootless: bool,
     /// The configuration's `ociVersion`: decides what a pids limit of 0 means.
     pub oci_version: &'a str,
+    /// The cgroup of the caller's own systemd, for [`Driver::Systemd`] without the rights to ask the system's.
+    pub user_manager: Option<&'a str>,
+    /// The configuration's annotations: with [`Driver::Systemd`] some are properties of the scope.
+    pub annotations: Option<&'a HashMap<String, String>>,
     /// The host uid that shall own the version 2 cgroup: set when the container has its own cgroup namespace and a writable
     /// cgroup mount (runtime-spec, config-linux, Cgroup ownership).
     pub owner: Option<u32>,
@@ -54,6 +60,9 @@ pub struct Input<'a> {
 /// [`super::Cgroup::apply`] does the rest. Plain data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct CgroupPlan {
+    /// The scope that systemd makes, and with it the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// The directories to make, one per hierarchy.
     pub directories: Vec<Directory>,
     /// Version 2: the controllers that `limits` need in the cgroup, so in every ancestor's `cgroup.subtree_control`.
@@ -278,7 +287,12 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
         findings: Vec::new(),
     };
     let mut plan = CgroupPlan { owner: input.owner, ..CgroupPlan::default() };
-    let inner = compile_inner(input).map_err(|found| draft.findings.push(found)).ok();
+    let by_systemd = input.driver == Driver::Systemd;
+    let inner = if by_systemd {
+        None
+    } else {
+        path::compile_path(input.cgroups_path, input.id).map_err(|found| draft.findings.push(found)).ok()
+    };
 
     let version2 = input.layout.is_v2();
     if let Some(resources) = input.resources {
@@ -302,6 +316,19 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
                     .findings
                     .push(Diagnostic::error("linux.cgroupsPath", message).hint("mount cgroup2 at /sys/fs/cgroup"));
             }
+        }
+        Layout::V2 { mount } if by_systemd => match compile_scope(input, &mut draft.findings) {
+            Ok((scope, path)) => {
+                let directory = Directory { mount: mount.clone(), path, controllers: Vec::new(), optional: false };
+                plan.directories = vec![directory];
+                plan.scope = Some(scope);
+                plan.required = true;
+            }
+            Err(found) => draft.findings.push(found),
+        },
+        Layout::V1 { .. } if by_systemd => {
+            let message = "the systemd cgroup driver needs cgroup version 2, and this host has version 1";
+            draft.findings.push(Diagnostic::error("", message).hint("run without --systemd-cgroup"));
         }
         layout => {
             if let Some(inner) = &inner {
@@ -363,12 +390,18 @@ fn needed(writes: &[Write]) -> Vec<String> {
     controllers
 }
 
-fn compile_inner(input: &Input<'_>) -> Result<Inner, Diagnostic> {
-    if input.driver == Driver::Systemd {
-        return Err(Diagnostic::error("", "the systemd cgroup driver is not built yet")
-            .hint("run without --systemd-cgroup: cgroups are then made by files"));
-    }
-    path::compile_path(input.cgroups_path, input.id)
+/// The scope, and the directory of its cgroup.
+fn compile_scope(input: &Input<'_>, findings: &mut Vec<Diagnostic>) -> Result<(Scope, String), Diagnostic> {
+    let manager = input.user_manager;
+    let place = unit::place(input.cgroups_path, input.id, manager.is_some(), manager.unwrap_or("/"))?;
+    let scope = Scope {
+        unit: place.unit,
+        slice: place.slice,
+        manager: manager.map(str::to_owned),
+        joined_by_bus: manager.is_some_and(|manager| !unit::is_below(input.own, manager)),
+        properties: unit::properties(input.id, input.annotations, findings),
+    };
+    Ok((scope, place.path))
 }
 
 fn compile_limits(draft: &mut Draft<'_>, resources: &LinuxResources, version2: bool) {

@@ -55,6 +55,8 @@ impl Case {
             rootless: self.rootless,
             oci_version: self.version,
             owner: None,
+            user_manager: None,
+            annotations: None,
         })
     }
 
@@ -296,11 +298,19 @@ fn paths_and_drivers() {
     assert!(case.errors(json!({}))[0].starts_with("linux.cgroupsPath: bad sub cgroup path"));
     case.path = Some("/a");
     case.driver = Driver::Systemd;
-    assert!(case.errors(json!({}))[0].contains("systemd cgroup driver is not built yet"));
+    assert!(case.errors(json!({}))[0].contains("slice:prefix:name"));
+    case.path = Some("a-b.slice:pod:web");
+    let plan = case.compile(json!({"memory": {"limit": 4096}})).unwrap();
+    assert_eq!(plan.directories[0].path, "a.slice/a-b.slice/pod-web.scope");
+    assert_eq!(plan.scope.map(|scope| (scope.unit, scope.slice)), Some(("pod-web.scope".into(), "a-b.slice".into())));
+    assert_eq!(plan.limits.writes[0].value, "4096", "systemd has rounded values, the files exact ones");
     case.driver = Driver::Disabled;
     let plan = case.compile(json!({"devices": [{"allow": false, "access": "rwm"}]})).unwrap();
     assert_eq!((plan.directories.len(), plan.required, &plan.limits.devices), (0, false, &DevicePlan::Untouched));
     assert!(case.errors(json!({"pids": {"limit": 5}}))[0].contains("cgroups are disabled"));
+    let mut case = Case::on(hybrid());
+    case.driver = Driver::Systemd;
+    assert!(case.errors(json!({}))[0].contains("needs cgroup version 2"));
 }
 
 #[test]

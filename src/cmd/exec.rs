@@ -57,7 +57,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         Some(_) => dir.load_rdt().explained()?,
         None => None,
     };
-    running.make_ready(&plan, &mut Joining { rdt }).explained()?;
+    running.make_ready(&plan, &mut Joining { rdt, cgroup: &cgroup }).explained()?;
     let terminal = running.terminal.take();
     let terminal = match (&console, terminal) {
         (Some(console), Some((master, number))) => {
@@ -81,12 +81,14 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
 }
 
 /// A process in the making: what it joins that the plan does not know.
-struct Joining {
+struct Joining<'a> {
     rdt: Option<Rdt>,
+    cgroup: &'a Cgroup,
 }
 
-impl launch::Owner for Joining {
+impl launch::Owner for Joining<'_> {
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
+        self.cgroup.attach(pid)?;
         join_rdt(self.rdt.as_ref(), pid)
     }
 

@@ -27,7 +27,7 @@ fn features() -> Result<Features, OciSpecError> {
     let linux = LinuxFeatureBuilder::default()
         .namespaces(typed::<LinuxNamespaceType>(&known::namespaces()))
         .capabilities(owned(known::capabilities()))
-        .cgroup(CgroupBuilder::default().v1(true).v2(true).systemd(false).systemd_user(false).rdma(true).build()?)
+        .cgroup(CgroupBuilder::default().v1(true).v2(true).systemd(true).systemd_user(true).rdma(true).build()?)
         .seccomp(
             SeccompBuilder::default()
                 .enabled(Abi::NATIVE.is_some())
@@ -59,7 +59,7 @@ fn features() -> Result<Features, OciSpecError> {
         .mount_options(owned(known::mount_options()))
         .linux(linux)
         .annotations(HashMap::new())
-        .potentially_unsafe_config_annotations(Vec::new())
+        .potentially_unsafe_config_annotations(vec!["org.systemd.property.".to_owned()])
         .build()
 }
 

@@ -101,7 +101,10 @@ impl Bundle {
         session.report.warn_of(&findings);
         let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let cgroups_path = cgroups_path.map(|path| path.to_string_lossy());
-        let host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
+        let mut host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
+        if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
+            host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
+        }
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
@@ -159,7 +162,6 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 
 /// Makes the container. Whatever fails, nothing is left behind.
 pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
-    session.check_cgroup_driver()?;
     crate::state::check_id(id).explained()?;
     let bundle = Bundle::load(session, args, id)?;
     check_terminal(&bundle.plan, args, starter)?;
@@ -248,6 +250,7 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
     let mut running = launch.clone_child().explained()?;
     let rdt = if bundle.plan.rdt.is_some() { dir.load_rdt().explained()? } else { None };
     running.make_ready(&bundle.plan, &mut Record { dir, state, plan: &bundle.plan, rdt }).explained()?;
+    state.cgroup.settle(&bundle.plan.cgroup).explained().inspect_err(|_| running.kill())?;
     Ok(running)
 }
 
@@ -270,6 +273,7 @@ impl launch::Owner for Record<'_> {
         match Process::identify(pid) {
             Ok(init) => {
                 self.state.init = init;
+                self.state.cgroup.attach(pid)?;
                 self.dir.save(self.state).explained().map_err(launch::Error::Caller)
             }
             // It has given up already, and what it said is read next.

@@ -20,7 +20,7 @@ mod start;
 mod state;
 mod update;
 
-use crate::cli::{CgroupManager, Command, Global, Invocation, SPEC_VERSION};
+use crate::cli::{Command, Global, Invocation, SPEC_VERSION};
 use crate::report::{Failure, Hint, Reporter};
 use crate::state::{Dir, Root, State};
 use anyhow::Context as _;
@@ -66,21 +66,6 @@ impl Session<'_> {
         match dir.load().explained()? {
             Some(state) => Ok((dir, state)),
             None => Err(unfinished(&dir)),
-        }
-    }
-
-    /// Refuses what `--systemd-cgroup` asks for; for verbs that make a cgroup.
-    ///
-    /// # Errors
-    ///
-    /// Whenever the systemd driver is asked for.
-    pub fn check_cgroup_driver(&self) -> anyhow::Result<()> {
-        match self.global.cgroup_driver() {
-            CgroupManager::Systemd => Err(hinted(
-                "the systemd cgroup driver is not built yet",
-                "leave out --systemd-cgroup (or pass --cgroup-manager cgroupfs) and use a cgroupfs path",
-            )),
-            CgroupManager::Cgroupfs | CgroupManager::Disabled => Ok(()),
         }
     }
 }

@@ -64,8 +64,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.prepare.push(Prepare::SetNonDumpable);
     }
     // On version 1 nothing is born into a cgroup: the child moves there itself, before anything else.
-    let cgroup_by_clone = request.host.cgroup.is_v2() || cgroup.directories.is_empty();
-    if !cgroup_by_clone {
+    let joined_by_bus = cgroup.scope.as_ref().is_some_and(|scope| scope.joined_by_bus);
+    let cgroup_by_clone = (request.host.cgroup.is_v2() && !joined_by_bus) || cgroup.directories.is_empty();
+    if !cgroup_by_clone && !joined_by_bus {
         b.child.push(Child::JoinCgroup);
     }
     let mut namespaces = namespaces::compile(&mut b, linux);
@@ -76,6 +77,10 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux);
+    if joined_by_bus && !namespaces.is_new(Namespace::User) {
+        // Until here the parent has had systemd move the child.
+        b.meet(Point::UserNamespaceMapped);
+    }
     if !cgroup_by_clone && !namespaces.needs_birth() && namespaces.is_new(Namespace::Cgroup) {
         // Its root is the cgroup that the child is in.
         b.child.push(Child::UnshareCgroup);
@@ -227,6 +232,8 @@ fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> 
         rootless,
         oci_version: request.spec.version(),
         owner: cgroup_owner(request, linux),
+        user_manager: request.host.user_manager.as_deref(),
+        annotations: request.spec.annotations().as_ref(),
     };
     match cgroup::compile(&asked) {
         Ok(plan) => {

@@ -300,6 +300,9 @@ impl fmt::Display for Child {
 
 impl Plan {
     fn cgroup_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scope) = &self.cgroup.scope {
+            writeln!(f, "  start scope {} in {} by systemd", scope.unit, scope.slice)?;
+        }
         for directory in &self.cgroup.directories {
             writeln!(f, "  make cgroup {}", directory.mount.join(&directory.path).display())?;
         }
