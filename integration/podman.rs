@@ -49,8 +49,7 @@ impl Podman {
     fn run_command(&self, options: &[&str], command: &[&str]) -> Command {
         let mut run = Self::command(&self.island, &["run", "--network", "none", "--log-driver", "k8s-file"]);
         run.args(["--cgroup-parent", &format!("/{}", self.island.name)]);
-        // Where the kernel has AppArmor, podman asks for its own profile, and a runtime without AppArmor refuses that.
-        run.args(["--security-opt", "apparmor=unconfined"]).args(options);
+        run.args(options);
         run.arg("--rootfs").arg(self.bundle.rootfs()).args(command);
         run
     }

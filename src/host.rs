@@ -20,6 +20,9 @@ pub struct Host {
     pub last_capability: u8,
     /// Whether the runtime itself runs in a user namespace that is not the initial one.
     pub in_user_namespace: bool,
+    /// Whether the user namespace that the runtime runs in was made without the right to set groups (user_namespaces(7)).
+    #[serde(default)]
+    pub setgroups_denied: bool,
     /// How control groups are mounted.
     pub cgroup: Layout,
     /// The cgroups of the runtime itself.
@@ -97,6 +100,8 @@ impl Host {
             capabilities: sys::cred::caps().map_err(proc("capabilities"))?.effective,
             last_capability: last_capability(),
             in_user_namespace: !is_initial_user_namespace(&uid_map),
+            setgroups_denied: !is_initial_user_namespace(&uid_map)
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
             cgroup,
             own_cgroup,
             user_manager: None,

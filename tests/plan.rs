@@ -20,6 +20,7 @@ fn host(cgroup: Layout) -> Host {
         capabilities: ALL_CAPABILITIES,
         last_capability: 40,
         in_user_namespace: false,
+        setgroups_denied: false,
         cgroup,
         own_cgroup: OwnCgroup::parse("0::/system.slice/containerd.service\n"),
         user_manager: None,

@@ -133,10 +133,12 @@ pub(super) fn asked_new(linux: &Linux) -> Vec<Namespace> {
     linux.namespaces().iter().flatten().filter(|ns| new(ns.path())).map(|ns| kind_of(ns.typ())).collect()
 }
 
-/// Unprivileged, a single gid may be mapped without newgidmap only when setgroups is given up (user_namespaces(7)).
+/// Unprivileged, a single gid may be mapped without newgidmap only when setgroups is given up (user_namespaces(7)), and what
+/// was given up stays so in namespaces made from there.
 pub(super) fn groups_denied(host: &crate::host::Host, linux: &Linux, namespaces: &Namespaces) -> bool {
     let gids = id_map(linux.gid_mappings().as_ref());
-    namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1
+    let gives_up = namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1;
+    host.setgroups_denied || gives_up
 }
 
 pub(super) fn id_map(mappings: Option<&Vec<LinuxIdMapping>>) -> IdMap {
