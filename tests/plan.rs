@@ -250,18 +250,6 @@ fn memory_processors_and_caches() {
 }
 
 #[test]
-fn labels_need_their_module_but_for_mounts() {
-    let said = |pointer: &str, value: &str| lines_with(&[(pointer, json!(value))], &["AppArmor", "SELinux"]);
-    assert!(said("/process/apparmorProfile", "strict").contains("AppArmor is not enabled on this host"));
-    assert!(said("/process/selinuxLabel", "a:b:c:s0").contains("SELinux is not enabled on this host"));
-    assert_eq!(said("/process/apparmorProfile", ""), "");
-    let mut labelled = default_config();
-    labelled["linux"]["mountLabel"] = json!("a:b:c:s0");
-    let lines = |config: &Value| plan(config, &v2()).expect("a plan").to_string();
-    assert_eq!(lines(&labelled), lines(&default_config()));
-}
-
-#[test]
 fn every_finding_is_reported_at_once() {
     let mut config = kubernetes();
     config["linux"]["namespaces"] = json!([{ "type": "pid" }]);
