@@ -1,14 +1,14 @@
 //! Writes the manual pages and the shells' completions, from the definition that reads the command line:
 //! `cargo run --example manual -- DIRECTORY`, or `make manual`.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "writes only where it was told to, and no container is near")]
 
 use clap_complete::{Shell, generate_to};
 use std::path::{Path, PathBuf};
 
 fn main() -> std::io::Result<()> {
     let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("which directory is the manual to go to?");
-        std::process::exit(2);
+        return Err(std::io::Error::other("which directory is the manual to go to?"));
     };
     let mut command = pent::cli::command();
     // Subcommands are built when they are asked for; here all of them are.

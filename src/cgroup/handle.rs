@@ -623,10 +623,8 @@ mod tests {
             let controllers = names.iter().map(ToString::to_string).collect();
             Place::new("/sys/fs/cgroup".into(), "web".to_owned(), controllers, false)
         };
-        let cgroup = Cgroup {
-            places: vec![place(&["cpu", "cpuacct"]), place(&["memory"]), place(&["pids"])],
-            ..Cgroup::default()
-        };
+        let places = vec![place(&["cpu", "cpuacct"]), place(&["memory"]), place(&["pids"])];
+        let cgroup = Cgroup { places, ..Cgroup::default() };
         let paths = |asked: &[(&str, &str)]| {
             cgroup
                 .sub_by_controller(asked)

@@ -80,10 +80,10 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
 }
 
-/// A process in the making: what it joins where it could not be born.
+/// A process in the making: what it joins that the plan does not know.
 struct Joining<'a> {
-    cgroup: &'a Cgroup,
     rdt: Option<Rdt>,
+    cgroup: &'a Cgroup,
 }
 
 impl launch::Owner for Joining<'_> {
