@@ -1,5 +1,6 @@
 # make run: everything needed, then an untrusted program in a hardened container.
 # make test: everything needed, then the tests; as root the privileged ones too.
+# make test-vm: as root, the privileged tests in a virtual machine with systemd, cgroup v2 and AppArmor (integration/README.md).
 # CARGO, CARGO_TARGET_DIR, RUNTIME, RUNTIMES, PREFIX and DESTDIR can be set.
 
 CARGO ?= cargo
@@ -28,7 +29,7 @@ UNIT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 # The [[test]] entries of the manifest that lie in integration/.
 PRIVILEGED_TESTS := $(shell awk -F'"' '/^name/ { name = $$2 } /^path = "integration\// { print "--test " name }' Cargo.toml)
 
-.PHONY: all setup build run test unit privileged check deny bench manual install clean
+.PHONY: all setup build guarded run test test-vm unit privileged check deny bench manual install clean
 
 all: build
 
@@ -49,13 +50,19 @@ unit:
 
 # They drive a release build with the allocation guard and all assertions, or RUNTIME in its place.
 ifeq ($(shell id -u),0)
-privileged:
-	$(STATIC) $(CARGO) build --locked --profile integration --features guard --bin pent --target $(TARGET)
+privileged: guarded
 	PENT_BIN="$(PENT_GUARDED)" $(CARGO) test --locked --features libseccomp $(PRIVILEGED_TESTS)
 else
 privileged:
 	@echo 'skip: the privileged tests need root: sudo make test'
 endif
+
+guarded:
+	$(STATIC) $(CARGO) build --locked --profile integration --features guard --bin pent --target $(TARGET)
+
+# VM=qemu for every controller and several processors; RUNTIME="pent runc crun" for the peers too; TESTS="limits systemd:scope".
+test-vm: setup guarded
+	PENT_BIN="$(PENT_GUARDED)" CARGO_TARGET_DIR="$(TARGET_DIR)" RUNTIME="$(RUNTIME)" integration/vm/run.sh test $(TESTS)
 
 check: deny
 	$(CARGO) fmt --check

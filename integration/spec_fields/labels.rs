@@ -175,7 +175,8 @@ fn without_the_security_module_a_label_is_refused() {
         };
         let container = crate::support::Container::new(Bundle::new("nolsm").set(member, label));
         if !here {
-            container.run().refused().says(module).explains(&member[1..].replace('/', "."));
+            let path = member[1..].replace('/', ".");
+            container.run().refused().explains(module).explains(&path);
             container.leaves_nothing();
         }
     }

@@ -1,6 +1,7 @@
 //! What a container must not leave behind: processes, cgroups, mounts, state.
 #![forbid(unsafe_code)]
 
+use super::Kind;
 use super::orphans::is_dead;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -22,6 +23,11 @@ impl Leftovers {
     /// Looks for what the container `id`, its bundle and the state directory `root` left on the host.
     pub(crate) fn find(id: &str, bundle: &Path, root: &Path) -> Self {
         let state = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        // crun keeps an empty directory and a cache for all its containers.
+        let shared = |path: &Path| {
+            Kind::of_runtime() == Kind::Crun && path.file_name().is_some_and(|name| name.as_encoded_bytes()[0] == b'.')
+        };
+        let state = state.filter(|path| !shared(path));
         Self {
             processes: processes_of(id),
             cgroups: cgroup_dirs(id),

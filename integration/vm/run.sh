@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The privileged tests in a virtual machine with systemd, cgroup version 2 alone, AppArmor, and an ordinary user with a
-# session. See README.md beside this file.
+# session. ../README.md says more.
 #   run.sh test [TARGET[:FILTER]...]   builds what is missing, starts the machine, runs the tests, reports, stops it
 #   run.sh start | stop | build        the machine alone
 #   run.sh exec 'COMMANDS'             in the running machine, as root

@@ -1,5 +1,5 @@
 //! The little of D-Bus that a transient scope needs: one connection over a UNIX socket, method calls, one signal. Synchronous,
-//! little-endian out, either way in. docs/decisions/0007 says why it is our own.
+//! little-endian out, either way in. docs/decisions/0010 says why it is our own.
 //!
 //! Source: the D-Bus specification 0.43, "Message Protocol", "Authentication Protocol" and "Marshaling".
 #![forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 //! Transient scopes: systemd makes the container's cgroup, knows of it, and takes it away.
 //!
 //! A scope cannot be without a process, and the container's is to be born where it belongs (`CLONE_INTO_CGROUP`). So a
-//! [`Holder`] is the first one in it, until the container is there. docs/decisions/0007 has the reasons.
+//! [`Holder`] is the first one in it, until the container is there. docs/decisions/0010 has the reasons.
 #![forbid(unsafe_code)]
 
 mod bus;
