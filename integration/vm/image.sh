@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Builds the virtual machine from Debian packages into a cache directory, unless what is there was built from the same files.
-# Usage: image.sh CACHE [SUITE]. Takes about two minutes and 2 GB; needs root, for mmdebstrap, but neither mounts nor loop devices.
+# Usage: image.sh CACHE SUITE GUEST_SUITE [selinux]. Takes about two minutes and 2 GB; needs root, for mmdebstrap, but neither mounts nor loop devices.
 set -euo pipefail
 
 cache=$1
-suite=${2:-sid}
+suite=$2
+guest_suite=$3
+selinux=${4:-}
 here=$(cd "$(dirname "$0")" && pwd)
-stamp=$(cat "$here/packages.txt" "$here/image.sh" "$here"/guest/* <(echo "$suite") | sha256sum | cut -d' ' -f1)
+stamp=$(cat "$here/packages.txt" "$here/image.sh" "$here"/guest/* <(echo "$suite $guest_suite $selinux") | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$cache/stamp" 2>/dev/null)" = "$stamp" ]; then
 	exit 0
 fi
 
 packages() {
-	sed -n "s/^$1 //p" "$here/packages.txt" | tr ' ' '\n' | paste -sd "${2:- }"
+	sed -En "s/^($1) //p" "$here/packages.txt" | tr ' ' '\n' | paste -sd "${2:- }"
 }
 
 missing=
@@ -38,16 +40,17 @@ tree() {
 		--aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-		--include="$(packages "$1" ,)" "$suite" "$2" "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+		--include="$(packages "$1" ,)" "$3" "$2" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $3 main"
 }
 
 mkdir -p "$cache"
 rm -f "$cache/stamp"
 begun=$SECONDS
-echo "vm: building the virtual machine from Debian $suite in $cache" >&2
-tree machine "$cache/machine"
+echo "vm: building the virtual machine from Debian $suite (guest: $guest_suite${selinux:+ with SELinux}) in $cache" >&2
+tree machine "$cache/machine" "$suite"
 echo "vm: $((SECONDS - begun)) s: the machine is there, now its root" >&2
-tree guest "$cache/root"
+tree "guest${selinux:+|selinux}" "$cache/root" "$guest_suite"
 "$here/guest/configure.sh" "$cache/root"
 
 # The kernel unpacked: starting it packed takes two seconds more where every instruction is emulated.

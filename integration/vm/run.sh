@@ -10,6 +10,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 cache=${PENT_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pent-vm}
 VM=${VM:-uml}
+# sid's SELinux policy cannot be installed without a running machine, trixie's can.
+suite=${VM_SUITE:-sid} guest_suite=${VM_SUITE:-sid}
+if [ -n "${VM_SELINUX:-}" ]; then
+	cache=$cache/selinux guest_suite=trixie VM_LSM=${VM_LSM:-yama,selinux,bpf}
+fi
 run=$cache/run-$VM
 # shellcheck source=machine.sh
 . "$here/machine.sh"
@@ -29,7 +34,7 @@ fi
 
 build() {
 	mkdir -p "$cache"
-	"$here/image.sh" "$cache" "${VM_SUITE:-sid}"
+	"$here/image.sh" "$cache" "$suite" "$guest_suite" ${VM_SELINUX:+selinux}
 }
 
 attach() {
