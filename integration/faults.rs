@@ -266,8 +266,8 @@ fn a_hook_that_leaves_a_process_behind_does_not_hold_up_the_container() {
 fn a_fork_bomb_under_a_pids_limit_is_deleted_with_force() {
     controllers!("pids");
     lacks!("crun" < "never": "a cgroup where this test looks");
-    let bomb = "echo armed; bomb() { bomb | bomb & }; while :; do bomb; done 2>/dev/null";
-    let bundle = Bundle::new("forkbomb").set("/linux/resources/pids", json!({ "limit": 40 })).shell(bomb);
+    let bundle = Bundle::new("forkbomb").set("/linux/resources/pids", json!({ "limit": 40 }));
+    let bundle = bundle.with_probe("probe").args(["probe", "bomb"]);
     let container = bundle.started();
     container.wait_output("armed");
     let current = container.cgroup_file("pids", "pids.current");

@@ -107,6 +107,13 @@ int main(int argc, char **argv)
         printf("%ld\n", syscall(SYS_keyctl, 0 /* GET_KEYRING_ID */, -3 /* session */, 0, 0, 0));
         return 0;
     }
+    if (!strcmp(verb, "bomb")) { /* never ends, and neither does a process of it */
+        printf("armed\n");
+        fflush(stdout);
+        for (;;)
+            if (fork() < 0)
+                usleep(1000);
+    }
     if (!strcmp(verb, "euid")) {
         printf("%d\n", geteuid());
         return 0;
@@ -115,6 +122,6 @@ int main(int argc, char **argv)
         printf("%d\n", prctl(PR_GET_DUMPABLE));
         return 0;
     }
-    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|notify|scheduler|ioprio|keyring|euid|dumpable\n");
+    fprintf(stderr, "usage: probe fds|mount|personality|open|syscall|socket|tiocsti|notify|scheduler|ioprio|keyring|bomb|euid|dumpable\n");
     return 2;
 }
