@@ -144,13 +144,15 @@ impl Child<'_> {
     }
 
     /// Directories get one shared, empty, read-only tmpfs; everything else /dev/null (CVE-2025-31133: checked before).
-    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text]) -> Done {
+    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text], as_program: bool) -> Done {
         let mut empty: Option<OwnedFd> = None;
         for (index, masked) in paths.iter().enumerate() {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
             let target = match path::open(self.root()?, masked, libc::O_PATH) {
                 Ok(target) => target,
                 Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                // The program has the same user, and fewer rights.
+                Err(Errno::EACCES) if as_program => continue,
                 Err(errno) => return Err(failed(errno)),
             };
             if is_directory(target.as_fd())? {
