@@ -15,6 +15,7 @@ pub mod path;
 pub mod plan;
 pub mod rdt;
 pub mod report;
+pub mod sandbox;
 pub mod seccomp;
 pub mod spec;
 pub mod state;
