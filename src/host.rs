@@ -32,6 +32,9 @@ pub struct Host {
     /// The cgroup of the caller's own systemd, where that makes cgroups (`--systemd-cgroup` without root's rights).
     #[serde(default)]
     pub user_manager: Option<String>,
+    /// The ABI of Landlock, 0 where there is none.
+    #[serde(default)]
+    pub landlock_abi: u32,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -106,6 +109,7 @@ impl Host {
             own_cgroup,
             user_manager: None,
             procfs_pidns: kernel_is_at_least(6, 17),
+            landlock_abi: sys::landlock::abi().unwrap_or(0),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,

@@ -2,11 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
+use super::landlock::By;
 use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
-use super::{Hook, Plan, devices, notify, numa, process};
+use super::{Hardening, Hook, Plan, devices, notify, numa, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -43,6 +44,8 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// The command line.
     pub options: &'a Options,
+    /// What is enforced beyond config.json.
+    pub hardening: &'a Hardening,
 }
 
 /// Decides everything about a container.
@@ -124,9 +127,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
+    let ruleset = request.hardening.landlock.as_ref().and_then(|asked| {
+        let script = std::mem::take(&mut b.child);
+        let ruleset = process::ruleset(&mut b, asked, program, &script, By::Descriptor);
+        b.child = script;
+        ruleset
+    });
+    b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));
     let context = process::Context {
         process: program,
         seccomp: seccomp.as_ref(),
+        landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),

@@ -9,6 +9,8 @@ mod compile;
 mod devices;
 mod exec;
 mod explain;
+pub mod hardening;
+pub mod landlock;
 mod mounts;
 mod namespaces;
 mod notify;
@@ -20,6 +22,7 @@ pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
+pub use hardening::Hardening;
 pub use notify::{Agent, agent};
 
 use crate::cgroup::CgroupPlan;
@@ -68,6 +71,14 @@ pub struct Plan {
     pub terminal: bool,
     /// What is odd, but does not stop the container.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// The rules of landlock(7) that it applies.
+    #[must_use]
+    pub fn ruleset(&self) -> Option<&landlock::Ruleset> {
+        self.child.iter().find_map(|op| if let Child::MakeRuleset { ruleset } = op { Some(ruleset) } else { None })
+    }
 }
 
 /// What is executed.
