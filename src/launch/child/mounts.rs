@@ -25,6 +25,9 @@ pub(in crate::launch) const NOT_PLAIN: u32 = 4;
 /// The item of a list; `value` is its index.
 pub(in crate::launch) const ITEM: u32 = 5;
 
+/// The attributes that protect, of those that can be set.
+const CHECKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+
 impl Child<'_> {
     /// The rootfs; for a process that joins a container, the root it is in.
     pub(super) fn root(&mut self) -> Result<BorrowedFd<'_>, Failure> {
@@ -134,7 +137,9 @@ impl Child<'_> {
                 mount::set_attr(at.as_fd(), recursive, &change)?;
             }
         }
-        Ok(())
+        // What a later mount covers stays as it is here.
+        let id = mount::mount_id(at.as_fd())?;
+        self.remember(id, (attributes.set | tree.set) & CHECKED)
     }
 
     pub(super) fn set_readonly(&mut self, slot: Slot) -> Done {
