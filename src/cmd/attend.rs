@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ impl RawMode {
         let before = termios::tcgetattr(&stdin).context("cannot read the terminal's settings")?;
         let mut raw = before.clone();
         termios::cfmakeraw(&mut raw);
+        // The container's pty leaves the ends of lines to the terminal that shows them.
+        raw.output_flags |= before.output_flags & OutputFlags::OPOST;
         termios::tcsetattr(&stdin, SetArg::TCSANOW, &raw).context("cannot set the terminal to raw mode")?;
         Ok(Some(Self { before }))
     }

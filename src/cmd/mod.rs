@@ -160,6 +160,12 @@ pub fn hinted(message: &str, hint: &str) -> anyhow::Error {
     Hinted { message: message.to_owned(), hint: Some(hint.to_owned()), code: None }.into()
 }
 
+/// The same error with another hint.
+pub fn with_hint(error: &anyhow::Error, hint: &str) -> anyhow::Error {
+    let Failure { message, code, .. } = render(error);
+    Hinted { message, hint: Some(hint.to_owned()), code }.into()
+}
+
 /// An error already rendered, together with its hint; found again under any `context`.
 #[derive(Debug)]
 struct Hinted {

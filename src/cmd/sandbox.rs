@@ -27,6 +27,26 @@ const TIMED_OUT: u8 = 124;
 const KILLED: u8 = 137;
 
 pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
+    attempt(session, args).map_err(|error| explain_program(error, args))
+}
+
+/// What a container's messages say of images is of no use here.
+fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
+    let name = args.command.first().map_or("", String::as_str);
+    let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
+    let hint = match super::render(&error).code {
+        Some(127) if found => {
+            "it is hidden in the sandbox, or its interpreter is (/tmp, /run and /var/tmp are private): show its directory with --ro"
+        }
+        Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
+        Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
+        Some(126) => "it must be executable by the sandbox's user, and not below a --tmpfs without exec",
+        _ => return error,
+    };
+    super::with_hint(&error, hint)
+}
+
+fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
     let parent = parent()?;
     let host = Host::probe(true).explained()?;

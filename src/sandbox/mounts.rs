@@ -115,11 +115,10 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     };
     let mut all = Vec::new();
     // To root's files the program is a stranger, unless they are mapped.
-    if host.is_root && request.home == Home::Readonly {
-        all.extend(host.home.as_deref().map(implicit));
-    }
+    let is_private = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
+    let home = host.home.as_deref().filter(|_| request.home == Home::Readonly);
+    all.extend(home.filter(|home| host.is_root || is_private(home)).map(implicit));
     let directory = host.directory.as_path();
-    let is_private = PRIVATE.iter().any(|path| directory.starts_with(path));
     let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
     let is_home = host.home.as_deref() == Some(directory) && request.home != Home::Readonly;
     let kernel = ["/proc", "/sys", "/dev"].iter().any(|path| directory.starts_with(path));
@@ -134,7 +133,7 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     } else if !replaced && !is_home && !kernel && !granted && secret.is_none() && directory.parent().is_some() && !itself(directory) {
         let in_home = request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
         let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
-        if is_private || in_home || in_another || host.is_root {
+        if is_private(directory) || in_home || in_another || host.is_root {
             all.push(implicit(directory));
         }
     }
