@@ -22,7 +22,7 @@ pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Flags of seccomp(2) with `SECCOMP_SET_MODE_FILTER` (linux/seccomp.h).
 pub mod flag {
@@ -37,7 +37,7 @@ pub mod flag {
 }
 
 /// A filter ready for seccomp(2), and what there is to say about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The instructions; their layout is the kernel's `struct sock_filter`.
     pub insns: Vec<Insn>,
