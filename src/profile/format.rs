@@ -3,7 +3,8 @@
 //! Every key is optional, in the file as in the loaded profile: what a profile does not say, it does not ask for.
 #![forbid(unsafe_code)]
 
-use super::values::{Absolute, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};
+use super::values::{Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};
+use crate::plan::hardening::Need;
 use oci_spec::runtime::{LinuxNamespaceType, PosixRlimitType};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -248,7 +249,7 @@ section! {
         /// What socket(2) answers for another family.
         other_family: Answer,
         /// Calling conventions beside the native one, as config.json spells them; programs using others are killed.
-        architectures: BTreeSet<oci_spec::runtime::Arch>,
+        architectures: Vec<oci_spec::runtime::Arch>,
         /// Rules on arguments and with answers of their own, in the place of those of the extended profile.
         rules: Vec<SeccompRule>,
     }
@@ -363,9 +364,9 @@ section! {
     /// `[namespaces]`
     Namespaces {
         /// Those that the container does not share with the host. `user` cannot be added to a configuration without it.
-        own: BTreeSet<LinuxNamespaceType>,
+        own: Vec<LinuxNamespaceType>,
         /// Those that may be another container's, joined by path. Without the key: any.
-        joinable: BTreeSet<LinuxNamespaceType>,
+        joinable: Vec<LinuxNamespaceType>,
     }
 }
 
@@ -393,28 +394,8 @@ pub struct Device {
     pub access: Access,
 }
 
-/// What may be done with a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Access(pub u8);
-
 fn all_access() -> Access {
-    Access(crate::cgroup::ACCESS_ALL)
-}
-
-impl TryFrom<String> for Access {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let access = crate::cgroup::parse_access(&text).filter(|access| *access != 0);
-        access.map(Self).ok_or_else(|| format!("{text:?} is no access: want letters of \"rwm\""))
-    }
-}
-
-impl From<Access> for String {
-    fn from(access: Access) -> Self {
-        crate::cgroup::access_letters(access.0)
-    }
+    Access::ALL
 }
 
 /// The kind of a device.
@@ -518,6 +499,9 @@ pub struct Profile {
     /// The profile it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<String>,
+    /// What must be in force before the program starts, in the words of `--require`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Need>,
     /// The modes that differ from [`Rule::default_mode`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub modes: BTreeMap<Rule, Mode>,
@@ -586,6 +570,7 @@ impl Profile {
             name: self.name,
             summary: self.summary,
             extends: self.extends,
+            require: if self.require.is_empty() { base.require } else { self.require },
             modes: merged(self.modes, base.modes),
             filesystem: Filesystem {
                 writable: merged_tables(self.filesystem.writable.clone(), base.filesystem.writable.clone()),

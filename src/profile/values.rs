@@ -2,6 +2,7 @@
 //! reported with its key and line.
 #![forbid(unsafe_code)]
 
+use crate::cgroup;
 use crate::seccomp::syscalls;
 use crate::spec::{capability, suggest};
 use serde::de::Error as _;
@@ -27,7 +28,7 @@ macro_rules! text {
 }
 
 /// A capability by its name in capabilities(7), with or without `CAP_`: its bit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capability(pub oci_spec::runtime::Capability);
 text!(Capability);
 
@@ -39,6 +40,18 @@ impl std::str::FromStr for Capability {
             let upper = format!("CAP_{}", text.trim_start_matches("CAP_").to_ascii_uppercase());
             near(&format!("unknown capability {text:?}"), &upper, capability::ALL.iter().map(|c| capability::name(*c)))
         })
+    }
+}
+
+impl Ord for Capability {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        capability::bit(self.0).cmp(&capability::bit(other.0))
+    }
+}
+
+impl PartialOrd for Capability {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -413,5 +426,34 @@ impl std::str::FromStr for Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What may be done with a device, in the letters of config.json: `r`, `w` and `m` (mknod).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access(pub u8);
+text!(Access);
+
+/// Letters and bits.
+const ACCESS: [(char, u8); 3] = [('r', cgroup::READ), ('w', cgroup::WRITE), ('m', cgroup::MKNOD)];
+
+impl Access {
+    /// All three.
+    pub const ALL: Self = Self(cgroup::ALL);
+}
+
+impl std::str::FromStr for Access {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bit = |letter| ACCESS.iter().find(|(known, _)| *known == letter).map(|(_, bit)| *bit);
+        let bits = text.chars().try_fold(0, |bits, letter| Some(bits | bit(letter)?)).filter(|bits| *bits != 0);
+        bits.map(Self).ok_or_else(|| format!("{text:?} is no access: want letters of \"rwm\""))
+    }
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ACCESS.iter().filter(|(_, bit)| self.0 & bit != 0).try_for_each(|(letter, _)| write!(f, "{letter}"))
     }
 }
