@@ -7,6 +7,7 @@ use super::landlock::{By, Ruleset};
 use super::mounts;
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, Parent, Prepare};
+use super::require::{self, Facts, Limited};
 use super::text::Text;
 use super::{Hardening, Plan, process};
 use crate::cgroup::CgroupPlan;
@@ -14,7 +15,7 @@ use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::seccomp;
 use crate::spec::mount_options::{Propagation, Spread};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxMemory, Process, Spec};
 use std::path::Path;
 
 /// Everything that decides what the plan of an exec is.
@@ -127,12 +128,31 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
         let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);
-        b.parent.insert(known, Parent::VerifyJoined { kinds: own });
+        b.parent.insert(known, Parent::VerifyJoined { kinds: own.clone() });
     }
     process::execute(&mut b, &context);
+    let joined = own;
     let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
     if let Some(score) = request.process.oom_score_adj().or(init_score) {
         b.prepare.push(Prepare::SetOomScore { score });
+    }
+    if !request.hardening.require.is_empty() {
+        let resources = linux.resources().as_ref().filter(|_| request.has_cgroup);
+        let limit = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+        let facts = Facts {
+            ruleset: ruleset.as_ref(),
+            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            readonly_root: request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
+            // Its create has set what it could, and nothing takes limits away but `update`.
+            cgroup: Limited {
+                own: request.has_cgroup,
+                memory: resources.is_some_and(|all| limit(all.memory().as_ref().and_then(LinuxMemory::limit))),
+                pids: resources.is_some_and(|all| limit(all.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit))),
+            },
+            own: &joined,
+            joined: &[],
+        };
+        require::check(&mut b, &request.hardening.require, &facts);
     }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);

@@ -18,6 +18,7 @@ mod numa;
 pub mod op;
 pub mod order;
 mod process;
+mod require;
 pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
