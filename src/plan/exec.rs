@@ -6,7 +6,7 @@ use super::hardening::Landlock;
 use super::landlock::{By, Ruleset};
 use super::mounts;
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, Parent, Prepare};
+use super::op::{Child, Namespace, Parent, Prepare};
 use super::require::{self, Facts, Limited};
 use super::text::Text;
 use super::{Hardening, Plan, process};
@@ -81,7 +81,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
-    let own_user_namespace = own.contains(&super::op::Namespace::User);
+    let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
         b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
     }
@@ -178,7 +178,8 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
 }
 
 /// The rules for a process that joins: from the container's mounts as its own create has made them, which are found by their
-/// places now.
+/// places now. No process can be put into the domain of another. A scope would keep it from the container's own processes too, so
+/// that it is left to the namespaces where those are the container's alone: nobody else is in them to be signalled or connected to.
 fn joined_ruleset(
     b: &mut Builder<'_>,
     request: &ExecRequest<'_>,
@@ -202,6 +203,12 @@ fn joined_ruleset(
     if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
         made.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
+    let new = namespaces::asked_new(linux);
+    let asked = Landlock {
+        scope_signals: asked.scope_signals && !new.contains(&Namespace::Pid),
+        scope_abstract: asked.scope_abstract && !new.contains(&Namespace::Network),
+        ..asked.clone()
+    };
     // What was wrong with the mounts was said by create.
-    process::ruleset(b, asked, request.process, &made.child, By::Path)
+    process::ruleset(b, &asked, request.process, &made.child, By::Path)
 }
