@@ -27,6 +27,7 @@ fn host(cgroup: Layout) -> Host {
         apparmor: false,
         selinux: false,
         procfs_pidns: true,
+        landlock_abi: 7,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),
             uid: 0,

@@ -647,6 +647,26 @@ pub enum Rlimit {
 }
 
 impl Rlimit {
+    /// Every limit.
+    pub const ALL: [Self; 16] = [
+        Self::As,
+        Self::Core,
+        Self::Cpu,
+        Self::Data,
+        Self::Fsize,
+        Self::Locks,
+        Self::Memlock,
+        Self::Msgqueue,
+        Self::Nice,
+        Self::Nofile,
+        Self::Nproc,
+        Self::Rss,
+        Self::Rtprio,
+        Self::Rttime,
+        Self::Sigpending,
+        Self::Stack,
+    ];
+
     /// As config.json has it.
     #[must_use]
     pub fn typ(self) -> PosixRlimitType {
