@@ -6,6 +6,7 @@
 
 use super::sandbox::Sandbox;
 use super::value;
+use crate::plan::hardening::Need;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -52,6 +53,10 @@ pub struct Global {
     /// What makes the cgroup; takes precedence over --systemd-cgroup
     #[arg(long, value_name = "NAME", value_enum)]
     pub cgroup_manager: Option<CgroupManager>,
+    /// Do not start the program unless all of these are in force (create, run, exec): landlock[>=ABI], seccomp, nnp, nonroot,
+    /// no-caps, readonly-root, cgroup, memory, pids, userns, pidns, netns, ipcns, utsns, cgroupns, mntns, timens, apparmor, selinux
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub require: Vec<Need>,
     /// Accepted for old callers and ignored, as runc does
     #[arg(long, value_name = "PATH")]
     pub criu: Option<PathBuf>,

@@ -71,7 +71,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let id = format!("{PREFIX}{}", std::process::id());
     delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
-    let bundle = Bundle::compile_hardened(session, &options, &id, PathBuf::from("/"), config, &Hardening::default())?;
+    let bundle = Bundle::compile(session, &options, Hardening::default(), &id, PathBuf::from("/"), config)?;
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;

@@ -188,7 +188,7 @@ pub(crate) fn kernel_of(abi: u32) -> &'static str {
     KERNELS.iter().find(|(known, _)| *known == abi).map_or("newer than pent knows", |(_, kernel)| kernel)
 }
 
-fn lacking(required: u32, abi: u32) -> String {
+pub(super) fn lacking(required: u32, abi: u32) -> String {
     let has = match abi {
         0 => "this kernel has none, or it is not enabled (lsm=)".to_owned(),
         abi => format!("this kernel has ABI {abi}"),
