@@ -14,6 +14,7 @@ pub mod launch;
 pub mod path;
 pub mod plan;
 pub mod posture;
+pub mod profile;
 pub mod rdt;
 pub mod report;
 pub mod seccomp;

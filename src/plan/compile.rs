@@ -60,6 +60,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let mut b = Builder::new(request.host);
 
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
+    let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
     let mut cgroup = compile_cgroup(&mut b, request, linux);
@@ -215,7 +216,26 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent: b.parent,
         child: b.child,
         warnings: b.diagnostics,
+        changes: Vec::new(),
     })
+}
+
+/// The filter of config.json and that of the hardening as one.
+pub(super) fn with_hardening(
+    b: &mut Builder<'_>,
+    own: Option<seccomp::Program>,
+    hardening: &Hardening,
+) -> Option<seccomp::Program> {
+    match (hardening.seccomp.as_ref(), own) {
+        (Some(first), Some(own)) => match seccomp::compose(first, &own) {
+            Ok(program) => Some(program),
+            Err(diagnostic) => {
+                b.diagnostics.push(diagnostic);
+                None
+            }
+        },
+        (first, own) => own.or_else(|| first.cloned()),
+    }
 }
 
 fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp) -> Option<seccomp::Program> {

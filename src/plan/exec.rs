@@ -57,6 +57,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             None
         }
     };
+    let seccomp = super::compile::with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| super::notify::prepare(&mut b, policy, filter));
     let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
@@ -174,6 +175,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         parent: b.parent,
         child: b.child,
         warnings: b.diagnostics,
+        changes: Vec::new(),
     })
 }
 
