@@ -13,6 +13,7 @@ pub mod host;
 pub mod launch;
 pub mod path;
 pub mod plan;
+pub mod posture;
 pub mod profile;
 pub mod rdt;
 pub mod report;

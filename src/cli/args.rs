@@ -120,7 +120,7 @@ pub enum Command {
     /// Run another program in a running container
     Exec(Exec),
     /// Print the state of a container as JSON
-    State(Id),
+    State(State),
     /// List the containers below the state directory
     List(List),
     /// Send a signal to a container's first process
@@ -160,6 +160,17 @@ pub enum Command {
 #[allow(missing_docs)]
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct Id {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// `pent state`
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Add what is enforced on the container's first process now, as the kernel tells it
+    #[arg(long)]
+    pub posture: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub id: String,
