@@ -13,12 +13,14 @@ mod condition;
 #[cfg(feature = "libseccomp")]
 pub mod libseccomp;
 mod multiplex;
+mod notifying;
 mod policy;
 pub mod syscalls;
 mod table;
 
 pub use abi::{Abi, X32_BIT};
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
+pub use notifying::{NoNotice, Watched, notifying};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
