@@ -4,7 +4,7 @@
 use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
 use pent::host::{Binary, Host};
 use pent::plan::op::{Child, Prepare};
-use pent::plan::{ExecRequest, Options, Plan, Request, compile, compile_exec, order};
+use pent::plan::{ExecRequest, Hardening, Options, Plan, Request, compile, compile_exec, order};
 use pent::report::Diagnostic;
 use pent::spec;
 use proptest::prelude::*;
@@ -75,7 +75,15 @@ fn rootless_config() -> Value {
 fn plan(config: &Value, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
     let loaded = spec::parse(config.to_string().as_bytes())?;
     let options = Options::default();
-    compile(&Request { id: "box", bundle: Path::new("/bundle"), spec: &loaded.spec, host, options: &options })
+    let hardening = Hardening::default();
+    compile(&Request {
+        id: "box",
+        bundle: Path::new("/bundle"),
+        spec: &loaded.spec,
+        host,
+        options: &options,
+        hardening: &hardening,
+    })
 }
 
 /// What a kubelet asks for: mounts of its own, limits, masks, a profile, namespaces of the pod's sandbox.
@@ -185,6 +193,7 @@ fn a_process_that_joins() {
         preserve_fds: 0,
         cgroup_by_clone: true,
         has_cgroup: true,
+        hardening: &Hardening::default(),
     });
     let plan = plan.expect("a plan");
     assert_eq!(order::check(&plan), Ok(()));

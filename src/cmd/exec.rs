@@ -7,7 +7,7 @@ use crate::cgroup::{self, Cgroup};
 use crate::cli::Exec;
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running};
-use crate::plan::{self, ExecRequest, Plan};
+use crate::plan::{self, ExecRequest, Hardening, Plan};
 use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
@@ -45,6 +45,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         cgroup_by_clone: cgroup.is_v2(),
         has_cgroup: !cgroup.is_none(),
+        hardening: &Hardening::default(),
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
     let plan = plan::compile_exec(&request).map_err(invalid).explained()?;

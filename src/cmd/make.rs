@@ -7,7 +7,7 @@ use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
-use crate::plan::{self, Options, Plan, Request};
+use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::rdt::{Rdt, RdtPlan};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{Dir, Process, State, Status};
@@ -107,7 +107,8 @@ impl Bundle {
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
-        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options };
+        let hardening = Hardening::default();
+        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
         Ok(Self { directory, config, spec, plan })

@@ -6,7 +6,7 @@ use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::text::Text;
-use super::{Hook, Plan, devices, notify, numa, process};
+use super::{Hardening, Hook, Plan, devices, notify, numa, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -40,6 +40,8 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// The command line.
     pub options: &'a Options,
+    /// What is enforced beyond config.json.
+    pub hardening: &'a Hardening,
 }
 
 /// Decides everything about a container.

@@ -5,7 +5,7 @@ use super::builder::Builder;
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, Parent, Prepare};
 use super::text::Text;
-use super::{Plan, process};
+use super::{Hardening, Plan, process};
 use crate::cgroup::CgroupPlan;
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -32,6 +32,8 @@ pub struct ExecRequest<'a> {
     pub cgroup_by_clone: bool,
     /// Whether the container has a cgroup.
     pub has_cgroup: bool,
+    /// What is enforced beyond the two: the container's own, so that nothing joins it with more rights.
+    pub hardening: &'a Hardening,
 }
 
 /// Decides everything about a process that joins a container.

@@ -9,6 +9,7 @@ mod compile;
 mod devices;
 mod exec;
 mod explain;
+pub mod hardening;
 mod mounts;
 mod namespaces;
 mod notify;
@@ -20,6 +21,7 @@ pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
+pub use hardening::Hardening;
 pub use notify::{Agent, agent};
 
 use crate::cgroup::CgroupPlan;

@@ -24,7 +24,7 @@ pub use notifying::{NoNotice, Watched, notifying};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Flags of seccomp(2) with `SECCOMP_SET_MODE_FILTER` (linux/seccomp.h).
 pub mod flag {
@@ -39,7 +39,7 @@ pub mod flag {
 }
 
 /// A filter ready for seccomp(2), and what there is to say about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The instructions; their layout is the kernel's `struct sock_filter`.
     pub insns: Vec<Insn>,
