@@ -32,6 +32,9 @@ pub struct Host {
     /// The cgroup of the caller's own systemd, where that makes cgroups (`--systemd-cgroup` without root's rights).
     #[serde(default)]
     pub user_manager: Option<String>,
+    /// Whether the caller of a notified call can be kept from being interrupted (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, Linux 5.19).
+    #[serde(default)]
+    pub seccomp_wait_killable: bool,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -106,6 +109,7 @@ impl Host {
             own_cgroup,
             user_manager: None,
             procfs_pidns: kernel_is_at_least(6, 17),
+            seccomp_wait_killable: kernel_is_at_least(5, 19),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,

@@ -14,6 +14,7 @@ pub mod launch;
 pub mod path;
 pub mod plan;
 pub mod rdt;
+pub mod refusal;
 pub mod report;
 pub mod seccomp;
 pub mod spec;

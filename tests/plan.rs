@@ -27,6 +27,7 @@ fn host(cgroup: Layout) -> Host {
         apparmor: false,
         selinux: false,
         procfs_pidns: true,
+        seccomp_wait_killable: true,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),
             uid: 0,

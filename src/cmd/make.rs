@@ -58,6 +58,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
             CgroupManager::Systemd => Driver::Systemd,
             CgroupManager::Disabled => Driver::Disabled,
         },
+        report: None,
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
+    /// How much is reported of what is refused, if anything.
+    pub report: Option<crate::refusal::Watch>,
 }
 
 /// Everything that decides what a plan is.
@@ -60,6 +62,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
+    let notify::Filters { seccomp, seccomp_rest, supervised } = notify::supervise(&mut b, request.options.report, seccomp);
     let cgroup = compile_cgroup(&mut b, request, linux);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
     if request.host.is_privileged() {
@@ -127,6 +130,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         process: program,
         seccomp: seccomp.as_ref(),
         agent: agent.as_ref(),
+        supervised: supervised.is_some(),
+        seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -182,6 +187,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
         seccomp,
         agent,
+        seccomp_rest,
+        supervised,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,

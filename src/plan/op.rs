@@ -234,6 +234,8 @@ pub enum Parent {
     MoveNetDevices { devices: Vec<NetDevice> },
     /// Takes the filter's listener from the child and sends it to the seccomp agent.
     SendListener { path: Text },
+    /// Takes the filter's listener from the child, and answers what it asks.
+    Supervise,
 }
 
 /// The hooks of config.md, POSIX-platform hooks.
@@ -463,6 +465,8 @@ pub enum Child {
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.
     SendListener,
+    /// Loads the filter for the calls that handing the listener over took, and that the first one therefore allows.
+    LoadSeccompRest { flags: u32, instructions: usize },
     /// Executes the program.
     Execute,
 }

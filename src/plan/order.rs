@@ -52,6 +52,7 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::SendListener => (96, "handing over the listener"),
+        Child::LoadSeccompRest { .. } => (97, "the rest of the seccomp filter"),
         Child::Execute => (100, "the program"),
         _ => return None,
     })
@@ -93,6 +94,9 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     }
     if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
         return Err(Violation::Missing("seccomp filter"));
+    }
+    if plan.seccomp_rest.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccompRest { .. })) {
+        return Err(Violation::Missing("rest of the seccomp filter"));
     }
     no_rights_at_birth(plan)?;
     no_host_path_after_pivot(plan)

@@ -29,31 +29,34 @@ pub enum NoNotice {
 
 /// The same filter, but with `SECCOMP_RET_USER_NOTIF` where it answers an error number. What it kills or traps, it still
 /// does. With `watched` calls, these are notified of where the filter allows them; the supervisor must let them go on.
+/// `spared` calls of the native ABI are allowed, until [`only`] of the same calls is loaded on top.
 ///
-/// Without `watched` calls the result has as many instructions, and takes as many steps.
+/// Without either the result has as many instructions, and takes as many steps.
 ///
 /// # Errors
 /// When that is not possible; the filter is to be used as it is then.
-pub fn notifying(program: &Program, watched: &[Watched]) -> Result<Program, NoNotice> {
+pub fn notifying(program: &Program, watched: &[Watched], spared: &[u32]) -> Result<Program, NoNotice> {
     if program.notify {
         return Err(NoNotice::OwnListener);
     }
     if program.insns.iter().any(|insn| insn.code == RET_A) {
         return Err(NoNotice::Computed);
     }
-    let little_endian = program.abis.first().is_none_or(|abi| abi.is_little_endian());
     let arch = program.abis.first().map_or(0, |abi| abi.audit_arch());
+    let little_endian = program.abis.first().is_none_or(|abi| abi.is_little_endian());
     let plain = replaced(&program.insns, false);
+    let loud = if watched.is_empty() { Vec::new() } else { replaced(&program.insns, true) };
+    let mut calls: Vec<_> = watched.iter().map(|call| (call.nr, Way::First, call.only)).collect();
+    calls.splice(0..0, spared.iter().map(|nr| (*nr, Way::Allow, None)));
     let mut insns = Vec::with_capacity(plain.len());
-    if !watched.is_empty() {
-        let loud = replaced(&program.insns, true);
-        let len = header_len(watched) + loud.len() + plain.len();
+    if !calls.is_empty() {
+        let len = header_len(&calls) + loud.len() + plain.len();
         if len > MAX_INSNS {
             return Err(NoNotice::TooLong(len));
         }
-        header(&mut insns, arch, watched, little_endian, loud.len());
-        insns.extend(loud);
+        header(&mut insns, arch, &calls, little_endian, loud.len());
     }
+    insns.extend(loud);
     insns.extend(plain);
     debug_assert_eq!(super::check(&insns), Ok(()));
     Ok(Program {
@@ -63,6 +66,25 @@ pub fn notifying(program: &Program, watched: &[Watched]) -> Result<Program, NoNo
         abis: program.abis.clone(),
         warnings: program.warnings.clone(),
     })
+}
+
+/// The filter for these calls of the native ABI only; everything else is allowed by it, and left to other filters.
+///
+/// # Errors
+/// When it would be too long.
+pub fn only(program: &Program, calls: &[u32]) -> Result<Program, NoNotice> {
+    let arch = program.abis.first().map_or(0, |abi| abi.audit_arch());
+    let calls: Vec<_> = calls.iter().map(|nr| (*nr, Way::First, None)).collect();
+    let len = header_len(&calls) + program.insns.len() + 1;
+    if len > MAX_INSNS {
+        return Err(NoNotice::TooLong(len));
+    }
+    let mut insns = Vec::with_capacity(len);
+    header(&mut insns, arch, &calls, true, program.insns.len());
+    insns.extend(&program.insns);
+    insns.push(Insn { code: code::RET, jt: 0, jf: 0, k: action::ALLOW });
+    debug_assert_eq!(super::check(&insns), Ok(()));
+    Ok(Program { insns, warnings: Vec::new(), ..program.clone() })
 }
 
 /// Returns what is in the accumulator.
@@ -86,15 +108,27 @@ fn words((argument, mask): (u8, u64), little_endian: bool) -> impl Iterator<Item
     [(low_word, low), (high_word, high)].into_iter().filter(|(_, mask)| *mask != 0)
 }
 
-/// Instructions before the two copies of the filter.
-fn header_len(watched: &[Watched]) -> usize {
-    let conditions = watched.iter().filter_map(|call| call.only).map(|only| 3 * words(only, true).count() + 1);
-    4 + watched.len() + 2 + conditions.sum::<usize>()
+/// Where a call goes from the header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the first program behind it.
+    First,
+    /// Nowhere.
+    Allow,
 }
 
-/// Goes to the first copy for calls that are watched, else to the second, which is `first_len` after it.
-fn header(insns: &mut Vec<Insn>, arch: u32, watched: &[Watched], little_endian: bool, first_len: usize) {
-    let len = header_len(watched);
+type Call = (u32, Way, Option<(u8, u64)>);
+
+/// Instructions before the two programs.
+fn header_len(calls: &[Call]) -> usize {
+    let conditions = calls.iter().filter_map(|(_, _, only)| *only).map(|only| 3 * words(only, true).count() + 1);
+    4 + calls.len() + 3 + conditions.sum::<usize>()
+}
+
+/// Sends calls their way; those that are not named, or do not meet their condition, go to the second program, which begins
+/// `first_len` after the first.
+fn header(insns: &mut Vec<Insn>, arch: u32, calls: &[Call], little_endian: bool, first_len: usize) {
+    let len = header_len(calls);
     let insn = |code, jt, jf, k| Insn { code, jt, jf, k };
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let to_first = |at: usize| insn(code::JA, 0, 0, number(len - at - 1));
@@ -103,25 +137,27 @@ fn header(insns: &mut Vec<Insn>, arch: u32, watched: &[Watched], little_endian: 
     insns.push(insn(code::JEQ, 1, 0, arch));
     insns.push(to_second(2));
     insns.push(insn(code::LD_ABS, 0, 0, offset::NR));
-    // The conditions follow the list of numbers and the two ways out.
-    let ways = insns.len() + watched.len();
-    let mut condition = ways + 2;
-    for call in watched {
-        let target = match call.only {
-            None => ways + 1,
-            Some(only) => {
+    // The conditions follow the list of numbers and the three ways out.
+    let ways = insns.len() + calls.len();
+    let mut condition = ways + 3;
+    for (nr, way, only) in calls {
+        let target = match (way, only) {
+            (Way::Allow, _) => ways + 2,
+            (Way::First, None) => ways + 1,
+            (Way::First, Some(only)) => {
                 let at = condition;
-                condition += 3 * words(only, little_endian).count() + 1;
+                condition += 3 * words(*only, little_endian).count() + 1;
                 at
             }
         };
         // A list this long is a mistake, which the check of the program finds.
         let jump = u8::try_from(target - insns.len() - 1).unwrap_or(u8::MAX);
-        insns.push(insn(code::JEQ, jump, 0, call.nr));
+        insns.push(insn(code::JEQ, jump, 0, *nr));
     }
     insns.push(to_second(ways));
     insns.push(to_first(ways + 1));
-    for only in watched.iter().filter_map(|call| call.only) {
+    insns.push(insn(code::RET, 0, 0, action::ALLOW));
+    for only in calls.iter().filter_map(|(_, _, only)| *only) {
         for (word, mask) in words(only, little_endian) {
             insns.push(insn(code::LD_ABS, 0, 0, word));
             insns.push(insn(JSET, 0, 1, mask));
@@ -163,7 +199,7 @@ mod tests {
     #[test]
     fn error_numbers_become_notices_and_nothing_else_changes() {
         let program = docker();
-        let asking = notifying(&program, &[]).expect("a program");
+        let asking = notifying(&program, &[], &[]).expect("a program");
         assert_eq!(asking.insns.len(), program.insns.len());
         for (arch, nr, args) in everything() {
             let (was, is) = (program.verdict(arch, nr, args), asking.verdict(arch, nr, args));
@@ -183,7 +219,7 @@ mod tests {
             Watched { nr: nr("sendto"), only: Some((4, u64::MAX)) },
             Watched { nr: nr("mount"), only: None },
         ];
-        let asking = notifying(&program, &watched).expect("a program");
+        let asking = notifying(&program, &watched, &[]).expect("a program");
         assert_eq!(check(&asking.insns), Ok(()));
         for (arch, number, args) in everything() {
             let (was, is) = (program.verdict(arch, number, args), asking.verdict(arch, number, args));
@@ -197,15 +233,36 @@ mod tests {
     }
 
     #[test]
+    fn what_was_spared_is_denied_by_the_rest() {
+        let program = docker();
+        let nr = |name| syscalls::number(name, Abi::X86_64).expect("a call");
+        let spared = [nr("mount"), nr("personality"), nr("read"), nr("socket")];
+        let watched = [Watched { nr: nr("mkdir"), only: None }];
+        for watched in [&watched[..], &[]] {
+            let first = notifying(&program, watched, &spared).expect("a program");
+            let rest = only(&program, &spared).expect("a program");
+            for (arch, number, args) in everything() {
+                let was = program.verdict(arch, number, args);
+                let (first, rest) = (first.verdict(arch, number, args), rest.verdict(arch, number, args));
+                let strictest = if action::laxness(rest) < action::laxness(first) { rest } else { first };
+                let is_spared = arch == Abi::X86_64.audit_arch() && spared.contains(&number);
+                let heard = arch == Abi::X86_64.audit_arch() && watched.iter().any(|call| call.nr == number);
+                let notified = !is_spared && (was & ACTION == action::ERRNO || (heard && was == action::ALLOW));
+                assert_eq!(strictest, if notified { action::NOTIFY } else { was }, "{arch:x} {number} {args:x?}");
+            }
+        }
+    }
+
+    #[test]
     fn what_cannot_notify_says_why() {
         let program = docker();
         let listening = Program { notify: true, ..program.clone() };
-        assert_eq!(notifying(&listening, &[]), Err(NoNotice::OwnListener));
+        assert_eq!(notifying(&listening, &[], &[]), Err(NoNotice::OwnListener));
         let insns = vec![Insn { code: RET_A, jt: 0, jf: 0, k: 0 }];
-        assert_eq!(notifying(&Program { insns, ..program.clone() }, &[]), Err(NoNotice::Computed));
+        assert_eq!(notifying(&Program { insns, ..program.clone() }, &[], &[]), Err(NoNotice::Computed));
         let long = Program { insns: vec![program.insns[program.insns.len() - 1]; 3000], ..program };
-        assert!(notifying(&long, &[]).is_ok());
+        assert!(notifying(&long, &[], &[]).is_ok());
         let watched = [Watched { nr: 1, only: None }];
-        assert_eq!(notifying(&long, &watched), Err(NoNotice::TooLong(6007)));
+        assert_eq!(notifying(&long, &watched, &[]), Err(NoNotice::TooLong(6008)));
     }
 }

@@ -53,6 +53,7 @@ pub(super) struct Child<'a> {
     pub(super) argv: &'a Argv,
     pub(super) env: &'a mut Environment,
     pub(super) filter: &'a [u64],
+    pub(super) filter_rest: &'a [u64],
     pub(super) segments: &'a [Segment],
     pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
     /// The version 1 hierarchies, for one operation.
@@ -176,6 +177,7 @@ impl<'a> Child<'a> {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
+            Op::LoadSeccompRest { flags, .. } => Ok(crate::sys::seccomp::load(self.filter_rest, *flags).map(drop)?),
             Op::Execute => self.execute(),
         }
     }
