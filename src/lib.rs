@@ -16,6 +16,7 @@ pub mod plan;
 pub mod rdt;
 pub mod refusal;
 pub mod report;
+pub mod sandbox;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

@@ -28,6 +28,7 @@ fn host(cgroup: Layout) -> Host {
         selinux: false,
         procfs_pidns: true,
         seccomp_wait_killable: true,
+        landlock_abi: 7,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),
             uid: 0,

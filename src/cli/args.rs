@@ -4,6 +4,7 @@
 //! fields are what `--help` prints.
 #![forbid(unsafe_code)]
 
+use super::sandbox::Sandbox;
 use super::value;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -141,6 +142,8 @@ pub enum Command {
     Features,
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
+    /// Run an untrusted program on this machine, with as little as it needs
+    Sandbox(Box<Sandbox>),
     /// Print the version
     Version,
     /// `help`, `-h` and `--help` at any level: the text to print.

@@ -53,6 +53,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
+        init: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
@@ -87,13 +88,28 @@ impl Bundle {
         directory: PathBuf,
         config: Vec<u8>,
     ) -> anyhow::Result<Self> {
+        Self::compile_hardened(session, options, id, directory, config, &Hardening::default())
+    }
+
+    /// Compiles a configuration that is held to more than it says.
+    pub(super) fn compile_hardened(
+        session: &Session<'_>,
+        options: &Options,
+        id: &str,
+        directory: PathBuf,
+        config: Vec<u8>,
+        hardening: &Hardening,
+    ) -> anyhow::Result<Self> {
         let path = directory.join("config.json");
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
         let loaded = spec::parse(&config).map_err(invalid).explained()?;
         session.report.warn_of(&loaded.warnings);
         let mut spec = loaded.spec;
-        listen_environment(&mut spec);
-        if notify::is_requested() {
+        // A sandbox has nothing of the caller's service manager.
+        if !options.init {
+            listen_environment(&mut spec);
+        }
+        if notify::is_requested() && !options.init {
             notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         }
         let rootless = !nix::unistd::geteuid().is_root();
@@ -108,8 +124,7 @@ impl Bundle {
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
-        let hardening = Hardening::default();
-        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
+        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
         Ok(Self { directory, config, spec, plan })
@@ -168,6 +183,17 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
     let bundle = Bundle::load(session, args, id)?;
+    make_of(session, args, id, bundle, starter)
+}
+
+/// Makes the container of a bundle that was compiled before.
+pub(super) fn make_of(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    bundle: Bundle,
+    starter: Starter,
+) -> anyhow::Result<Made> {
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;

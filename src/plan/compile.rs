@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
+use super::landlock::By;
 use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
@@ -28,6 +29,9 @@ pub struct Options {
     pub cgroup_driver: cgroup::Driver,
     /// How much is reported of what is refused, if anything.
     pub report: Option<crate::refusal::Watch>,
+    /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
+    /// runtime ends. For a program that does not know how to be pid 1.
+    pub init: bool,
 }
 
 /// Everything that decides what a plan is.
@@ -81,7 +85,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.child.append(&mut shield.raise);
     }
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
-    namespaces::user_namespace(&mut b, &namespaces, linux);
+    namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -126,9 +130,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
+    let ruleset = request.hardening.landlock.as_ref().and_then(|asked| {
+        let script = std::mem::take(&mut b.child);
+        let ruleset = process::ruleset(&mut b, asked, program, &script, By::Descriptor);
+        b.child = script;
+        ruleset
+    });
+    b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));
     let context = process::Context {
         process: program,
         seccomp: seccomp.as_ref(),
+        landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         supervised: supervised.is_some(),
         seccomp_rest: seccomp_rest.as_ref(),
@@ -155,10 +167,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     process::home(&mut b, program);
     process::credentials(&mut b, &context);
+    if request.options.init {
+        // After the credentials: the kernel forgets it when they change.
+        b.child.push(Child::DieWithRuntime);
+    }
     b.meet(Point::Ready);
     b.meet(Point::Started);
     if !hooks.start_container.is_empty() {
         b.child.push(Child::RunHooks { kind: HookKind::StartContainer });
+    }
+    if request.options.init {
+        b.child.push(Child::BecomeInit);
     }
     process::execute(&mut b, &context);
     if let Some(score) = program.oom_score_adj() {
@@ -491,7 +510,8 @@ fn finish_root(
     sysctls(b, linux, mounted);
     if let Some(null) = null {
         b.mount_checks += masks.len();
-        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect() });
+        let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));
+        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect(), as_program });
     }
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
     if !readonly.is_empty() {

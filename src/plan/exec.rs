@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
+use super::hardening::Landlock;
+use super::landlock::{By, Ruleset};
+use super::mounts;
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, Parent, Prepare};
 use super::text::Text;
@@ -10,7 +13,9 @@ use crate::cgroup::CgroupPlan;
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::seccomp;
+use crate::spec::mount_options::{Propagation, Spread};
 use oci_spec::runtime::{Linux, Process, Spec};
+use std::path::Path;
 
 /// Everything that decides what the plan of an exec is.
 pub struct ExecRequest<'a> {
@@ -77,7 +82,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&super::op::Namespace::User);
     if own_user_namespace {
-        b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
+        b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     let terminal = request.process.terminal().unwrap_or_default();
@@ -103,9 +108,13 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         };
         b.child.push(Child::SetPersonality { persona });
     }
+    let ruleset =
+        request.hardening.landlock.as_ref().and_then(|asked| joined_ruleset(&mut b, request, asked, &as_if_new));
+    b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));
     let context = process::Context {
         process: request.process,
         seccomp: seccomp.as_ref(),
+        landlock: ruleset.as_ref().map(|ruleset| (ruleset, false)),
         agent: agent.as_ref(),
         supervised: false,
         seccomp_rest: None,
@@ -150,4 +159,33 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         child: b.child,
         warnings: b.diagnostics,
     })
+}
+
+/// The rules for a process that joins: from the container's mounts as its own create has made them, which are found by their
+/// places now.
+fn joined_ruleset(
+    b: &mut Builder<'_>,
+    request: &ExecRequest<'_>,
+    asked: &Landlock,
+    namespaces: &Namespaces,
+) -> Option<Ruleset> {
+    let default_linux = Linux::default();
+    let linux = request.spec.linux().as_ref().unwrap_or(&default_linux);
+    let mut made = Builder::new(request.host);
+    let root = made.slot();
+    made.child.push(Child::AttachRoot { slot: root });
+    let context = mounts::Context {
+        bundle: Path::new("/"),
+        linux,
+        namespaces,
+        cgroup: &CgroupPlan::default(),
+        root_propagation: Propagation { spread: Spread::Private, recursive: true },
+    };
+    let mounted = mounts::compile(&mut made, &context, request.spec.mounts().as_deref().unwrap_or_default());
+    super::devices::compile(&mut made, linux, namespaces, &mounted);
+    if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
+        made.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
+    }
+    // What was wrong with the mounts was said by create.
+    process::ruleset(b, asked, request.process, &made.child, By::Path)
 }

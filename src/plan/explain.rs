@@ -194,6 +194,9 @@ impl fmt::Display for Child {
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
+            Self::BecomeUser { uid, gid, .. } => write!(f, "become {uid}:{gid} of the user namespace"),
+            Self::DieWithRuntime => f.write_str("be killed when pent ends"),
+            Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
@@ -286,7 +289,12 @@ impl fmt::Display for Child {
             Self::SetExecLabel { module, label, .. } => {
                 write!(f, "set {} {label} for the program, and read it back", module.label())
             }
+            Self::MakeRuleset { ruleset } => write!(f, "make Landlock rules, {ruleset}"),
             Self::SetNoNewPrivs => f.write_str("set no_new_privs"),
+            Self::RestrictSelf { verify: false, .. } => f.write_str("restrict this process to the Landlock rules"),
+            Self::RestrictSelf { verify: true, .. } => {
+                f.write_str("restrict this process to the Landlock rules, and verify that they are in force")
+            }
             Self::ChangeDirectory { path, .. } => write!(f, "change directory to {path}"),
             Self::FindExecutable { name, .. } => write!(f, "find executable {name}"),
             Self::CloseDescriptors { preserve: 0 } => f.write_str("close every descriptor but 0 to 2"),

@@ -10,6 +10,7 @@ mod devices;
 mod exec;
 mod explain;
 pub mod hardening;
+pub mod landlock;
 mod mounts;
 mod namespaces;
 mod notify;
@@ -76,6 +77,14 @@ pub struct Plan {
     pub terminal: bool,
     /// What is odd, but does not stop the container.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// The rules of landlock(7) that it applies.
+    #[must_use]
+    pub fn ruleset(&self) -> Option<&landlock::Ruleset> {
+        self.child.iter().find_map(|op| if let Child::MakeRuleset { ruleset } = op { Some(ruleset) } else { None })
+    }
 }
 
 /// What is executed.

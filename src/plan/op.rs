@@ -6,6 +6,7 @@
 // The fields of operations are what the operation's own line says.
 #![allow(missing_docs)]
 
+use super::landlock::Ruleset;
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation};
 use crate::sys::cred::SchedAttr;
@@ -342,6 +343,8 @@ pub enum Child {
     Birth { new: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
     BecomeRoot { drop_groups: bool },
+    /// Becomes these ids of the user namespace, in which there is no root: the capabilities over it stay.
+    BecomeUser { uid: u32, gid: u32, drop_groups: bool },
     /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
     JoinCgroup,
     /// A new session keyring.
@@ -397,8 +400,14 @@ pub enum Child {
     WriteSysctls { proc: Slot, values: Vec<(Text, Text)> },
     /// Runs hooks inside the container's namespaces.
     RunHooks { kind: HookKind },
-    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs.
-    MaskPaths { null: Slot, paths: Vec<Text> },
+    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs. `as_program`: this process
+    /// is the program's user already, so that what it may not reach is hidden as it is.
+    MaskPaths {
+        null: Slot,
+        paths: Vec<Text>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        as_program: bool,
+    },
     /// Makes trees read-only.
     ReadonlyPaths { paths: Vec<Text> },
     /// A mount that had to stay writable until now becomes read-only.
@@ -451,8 +460,12 @@ pub enum Child {
     OpenLabel { slot: Slot, module: Module },
     /// Asks for a label at the next exec, and reads it back.
     SetExecLabel { slot: Slot, module: Module, label: Text },
+    /// Makes the rules of landlock(7), while their places can still be opened whoever they belong to.
+    MakeRuleset { ruleset: Ruleset },
     /// no_new_privs.
     SetNoNewPrivs,
+    /// The rules go for this process from here on. `verify`: sees that something outside is out of reach then, and was not before.
+    RestrictSelf { flags: u32, verify: bool },
     /// Working directory; a refusal is final only the second time, as the container's user.
     ChangeDirectory { path: Text, last_try: bool },
     /// Finds the program the way execvp(3) does.
@@ -467,6 +480,11 @@ pub enum Child {
     SendListener,
     /// Loads the filter for the calls that handing the listener over took, and that the first one therefore allows.
     LoadSeccompRest { flags: u32, instructions: usize },
+    /// Asks the kernel to kill this process, and with it everything in its pid namespace, when the runtime ends.
+    DieWithRuntime,
+    /// Makes the process that goes on with this script. This one stays what it is, the first of its pid namespace: it passes
+    /// signals on, reaps what is left behind, and ends as the new one ends.
+    BecomeInit,
     /// Executes the program.
     Execute,
 }

@@ -12,10 +12,12 @@ pub mod cred;
 pub mod exe;
 pub mod exec;
 pub mod fd;
+pub mod landlock;
 pub mod mount;
 pub mod numa;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod tty;
 

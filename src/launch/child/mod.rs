@@ -6,7 +6,9 @@
 
 mod credentials;
 mod devices;
+mod init;
 mod label;
+mod landlock;
 mod mounts;
 mod process;
 mod root;
@@ -68,6 +70,10 @@ pub(super) struct Child<'a> {
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
+    /// Of landlock(7), between making it and being restricted to it.
+    pub(super) ruleset: Option<OwnedFd>,
+    /// How many rules are in it.
+    pub(super) rules: u32,
 }
 
 impl MountCheck {
@@ -105,7 +111,8 @@ impl<'a> Child<'a> {
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
             Op::Birth { new } => self.give_birth(new),
-            Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
+            Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
+            Op::BecomeUser { uid, gid, drop_groups } => Self::become_user(*uid, *gid, *drop_groups),
             Op::JoinCgroup => self.join_cgroup(),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
@@ -135,7 +142,7 @@ impl<'a> Child<'a> {
             Op::UnshareCgroup => Ok(clone::unshare(libc::CLONE_NEWCGROUP)?),
             Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
             Op::RunHooks { kind } => self.run_hooks(*kind),
-            Op::MaskPaths { null, paths } => self.mask_paths(*null, paths),
+            Op::MaskPaths { null, paths, as_program } => self.mask_paths(*null, paths, *as_program),
             Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
@@ -167,7 +174,9 @@ impl<'a> Child<'a> {
             Op::SetAmbient { set } => self.set_ambient(*set),
             Op::OpenLabel { slot, module } => self.open_label(*slot, *module),
             Op::SetExecLabel { slot, module, label } => self.set_exec_label(*slot, *module, label),
+            Op::MakeRuleset { ruleset } => self.make_ruleset(ruleset),
             Op::SetNoNewPrivs => Ok(crate::sys::cred::set_no_new_privs()?),
+            Op::RestrictSelf { flags, verify } => self.restrict_self(*flags, *verify),
             Op::ChangeDirectory { path, last_try } => self.change_directory(path, *last_try),
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
             Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
@@ -178,6 +187,8 @@ impl<'a> Child<'a> {
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
             Op::LoadSeccompRest { flags, .. } => Ok(crate::sys::seccomp::load(self.filter_rest, *flags).map(drop)?),
+            Op::DieWithRuntime => Ok(crate::sys::cred::set_parent_death_signal(libc::SIGKILL)?),
+            Op::BecomeInit => init::become_init(),
             Op::Execute => self.execute(),
         }
     }
@@ -199,10 +210,10 @@ impl<'a> Child<'a> {
     fn meet(&mut self, point: Point) -> Done {
         match point {
             Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => self.wait_for(point),
-            Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
+            Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point, 0), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(INIT_COMM)?;
-                Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?)
+                Ok(wire::send(self.sync.as_fd(), Message::Reached(point, self.rules), None)?)
             }
             Point::Started => match self.wait_at_gate()? {
                 Some(connection) => {
@@ -278,7 +289,8 @@ impl<'a> Child<'a> {
         }
         let started = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
         let hooks = started.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
-        self.close_all_but(last_kept, hooks)
+        let ruleset = self.ruleset.iter().map(AsRawFd::as_raw_fd);
+        self.close_all_but(last_kept, hooks.chain(ruleset))
     }
 
     /// Before namespaces are entered: what is left are the slots that are still needed, and what `close_descriptors` keeps.
@@ -324,6 +336,7 @@ pub(super) mod process_parts {
 pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
+    pub(in crate::launch) use super::landlock::{IN_FORCE, PORT, RULE};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
     pub(in crate::launch) use super::process::OUTSIDE;
 }
