@@ -9,6 +9,7 @@ use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::rdt::{Rdt, RdtPlan};
+use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{Dir, Process, State, Status};
 use crate::sys::{fd, socket};
@@ -26,6 +27,8 @@ pub(super) struct Bundle {
     pub(super) config: Vec<u8>,
     pub(super) spec: Spec,
     pub(super) plan: Plan,
+    /// For reports: made when one is asked for.
+    pub(super) facts: Option<Facts>,
 }
 
 /// A container that waits to be started.
@@ -48,7 +51,7 @@ pub(super) enum Starter {
 }
 
 /// The options that a plan depends on.
-pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
+pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>) -> Options {
     Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
@@ -59,7 +62,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
             CgroupManager::Systemd => Driver::Systemd,
             CgroupManager::Disabled => Driver::Disabled,
         },
-        report: None,
+        report,
     }
 }
 
@@ -72,12 +75,12 @@ pub(super) fn listen_fds() -> u32 {
 
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
-    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
+    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
         let config = spec::read(&directory).explained()?;
-        Self::compile(session, &options(session, args), id, directory, config)
+        Self::compile(session, &options(session, args, report), id, directory, config)
     }
 
     /// Compiles a configuration that was read before.
@@ -127,7 +130,8 @@ impl Bundle {
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
-        Ok(Self { directory, config, spec, plan })
+        let facts = plan.supervised.is_some().then(|| Facts::of(&spec, hardening));
+        Ok(Self { directory, config, spec, plan, facts })
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -180,9 +184,15 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
+pub(super) fn make(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    starter: Starter,
+    report: Option<Watch>,
+) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
-    let bundle = Bundle::load(session, args, id)?;
+    let bundle = Bundle::load(session, args, id, report)?;
     make_of(session, args, id, bundle, starter)
 }
 

@@ -131,7 +131,7 @@ const PER_LAYER: usize = 64;
 const SUBJECT: usize = 4096;
 
 /// All refusals so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Record {
     places: HashMap<Refusal, usize>,
     counts: Vec<u64>,
@@ -150,21 +150,26 @@ pub struct Counted {
 
 impl Record {
     /// Writes one down; true when it is new, and there is room for it.
-    pub fn add(&mut self, mut refusal: Refusal) -> bool {
+    pub fn add(&mut self, refusal: Refusal) -> bool {
+        self.add_many(refusal, 1)
+    }
+
+    /// The same that has happened several times.
+    pub fn add_many(&mut self, mut refusal: Refusal, count: u64) -> bool {
         refusal.subject.truncate(SUBJECT);
         if let Some(place) = self.places.get(&refusal) {
-            self.counts[*place] = self.counts[*place].saturating_add(1);
+            self.counts[*place] = self.counts[*place].saturating_add(count);
             return false;
         }
         let known = self.by_layer.entry(refusal.layer).or_default();
         if *known >= PER_LAYER {
             let omitted = self.omitted.entry(refusal.layer).or_default();
-            *omitted = omitted.saturating_add(1);
+            *omitted = omitted.saturating_add(count);
             return false;
         }
         *known += 1;
         self.places.insert(refusal, self.counts.len());
-        self.counts.push(1);
+        self.counts.push(count);
         true
     }
 

@@ -196,6 +196,12 @@ impl Report {
         text
     }
 
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.refusals.is_empty() && self.omitted.is_empty() && self.notes.is_empty()
+    }
+
     /// The few lines that most likely say why a program has failed. `more` says how to see the others.
     #[must_use]
     pub fn short(&self, more: &str) -> String {
