@@ -10,6 +10,7 @@ use crate::plan::hardening::{Need, Requirement};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::rdt::{Rdt, RdtPlan};
+use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
 use crate::sys::{fd, socket};
@@ -28,6 +29,8 @@ pub(super) struct Bundle {
     pub(super) spec: Spec,
     pub(super) hardening: Hardening,
     pub(super) plan: Plan,
+    /// For reports: made when one is asked for.
+    pub(super) facts: Option<Facts>,
 }
 
 /// A container that waits to be started.
@@ -50,7 +53,7 @@ pub(super) enum Starter {
 }
 
 /// The options that a plan depends on.
-pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
+pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>) -> Options {
     Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
@@ -61,6 +64,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
             CgroupManager::Systemd => Driver::Systemd,
             CgroupManager::Disabled => Driver::Disabled,
         },
+        report,
     }
 }
 
@@ -84,12 +88,12 @@ pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardeni
 
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
-    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
+    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
         let config = spec::read(&directory).explained()?;
-        Self::compile(session, &options(session, args), hardening(session), id, directory, config)
+        Self::compile(session, &options(session, args, report), hardening(session), id, directory, config)
     }
 
     /// Compiles a configuration that was read before.
@@ -128,7 +132,8 @@ impl Bundle {
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
-        Ok(Self { directory, config, spec, hardening, plan })
+        let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
+        Ok(Self { directory, config, spec, hardening, plan, facts })
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -181,9 +186,15 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
+pub(super) fn make(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    starter: Starter,
+    report: Option<Watch>,
+) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
-    let bundle = Bundle::load(session, args, id)?;
+    let bundle = Bundle::load(session, args, id, report)?;
     make_of(session, args, id, bundle, starter)
 }
 

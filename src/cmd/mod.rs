@@ -15,6 +15,7 @@ mod notify;
 mod pause;
 mod plan;
 mod ps;
+mod refusals;
 mod restore;
 mod run;
 mod sandbox;

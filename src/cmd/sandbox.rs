@@ -88,7 +88,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, bounds);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, None, bounds);
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
