@@ -18,6 +18,13 @@ pub const DIRECTORY: &str = "/etc/pent/profiles";
 pub const SHIPPED: &[(&str, &str)] = &[
     ("baseline", include_str!("../../profiles/baseline.toml")),
     ("restricted", include_str!("../../profiles/restricted.toml")),
+    ("offline-compute", include_str!("../../profiles/offline-compute.toml")),
+    ("static-binary", include_str!("../../profiles/static-binary.toml")),
+    ("network-service", include_str!("../../profiles/network-service.toml")),
+    ("nodejs", include_str!("../../profiles/nodejs.toml")),
+    ("python", include_str!("../../profiles/python.toml")),
+    ("jvm", include_str!("../../profiles/jvm.toml")),
+    ("build", include_str!("../../profiles/build.toml")),
 ];
 
 /// The largest profile that is read, in bytes.
