@@ -14,6 +14,7 @@ mod make;
 mod notify;
 mod pause;
 mod plan;
+mod profiles;
 mod ps;
 mod refusals;
 mod restore;
