@@ -56,6 +56,10 @@ pub struct Global {
     /// no-caps, readonly-root, cgroup, memory, pids, userns, pidns, netns, ipcns, utsns, cgroupns, mntns, timens, apparmor, selinux
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub require: Vec<Need>,
+    /// Hold create, run and exec to a profile: a name, or a file if there is a slash in it; a program called pent-NAME does so by
+    /// itself, and `none` asks for none
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<String>,
     /// Accepted for old callers and ignored, as runc does
     #[arg(long, value_name = "PATH")]
     pub criu: Option<PathBuf>,

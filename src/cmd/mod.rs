@@ -15,6 +15,7 @@ mod make;
 mod notify;
 mod pause;
 mod plan;
+mod profiles;
 mod ps;
 mod restore;
 mod run;
