@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod cmd;
 pub mod criu;
+pub mod doctor;
 pub mod host;
 pub mod launch;
 pub mod path;

@@ -149,6 +149,8 @@ pub enum Command {
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
+    /// Print what this host offers and lacks, and the command that changes it
+    Doctor(Doctor),
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
     /// Run an untrusted program on this machine, with as little as it needs
@@ -575,6 +577,14 @@ pub struct Spec {
     /// Write a configuration that needs no root privilege
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// `pent doctor`
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print the ordered operations of a bundle without doing them

@@ -5,6 +5,7 @@ mod attend;
 mod checkpoint;
 mod create;
 pub mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -118,6 +119,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
         Command::Sandbox(args) => sandbox::run(session, &args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }

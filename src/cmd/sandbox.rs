@@ -4,7 +4,7 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
-use super::{Explained as _, Session, delete, hinted, make};
+use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
@@ -22,6 +22,8 @@ use std::time::Instant;
 
 /// What the ids of all sandboxes begin with.
 const PREFIX: &str = "sandbox-";
+/// What programs are held to unless somebody says otherwise.
+const PROFILE: &str = "restricted";
 /// The program took longer than it may, as of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// 128 + SIGKILL.
@@ -58,10 +60,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
     host.probe_limits().explained()?;
-    let profile = profile::load(&args.profile).explained()?;
-    let name = profile.name.clone();
+    let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    let profile = profile::load(name).explained()?.for_container("sandbox");
     let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
-    let tightened = sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    let (tightened, profile) = sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    profiles::check_hooks(&tightened.hooks)?;
     session.report.warn_of(&tightened.warnings);
 
     let means = Means::probe(&host);
@@ -80,7 +83,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
-    let bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.plan.changes = tightened.changes;
+    bundle.profiles = vec![profile];
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;

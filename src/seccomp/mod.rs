@@ -21,9 +21,9 @@ mod table;
 mod tape;
 
 pub use abi::{Abi, X32_BIT};
-pub use compose::compose;
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
 pub use notifying::{NoNotice, Watched, notifying, only};
+pub use compose::compose;
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
