@@ -9,6 +9,7 @@ use super::network::{self, Address, Reach};
 use super::record::{About, Layer, Refusal};
 use super::watch::{Change, Kind, Path, capability as cap};
 use crate::sys::fd;
+use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -83,11 +84,20 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// What a path of the call leads to; nothing when that cannot be said.
-    fn find(&mut self, path: Path, follow: bool) -> Option<Found> {
-        let name = self.caller.string(self.args[path.name]).filter(|name| !name.is_empty())?;
-        let full = self.absolute(path, name)?;
-        look_up(self.root.as_fd(), &full, follow).ok()
+    /// What a path of the call leads to; where that is hidden from the caller, the refusal; nothing when it cannot be said.
+    fn find(&mut self, action: &str, path: Path, follow: bool) -> Result<Found, Option<Refusal>> {
+        let name = self.caller.string(self.args[path.name]).filter(|name| !name.is_empty()).ok_or(None)?;
+        self.find_name(action, path, name, follow)
+    }
+
+    fn find_name(&self, action: &str, path: Path, name: Vec<u8>, follow: bool) -> Result<Found, Option<Refusal>> {
+        let full = self.absolute(path, name).ok_or(None)?;
+        match look_up(self.root.as_fd(), &full, follow) {
+            Ok(found) => self.hidden(action, &found.path).map_or(Ok(found), |hidden| Err(Some(hidden))),
+            // The supervisor may be an ordinary user itself.
+            Err(Errno::EACCES) => Err(self.hidden(action, &full)),
+            Err(_) => Err(None),
+        }
     }
 
     fn absolute(&self, path: Path, name: Vec<u8>) -> Option<Vec<u8>> {
@@ -139,10 +149,10 @@ impl<'a> Look<'a> {
             return None;
         }
         let exclusive = has(libc::O_CREAT | libc::O_EXCL);
-        let found = self.find(path, !has(libc::O_NOFOLLOW) && !exclusive)?;
-        if let Some(hidden) = self.hidden(action, &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find(action, path, !has(libc::O_NOFOLLOW) && !exclusive) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else {
             return if has(libc::O_CREAT) { self.in_directory("write", &found) } else { self.absent(action, &found.path) };
         };
@@ -217,11 +227,11 @@ impl<'a> Look<'a> {
             }
             Change::Write | Change::Attributes | Change::Owner => {}
         }
-        let found = self.find(path, follow)?;
         let action = if change == Change::Write { "write" } else { "change" };
-        if let Some(hidden) = self.hidden(action, &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find(action, path, follow) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent(action, &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         if change == Change::Write {
@@ -261,19 +271,19 @@ impl<'a> Look<'a> {
     }
 
     fn creation(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, false)?;
-        if found.target.is_some() {
-            return None;
+        match self.find("write", path, false) {
+            Ok(found) if found.target.is_some() => None,
+            Ok(found) => self.in_directory("write", &found),
+            Err(hidden) => hidden,
         }
-        self.hidden("write", &found.path).or_else(|| self.in_directory("write", &found))
     }
 
     fn removal(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, false)?;
+        let found = match self.find("remove", path, false) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         found.target.as_ref()?;
-        if let Some(hidden) = self.hidden("remove", &found.path) {
-            return Some(hidden);
-        }
         let directory = look_up(self.root.as_fd(), parent_of(&found.path), true).ok()?.target?;
         let refusal = self.write_directory("remove", directory.as_fd(), &found.path)?;
         let About::Directory { permitted, .. } = refusal.about else { return Some(refusal) };
@@ -281,10 +291,10 @@ impl<'a> Look<'a> {
     }
 
     fn execute(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, true)?;
-        if let Some(hidden) = self.hidden("execute", &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find("execute", path, true) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent("execute", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         if st.st_mode & libc::S_IFMT != libc::S_IFREG {
@@ -335,11 +345,10 @@ impl<'a> Look<'a> {
     }
 
     fn connect_unix(&mut self, name: Vec<u8>) -> Option<Refusal> {
-        let path = self.absolute(Path { directory: None, name: 0 }, name)?;
-        let found = look_up(self.root.as_fd(), &path, true).ok()?;
-        if let Some(hidden) = self.hidden("connect", &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find_name("connect", Path { directory: None, name: 0 }, name, true) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent("connect", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         let about = About::File { permitted: false };
@@ -351,9 +360,11 @@ impl<'a> Look<'a> {
         let to = match self.address(address, len)? {
             Address::Inet(to) => to,
             Address::Unix(name) => {
-                let path = self.absolute(Path { directory: None, name: 0 }, name)?;
-                let found = look_up(self.root.as_fd(), &path, false).ok()?;
-                return if found.target.is_some() { None } else { self.in_directory("write", &found) };
+                return match self.find_name("write", Path { directory: None, name: 0 }, name, false) {
+                    Ok(found) if found.target.is_some() => None,
+                    Ok(found) => self.in_directory("write", &found),
+                    Err(hidden) => hidden,
+                };
             }
         };
         let apart = self.is_apart();
