@@ -13,6 +13,8 @@ pub mod host;
 pub mod launch;
 pub mod path;
 pub mod plan;
+pub mod posture;
+pub mod profile;
 pub mod rdt;
 pub mod refusal;
 pub mod report;

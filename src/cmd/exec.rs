@@ -1,13 +1,15 @@
 //! `pent exec`: another process in a running container.
 #![forbid(unsafe_code)]
 
-use super::make::{Console, check_descriptors, join_rdt, joined_state, listen_fds, send_pidfd, write_pid_file};
+use super::make::{
+    self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, write_pid_file,
+};
 use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Exec;
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running};
-use crate::plan::{self, ExecRequest, Hardening, Plan};
+use crate::plan::{self, ExecRequest, Plan};
 use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::{self, capability};
@@ -35,6 +37,8 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let process = process(args, &spec)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let host = Host::probe(false).explained()?;
+    let mut hardening = kept_hardening(&dir, &state)?;
+    hardening.require.extend(make::hardening(session).require);
     let request = ExecRequest {
         id: &state.id,
         spec: &spec,
@@ -45,7 +49,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         cgroup_by_clone: cgroup.is_v2(),
         has_cgroup: !cgroup.is_none(),
-        hardening: &Hardening::default(),
+        hardening: &hardening,
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
     let plan = plan::compile_exec(&request).map_err(invalid).explained()?;

@@ -4,14 +4,15 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
-use super::{Explained as _, Session, delete, hinted};
+use super::{Explained as _, Session, delete, hinted, make};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
-use crate::plan::Hardening;
 use crate::plan::Options;
+use crate::profile;
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::spec;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
 use std::fs;
@@ -49,16 +50,22 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
     let parent = parent()?;
-    let host = Host::probe(true).explained()?;
+    let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let request = resolve(args)?;
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
     let surroundings = Surroundings::probe(is_root, &granted).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
-    let limited = request.limits.memory.is_some() || request.limits.millicpus.is_some() || request.limits.pids.is_some();
-    let means = if limited || is_root { Means::probe(&host) } else { Means::Rlimits("no limit was asked for") };
-    let replaced = sandbox::settle(&mut made.spec, means, surroundings.processors);
+    host.probe_limits().explained()?;
+    let profile = profile::load(&args.profile).explained()?;
+    let name = profile.name.clone();
+    let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
+    let tightened = sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    session.report.warn_of(&tightened.warnings);
+
+    let means = Means::probe(&host);
+    let replaced = sandbox::settle(&mut made.spec, &request, means, surroundings.processors);
     if let Some(processors) = replaced.processors {
         keep_to(processors)?;
     }
@@ -71,7 +78,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let id = format!("{PREFIX}{}", std::process::id());
     delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
-    let bundle = Bundle::compile_hardened(session, &options, &id, PathBuf::from("/"), config, &Hardening::default())?;
+    let mut hardening = tightened.hardening;
+    hardening.require.extend(make::hardening(session).require);
+    let bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
@@ -255,7 +264,7 @@ fn memory_story(container: &Made) -> Option<String> {
     }
     let usage = cgroup.stats().ok()?.memory.usage;
     Some(format!(
-        "out of memory: limit {}, peak {}",
+        "out of memory: limit {}, peak {}; raise it with --memory",
         limits::bytes_text(usage.limit),
         limits::bytes_text(usage.max.max(usage.usage))
     ))

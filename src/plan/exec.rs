@@ -6,7 +6,8 @@ use super::hardening::Landlock;
 use super::landlock::{By, Ruleset};
 use super::mounts;
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, Parent, Prepare};
+use super::op::{Child, Namespace, Parent, Prepare};
+use super::require::{self, Facts, Limited};
 use super::text::Text;
 use super::{Hardening, Plan, process};
 use crate::cgroup::CgroupPlan;
@@ -14,7 +15,7 @@ use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::seccomp;
 use crate::spec::mount_options::{Propagation, Spread};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxMemory, Process, Spec};
 use std::path::Path;
 
 /// Everything that decides what the plan of an exec is.
@@ -56,6 +57,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             None
         }
     };
+    let seccomp = super::compile::with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| super::notify::prepare(&mut b, policy, filter));
     let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
@@ -80,7 +82,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
-    let own_user_namespace = own.contains(&super::op::Namespace::User);
+    let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
         b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
@@ -129,12 +131,31 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
         let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);
-        b.parent.insert(known, Parent::VerifyJoined { kinds: own });
+        b.parent.insert(known, Parent::VerifyJoined { kinds: own.clone() });
     }
     process::execute(&mut b, &context);
+    let joined = own;
     let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
     if let Some(score) = request.process.oom_score_adj().or(init_score) {
         b.prepare.push(Prepare::SetOomScore { score });
+    }
+    if !request.hardening.require.is_empty() {
+        let resources = linux.resources().as_ref().filter(|_| request.has_cgroup);
+        let limit = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+        let facts = Facts {
+            ruleset: ruleset.as_ref(),
+            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            readonly_root: request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
+            // Its create has set what it could, and nothing takes limits away but `update`.
+            cgroup: Limited {
+                own: request.has_cgroup,
+                memory: resources.is_some_and(|all| limit(all.memory().as_ref().and_then(LinuxMemory::limit))),
+                pids: resources.is_some_and(|all| limit(all.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit))),
+            },
+            own: &joined,
+            joined: &[],
+        };
+        require::check(&mut b, &request.hardening.require, &facts);
     }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);
@@ -158,11 +179,13 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         parent: b.parent,
         child: b.child,
         warnings: b.diagnostics,
+        changes: Vec::new(),
     })
 }
 
 /// The rules for a process that joins: from the container's mounts as its own create has made them, which are found by their
-/// places now.
+/// places now. No process can be put into the domain of another. A scope would keep it from the container's own processes too, so
+/// that it is left to the namespaces where those are the container's alone: nobody else is in them to be signalled or connected to.
 fn joined_ruleset(
     b: &mut Builder<'_>,
     request: &ExecRequest<'_>,
@@ -186,6 +209,12 @@ fn joined_ruleset(
     if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
         made.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
+    let new = namespaces::asked_new(linux);
+    let asked = Landlock {
+        scope_signals: asked.scope_signals && !new.contains(&Namespace::Pid),
+        scope_abstract: asked.scope_abstract && !new.contains(&Namespace::Network),
+        ..asked.clone()
+    };
     // What was wrong with the mounts was said by create.
-    process::ruleset(b, asked, request.process, &made.child, By::Path)
+    process::ruleset(b, &asked, request.process, &made.child, By::Path)
 }

@@ -200,7 +200,7 @@ impl fmt::Display for Child {
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
-            Self::VerifyNamespaces { new, joined } => {
+            Self::VerifyNamespaces { new, joined, .. } => {
                 write!(f, "verify namespaces: new {}", Kinds(new))?;
                 if joined.is_empty() {
                     return Ok(());

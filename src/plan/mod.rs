@@ -18,12 +18,14 @@ mod numa;
 pub mod op;
 pub mod order;
 mod process;
+mod require;
 pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
 pub use hardening::Hardening;
 pub use notify::{Agent, Supervised, agent};
+pub(crate) use process::rlimit;
 
 use crate::cgroup::CgroupPlan;
 use crate::rdt::RdtPlan;
@@ -77,6 +79,9 @@ pub struct Plan {
     pub terminal: bool,
     /// What is odd, but does not stop the container.
     pub warnings: Vec<Diagnostic>,
+    /// What a profile has changed of what was asked for; filled in by whoever applied it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<crate::profile::Change>,
 }
 
 impl Plan {

@@ -352,7 +352,13 @@ pub enum Child {
     /// A new session.
     NewSession,
     /// Compares the namespaces this process is in with what was asked for.
-    VerifyNamespaces { new: Vec<Namespace>, joined: Vec<(Namespace, Slot)> },
+    /// `apart`: joined ones that must not be the runtime's own either.
+    VerifyNamespaces {
+        new: Vec<Namespace>,
+        joined: Vec<(Namespace, Slot)>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        apart: Vec<Namespace>,
+    },
     /// Brings `lo` up.
     LoopbackUp,
     /// Sets propagation of every mount the namespace was born with.

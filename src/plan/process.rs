@@ -113,7 +113,8 @@ pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
     }
 }
 
-fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
+/// The kernel's number of a limit, and its name.
+pub(crate) fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
     let (number, name) = match kind {
         PosixRlimitType::RlimitCpu => (libc::RLIMIT_CPU, "RLIMIT_CPU"),
         PosixRlimitType::RlimitFsize => (libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),

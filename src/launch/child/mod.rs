@@ -116,7 +116,7 @@ impl<'a> Child<'a> {
             Op::JoinCgroup => self.join_cgroup(),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
-            Op::VerifyNamespaces { new, joined } => self.verify_namespaces(new, joined),
+            Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
             Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
             Op::MakeRootParentPrivate => self.make_root_parent_private(),
