@@ -37,7 +37,7 @@ impl Reporting {
                 "leave out --detach; for containers of an engine, see the annotation run.pent.report in docs/report.md",
             ));
         }
-        if path.as_os_str().is_empty() {
+        if path == Path::new("-") {
             return Ok(Self::Full);
         }
         // Before anything runs: a report that cannot be written is no report.

@@ -9,7 +9,9 @@ use super::network::{self, Address, Reach};
 use super::record::{About, Layer, Refusal};
 use super::watch::{Change, Kind, Path, capability as cap};
 use crate::sys::fd;
+use nix::errno::Errno;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
+use std::cell::OnceCell;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 /// A call that goes on, and all that is needed to say what becomes of it.
@@ -21,7 +23,7 @@ pub(super) struct Look<'a> {
     /// The identity of the supervisor's own network namespace.
     pub(super) own_network: &'a [u8],
     root: OwnedFd,
-    rights: Rights,
+    rights: OnceCell<Rights>,
 }
 
 const READ: u32 = 4;
@@ -31,13 +33,18 @@ const EXECUTE: u32 = 1;
 impl<'a> Look<'a> {
     pub(super) fn new(
         caller: &'a mut Caller,
+        root: OwnedFd,
         facts: &'a Facts,
         own_network: &'a [u8],
         call: &'static str,
         args: [u64; 6],
-    ) -> Option<Self> {
-        let (root, rights) = (caller.root().ok()?, caller.rights().ok()?);
-        Some(Self { caller, facts, call, args, own_network, root, rights })
+    ) -> Self {
+        Self { caller, facts, call, args, own_network, root, rights: OnceCell::new() }
+    }
+
+    /// Read when first needed: most calls are explained, or allowed, without. A thread that is gone has none.
+    fn rights(&self) -> &Rights {
+        self.rights.get_or_init(|| self.caller.rights().unwrap_or_default())
     }
 
     /// The refusal to expect, if any.
@@ -77,11 +84,20 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// What a path of the call leads to; nothing when that cannot be said.
-    fn find(&mut self, path: Path, follow: bool) -> Option<Found> {
-        let name = self.caller.string(self.args[path.name]).filter(|name| !name.is_empty())?;
-        let full = self.absolute(path, name)?;
-        look_up(self.root.as_fd(), &full, follow).ok()
+    /// What a path of the call leads to; where that is hidden from the caller, the refusal; nothing when it cannot be said.
+    fn find(&mut self, action: &str, path: Path, follow: bool) -> Result<Found, Option<Refusal>> {
+        let name = self.caller.string(self.args[path.name]).filter(|name| !name.is_empty()).ok_or(None)?;
+        self.find_name(action, path, name, follow)
+    }
+
+    fn find_name(&self, action: &str, path: Path, name: Vec<u8>, follow: bool) -> Result<Found, Option<Refusal>> {
+        let full = self.absolute(path, name).ok_or(None)?;
+        match look_up(self.root.as_fd(), &full, follow) {
+            Ok(found) => self.hidden(action, &found.path).map_or(Ok(found), |hidden| Err(Some(hidden))),
+            // The supervisor may be an ordinary user itself.
+            Err(Errno::EACCES) => Err(self.hidden(action, &full)),
+            Err(_) => Err(None),
+        }
     }
 
     fn absolute(&self, path: Path, name: Vec<u8>) -> Option<Vec<u8>> {
@@ -104,14 +120,14 @@ impl<'a> Look<'a> {
 
     /// The directory on the way that may not be searched.
     fn unsearchable(&self, path: &[u8]) -> Option<Vec<u8>> {
-        if self.rights.has(cap::DAC_OVERRIDE) || self.rights.has(cap::DAC_READ_SEARCH) {
+        if self.rights().has(cap::DAC_OVERRIDE) || self.rights().has(cap::DAC_READ_SEARCH) {
             return None;
         }
         let slashes = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0).map(|(at, _)| at);
         slashes.take(40).map(|at| &path[..at]).find_map(|directory| {
             let found = look_up(self.root.as_fd(), directory, true).ok()?;
             let st = fd::stat(found.target?.as_fd()).ok()?;
-            (!may(&st, &self.rights, EXECUTE)).then(|| directory.to_vec())
+            (!may(&st, self.rights(), EXECUTE)).then(|| directory.to_vec())
         })
     }
 
@@ -133,10 +149,10 @@ impl<'a> Look<'a> {
             return None;
         }
         let exclusive = has(libc::O_CREAT | libc::O_EXCL);
-        let found = self.find(path, !has(libc::O_NOFOLLOW) && !exclusive)?;
-        if let Some(hidden) = self.hidden(action, &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find(action, path, !has(libc::O_NOFOLLOW) && !exclusive) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else {
             return if has(libc::O_CREAT) { self.in_directory("write", &found) } else { self.absent(action, &found.path) };
         };
@@ -156,7 +172,7 @@ impl<'a> Look<'a> {
             access if access == bits(libc::O_RDWR) => READ | WRITE,
             _ => READ,
         };
-        (!may(&st, &self.rights, want))
+        (!may(&st, self.rights(), want))
             .then(|| self.refusal(action, &found.path, Layer::Permissions, libc::EACCES, About::File { permitted: false }))
     }
 
@@ -172,7 +188,7 @@ impl<'a> Look<'a> {
 
     fn write_directory(&self, action: &str, directory: BorrowedFd<'_>, path: &[u8]) -> Option<Refusal> {
         let st = fd::stat(directory).ok()?;
-        let permitted = may(&st, &self.rights, WRITE | EXECUTE);
+        let permitted = may(&st, self.rights(), WRITE | EXECUTE);
         if let Some(layer) = self.read_only(directory) {
             let about = About::Directory { empty: is_empty(directory), permitted };
             return Some(self.refusal(action, path, layer, libc::EROFS, about));
@@ -182,7 +198,7 @@ impl<'a> Look<'a> {
     }
 
     fn write_file(&self, action: &str, file: BorrowedFd<'_>, path: &[u8], st: &libc::stat) -> Option<Refusal> {
-        let permitted = may(st, &self.rights, WRITE);
+        let permitted = may(st, self.rights(), WRITE);
         let about = About::File { permitted };
         match self.read_only(file) {
             Some(layer) => Some(self.refusal(action, path, layer, libc::EROFS, about)),
@@ -211,27 +227,27 @@ impl<'a> Look<'a> {
             }
             Change::Write | Change::Attributes | Change::Owner => {}
         }
-        let found = self.find(path, follow)?;
         let action = if change == Change::Write { "write" } else { "change" };
-        if let Some(hidden) = self.hidden(action, &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find(action, path, follow) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent(action, &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         if change == Change::Write {
             return self.write_file(action, target.as_fd(), &found.path, &st);
         }
-        let owns = self.rights.uids[3] == st.st_uid;
+        let owns = self.rights().uids[3] == st.st_uid;
         if let Some(layer) = self.read_only(target.as_fd()) {
-            let about = About::File { permitted: owns || self.rights.has(cap::FOWNER) };
+            let about = About::File { permitted: owns || self.rights().has(cap::FOWNER) };
             return Some(self.refusal(action, &found.path, layer, libc::EROFS, about));
         }
         if change == Change::Owner {
             return self.change_owner(path, &st);
         }
         let now = self.call.contains("time") && self.args[path.name + 1] == 0;
-        let privileged = self.rights.has(cap::FOWNER) && self.rights.covers(st.st_uid, st.st_gid);
-        let permitted = owns || privileged || self.call.contains("xattr") || (now && may(&st, &self.rights, WRITE));
+        let privileged = self.rights().has(cap::FOWNER) && self.rights().covers(st.st_uid, st.st_gid);
+        let permitted = owns || privileged || self.call.contains("xattr") || (now && may(&st, self.rights(), WRITE));
         let about = About::File { permitted: false };
         (!permitted).then(|| self.refusal(action, &found.path, Layer::Permissions, libc::EPERM, about))
     }
@@ -240,34 +256,34 @@ impl<'a> Look<'a> {
         let asked = |at: usize| u32::try_from(self.args.get(path.name + at)? & 0xffff_ffff).ok();
         let differs = |id: u32, map: &[[u32; 3]], now: u32| id != u32::MAX && inside(map, now) != Some(id);
         let (uid, gid) = (asked(1)?, asked(2)?);
-        let other_owner = differs(uid, &self.rights.uid_map, st.st_uid);
-        let other_group = differs(gid, &self.rights.gid_map, st.st_gid);
-        let own_groups = self.rights.groups.iter().chain([&self.rights.gids[3]]);
-        let own_group = own_groups.into_iter().any(|own| inside(&self.rights.gid_map, *own) == Some(gid));
-        let owns = self.rights.uids[3] == st.st_uid;
+        let other_owner = differs(uid, &self.rights().uid_map, st.st_uid);
+        let other_group = differs(gid, &self.rights().gid_map, st.st_gid);
+        let own_groups = self.rights().groups.iter().chain([&self.rights().gids[3]]);
+        let own_group = own_groups.into_iter().any(|own| inside(&self.rights().gid_map, *own) == Some(gid));
+        let owns = self.rights().uids[3] == st.st_uid;
         if !other_owner && (!other_group || (owns && own_group)) {
             return None;
         }
-        if self.rights.has(cap::CHOWN) && self.rights.covers(st.st_uid, st.st_gid) {
+        if self.rights().has(cap::CHOWN) && self.rights().covers(st.st_uid, st.st_gid) {
             return None;
         }
         Some(self.lacking(cap::CHOWN, false))
     }
 
     fn creation(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, false)?;
-        if found.target.is_some() {
-            return None;
+        match self.find("write", path, false) {
+            Ok(found) if found.target.is_some() => None,
+            Ok(found) => self.in_directory("write", &found),
+            Err(hidden) => hidden,
         }
-        self.hidden("write", &found.path).or_else(|| self.in_directory("write", &found))
     }
 
     fn removal(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, false)?;
+        let found = match self.find("remove", path, false) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         found.target.as_ref()?;
-        if let Some(hidden) = self.hidden("remove", &found.path) {
-            return Some(hidden);
-        }
         let directory = look_up(self.root.as_fd(), parent_of(&found.path), true).ok()?.target?;
         let refusal = self.write_directory("remove", directory.as_fd(), &found.path)?;
         let About::Directory { permitted, .. } = refusal.about else { return Some(refusal) };
@@ -275,10 +291,10 @@ impl<'a> Look<'a> {
     }
 
     fn execute(&mut self, path: Path) -> Option<Refusal> {
-        let found = self.find(path, true)?;
-        if let Some(hidden) = self.hidden("execute", &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find("execute", path, true) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent("execute", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         if st.st_mode & libc::S_IFMT != libc::S_IFREG {
@@ -287,7 +303,7 @@ impl<'a> Look<'a> {
         if fstatvfs(target).ok()?.flags().contains(FsFlags::ST_NOEXEC) {
             return Some(self.refusal("execute", &found.path, Layer::NoExec, libc::EACCES, About::Nothing));
         }
-        if !may(&st, &self.rights, EXECUTE) {
+        if !may(&st, self.rights(), EXECUTE) {
             let about = About::File { permitted: false };
             return Some(self.refusal("execute", &found.path, Layer::Permissions, libc::EACCES, about));
         }
@@ -329,15 +345,14 @@ impl<'a> Look<'a> {
     }
 
     fn connect_unix(&mut self, name: Vec<u8>) -> Option<Refusal> {
-        let path = self.absolute(Path { directory: None, name: 0 }, name)?;
-        let found = look_up(self.root.as_fd(), &path, true).ok()?;
-        if let Some(hidden) = self.hidden("connect", &found.path) {
-            return Some(hidden);
-        }
+        let found = match self.find_name("connect", Path { directory: None, name: 0 }, name, true) {
+            Ok(found) => found,
+            Err(hidden) => return hidden,
+        };
         let Some(target) = &found.target else { return self.absent("connect", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         let about = About::File { permitted: false };
-        (!may(&st, &self.rights, WRITE))
+        (!may(&st, self.rights(), WRITE))
             .then(|| self.refusal("connect", &found.path, Layer::Permissions, libc::EACCES, about))
     }
 
@@ -345,15 +360,17 @@ impl<'a> Look<'a> {
         let to = match self.address(address, len)? {
             Address::Inet(to) => to,
             Address::Unix(name) => {
-                let path = self.absolute(Path { directory: None, name: 0 }, name)?;
-                let found = look_up(self.root.as_fd(), &path, false).ok()?;
-                return if found.target.is_some() { None } else { self.in_directory("write", &found) };
+                return match self.find_name("write", Path { directory: None, name: 0 }, name, false) {
+                    Ok(found) if found.target.is_some() => None,
+                    Ok(found) => self.in_directory("write", &found),
+                    Err(hidden) => hidden,
+                };
             }
         };
         let apart = self.is_apart();
         let first = self.facts.first_free_port.filter(|_| apart).unwrap_or(1024);
-        let initial = self.rights.is_contained() && !apart;
-        if to.port() != 0 && to.port() < first && (initial || !self.rights.has(cap::NET_BIND_SERVICE)) {
+        let initial = self.rights().is_contained() && !apart;
+        if to.port() != 0 && to.port() < first && (initial || !self.rights().has(cap::NET_BIND_SERVICE)) {
             let refusal = self.lacking(cap::NET_BIND_SERVICE, initial);
             return Some(Refusal { action: "bind".into(), subject: to.to_string().into_bytes(), errno: libc::EACCES, ..refusal });
         }
@@ -367,13 +384,13 @@ impl<'a> Look<'a> {
         let family = self.args[0] & 0xffff_ffff;
         let inet = family == bits(libc::AF_INET) || family == bits(libc::AF_INET6);
         let raw = family == bits(libc::AF_PACKET) || (inet && self.args[1] & 0xf == SOCK_RAW);
-        let initial = self.rights.is_contained() && !self.is_apart();
-        (raw && (initial || !self.rights.has(cap::NET_RAW))).then(|| self.lacking(cap::NET_RAW, initial))
+        let initial = self.rights().is_contained() && !self.is_apart();
+        (raw && (initial || !self.rights().has(cap::NET_RAW))).then(|| self.lacking(cap::NET_RAW, initial))
     }
 
     fn privileged(&self, capability: u8, initial: bool) -> Option<Refusal> {
-        let initial = initial && self.rights.is_contained();
-        (initial || !self.rights.has(capability)).then(|| self.lacking(capability, initial))
+        let initial = initial && self.rights().is_contained();
+        (initial || !self.rights().has(capability)).then(|| self.lacking(capability, initial))
     }
 
     fn lacking(&self, capability: u8, initial: bool) -> Refusal {
@@ -384,13 +401,13 @@ impl<'a> Look<'a> {
 
     fn set_ids(&self, count: usize, groups: bool) -> Option<Refusal> {
         let (capability, ids, map) = if groups {
-            (cap::SETGID, &self.rights.gids, &self.rights.gid_map)
+            (cap::SETGID, &self.rights().gids, &self.rights().gid_map)
         } else {
-            (cap::SETUID, &self.rights.uids, &self.rights.uid_map)
+            (cap::SETUID, &self.rights().uids, &self.rights().uid_map)
         };
         let own = |id: u32| id == u32::MAX || ids[..3].iter().any(|own| inside(map, *own) == Some(id));
         let asked = self.args[..count].iter().map(|arg| u32::try_from(arg & 0xffff_ffff).unwrap_or(u32::MAX));
-        (!self.rights.has(capability) && !asked.into_iter().all(own)).then(|| self.lacking(capability, false))
+        (!self.rights().has(capability) && !asked.into_iter().all(own)).then(|| self.lacking(capability, false))
     }
 }
 

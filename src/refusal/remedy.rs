@@ -228,17 +228,34 @@ fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
     }
 }
 
-/// A rule before all others: the first rule without conditions counts.
+/// Every rule that denies the call loses its name, and where the default denies, a rule allows it.
 fn allow_call(spec: &Spec, refusal: &Refusal) -> Remedy {
+    use oci_spec::runtime::LinuxSeccompAction as Action;
+    const RULES: &str = "/linux/seccomp/syscalls";
     let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let Some(policy) = policy.filter(|_| refusal.call != "unknown") else {
         return none("the filter is not config.json's");
     };
-    let rule = json!({ "names": [refusal.call], "action": "SCMP_ACT_ALLOW" });
-    match policy.syscalls() {
-        Some(_) => patch(add("/linux/seccomp/syscalls/0", rule)),
-        None => patch(add("/linux/seccomp/syscalls", json!([rule]))),
+    let allows = |action: Action| matches!(action, Action::ScmpActAllow | Action::ScmpActLog);
+    let mut patch = Vec::new();
+    // From the last to the first, so that the places of the others stay what they are.
+    let rules = policy.syscalls().as_deref().unwrap_or_default();
+    for (at, rule) in rules.iter().enumerate().rev().filter(|(_, rule)| !allows(rule.action())) {
+        let named: Vec<_> = rule.names().iter().enumerate().filter(|(_, name)| *name == refusal.call).collect();
+        if !named.is_empty() && named.len() == rule.names().len() {
+            patch.push(remove(format!("{RULES}/{at}")));
+        } else {
+            patch.extend(named.iter().rev().map(|(name, _)| remove(format!("{RULES}/{at}/names/{name}"))));
+        }
     }
+    if !allows(policy.default_action()) {
+        let rule = json!({ "names": [refusal.call], "action": "SCMP_ACT_ALLOW" });
+        patch.push(match policy.syscalls() {
+            Some(_) => add(format!("{RULES}/0"), rule),
+            None => add(RULES, json!([rule])),
+        });
+    }
+    if patch.is_empty() { none("the filter is not config.json's") } else { Remedy::Patch { patch } }
 }
 
 fn give_capability(spec: &Spec, name: &str) -> Remedy {

@@ -141,21 +141,22 @@ impl Supervisor {
         if !seccomp::is_waiting(listener, call.id) {
             return None;
         }
-        if !*self.looks.get_or_insert_with(|| has_no_own_files(&caller)) {
+        // Before it executes the program, an ordinary user's container cannot be looked at.
+        let root = caller.root().ok()?;
+        if !*self.looks.get_or_insert_with(|| has_no_own_files(root.as_fd())) {
             return None;
         }
-        let mut look = Look::new(&mut caller, &self.facts, &self.own_network, name, call.args)?;
+        let mut look = Look::new(&mut caller, root, &self.facts, &self.own_network, name, call.args);
         let refusal = look.classify(kind)?;
         // What was read belongs to a call that was never made, if that is not so.
         seccomp::is_waiting(listener, call.id).then_some(refusal)
     }
 }
 
-/// Whether the container cannot answer for files itself: with FUSE it could keep whoever looks at them waiting for ever. Asked of its first call,
-/// which is before the program runs.
-fn has_no_own_files(caller: &Caller) -> bool {
-    let Ok(root) = caller.root() else { return false };
-    matches!(look_up(root.as_fd(), b"/dev/fuse", true), Ok(found) if found.target.is_none())
+/// Whether the container cannot answer for files itself: with FUSE it could keep whoever looks at them waiting for ever. Asked of its
+/// first call, so that it has not opened the device by then.
+fn has_no_own_files(root: BorrowedFd<'_>) -> bool {
+    matches!(look_up(root, b"/dev/fuse", true), Ok(found) if found.target.is_none())
 }
 
 impl launch::Supervisor for Supervisor {
