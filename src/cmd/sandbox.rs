@@ -11,6 +11,7 @@ use crate::host::Host;
 use crate::plan::Options;
 use crate::profile;
 use crate::sandbox::limits::{self, Means};
+use crate::sandbox::net::{self, Destination, Publish};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
 use crate::spec;
 use crate::sys::{clone, cred, numa};
@@ -73,8 +74,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         keep_to(processors)?;
     }
 
+    let network = network(args, &request)?;
+    let ports = network.listen().explained()?;
     let options = Options {
         init: true,
+        hand_over_network: !network.is_empty(),
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
         ..Options::default()
     };
@@ -95,6 +99,16 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
             say(&line);
         }
     }
+    let network = match container.running.network.take() {
+        Some((user, own)) if !network.is_empty() => match network.start(ports, user, own).explained() {
+            Ok(running) => Some(running),
+            Err(error) => {
+                container.undo();
+                return Err(error);
+            }
+        },
+        _ => None,
+    };
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
     if let Err(error) = container.running.start(&container.bundle.plan).explained() {
         container.undo();
@@ -103,6 +117,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, None, bounds);
+    drop(network);
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
@@ -120,6 +135,18 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         say(&story);
     }
     Ok(status)
+}
+
+/// What of the network there has to be a process for.
+fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
+    let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
+    match &request.network {
+        Network::Host if !args.port.is_empty() => {
+            Err(hinted("--port: with --net host every port of the program is the host's already", "leave out one of them"))
+        }
+        Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
+    }
 }
 
 /// One line on stderr. There is nobody left to tell when that fails.
@@ -180,9 +207,9 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
         workdir: args.workdir.as_deref().map(inside).transpose()?,
         hostname: args.hostname.clone(),
         network: match args.net.as_str() {
-            "none" => Network::Absent,
+            "none" => Network::default(),
             "host" => Network::Host,
-            other => return Err(hinted(&format!("--net {other}: not known"), "none or host")),
+            places => Network::Own(destinations(places)?),
         },
         limits: Limits {
             memory: args.memory.map(memory).transpose()?,
@@ -191,6 +218,12 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
             timeout: args.timeout,
         },
     })
+}
+
+fn destinations(places: &str) -> anyhow::Result<Vec<Destination>> {
+    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let parse = |place: &str| place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint));
+    places.split(',').map(parse).collect()
 }
 
 fn memory(bytes: i64) -> anyhow::Result<u64> {
