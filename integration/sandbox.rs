@@ -12,5 +12,7 @@ mod caller;
 mod ends;
 #[path = "sandbox/flags.rs"]
 mod flags;
+#[path = "sandbox/network.rs"]
+mod network;
 #[path = "sandbox/terminals.rs"]
 mod terminals;

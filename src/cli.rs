@@ -220,7 +220,8 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
         return Ok((matches(root, argv)?.0.global, Command::Help(help)));
     }
     let found = built(root, &verb)?;
-    let end = if matches!(verb.as_str(), "exec" | "ps" | "sandbox") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
+    let end =
+        if matches!(verb.as_str(), "exec" | "ps" | "sandbox") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
     let sorted = goflags::sort(found, words, end)?;
     if sorted.help {
         let help = help(found);

@@ -147,7 +147,8 @@ impl Bundle {
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings }).explained();
+            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings })
+                .explained();
         }
         session.report.warn_of(&findings);
         Ok(())

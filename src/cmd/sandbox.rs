@@ -1,6 +1,9 @@
 //! `pent sandbox`: an untrusted program, with as little as it needs.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "looks at the host's own file system as the caller sees it; no container is near")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "looks at the host's own file system as the caller sees it; no container is near"
+)]
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
@@ -64,7 +67,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
     let profile = profile::load(name).explained()?.for_container("sandbox");
     let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
-    let (tightened, profile) = sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    let (tightened, profile) =
+        sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
     profiles::check_hooks(&tightened.hooks)?;
     session.report.warn_of(&tightened.warnings);
 
@@ -95,7 +99,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let attendance = Attendance::begin()?;
     let mut container = make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait)?;
     if !args.quiet {
-        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(&request.limits, means, &replaced)) {
+        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
+            &request.limits,
+            means,
+            &replaced,
+        )) {
             say(&line);
         }
     }
@@ -141,9 +149,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
     let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
     match &request.network {
-        Network::Host if !args.port.is_empty() => {
-            Err(hinted("--port: with --net host every port of the program is the host's already", "leave out one of them"))
-        }
+        Network::Host if !args.port.is_empty() => Err(hinted(
+            "--port: with --net host every port of the program is the host's already",
+            "leave out one of them",
+        )),
         Network::Host => Ok(net::Plan::default()),
         Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
     }
@@ -164,7 +173,9 @@ fn parent() -> anyhow::Result<Option<OwnedFd>> {
     }
     match clone::open_process(pid) {
         Ok(parent) if nix::unistd::getppid().as_raw() == pid => Ok(Some(parent)),
-        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => anyhow::bail!("cannot watch the calling process: too many open files"),
+        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+            anyhow::bail!("cannot watch the calling process: too many open files")
+        }
         _ => anyhow::bail!("the process that started pent is gone"),
     }
 }
@@ -172,7 +183,8 @@ fn parent() -> anyhow::Result<Option<OwnedFd>> {
 /// All refusals at once: the first as the error, the others before it.
 fn refuse(refusals: &[Refusal]) -> anyhow::Error {
     let messages: Vec<_> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
-    let mut hints: Vec<_> = refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
+    let mut hints: Vec<_> =
+        refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
     hints.dedup();
     hinted(&messages.join("; "), &hints.join("; "))
 }

@@ -70,7 +70,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
-    let notify::Filters { seccomp, seccomp_rest, supervised } = notify::supervise(&mut b, request.options.report, seccomp);
+    let notify::Filters { seccomp, seccomp_rest, supervised } =
+        notify::supervise(&mut b, request.options.report, seccomp);
     let mut cgroup = compile_cgroup(&mut b, request, linux);
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));

@@ -92,9 +92,7 @@ impl Ids {
                 let nobody = (ROOT_OUTSIDE, ROOT_OUTSIDE);
                 Self { inside: nobody, outside: ROOT_OUTSIDE, outside_group: ROOT_OUTSIDE }
             }
-            (false, 0) => {
-                Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid }
-            }
+            (false, 0) => Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid },
             (false, uid) => Self { inside: (uid, host.gid), outside: uid, outside_group: host.gid },
         }
     }

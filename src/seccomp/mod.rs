@@ -22,8 +22,8 @@ mod tape;
 
 pub use abi::{Abi, X32_BIT};
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
-pub use notifying::{NoNotice, Watched, notifying, only};
 pub use compose::compose;
+pub use notifying::{NoNotice, Watched, notifying, only};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};

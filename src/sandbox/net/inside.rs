@@ -6,7 +6,9 @@
 use crate::sys::cred::{self, CapSets};
 use crate::sys::{clone, socket};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket as new_socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket as new_socket, sockopt,
+};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -18,12 +20,26 @@ const LISTENER: u8 = 1;
 const SOCKET: u8 = 2;
 
 /// Runs in a process of its own, until `control` is closed.
-pub(super) fn serve(user: BorrowedFd<'_>, network: BorrowedFd<'_>, control: &OwnedFd) -> nix::Result<()> {
-    // A process of root's is root of the machine until it has entered: then it is nobody it could name.
+///
+/// `id`: whom root becomes.
+pub(super) fn serve(
+    user: BorrowedFd<'_>,
+    network: BorrowedFd<'_>,
+    id: Option<u32>,
+    control: &OwnedFd,
+) -> nix::Result<()> {
     clone::setns(user, libc::CLONE_NEWUSER)?;
     clone::setns(network, libc::CLONE_NEWNET)?;
+    if let Some(id) = id {
+        // Still root of the machine, whom the sandbox has no name for.
+        cred::set_groups(&[])?;
+        cred::set_gid(id)?;
+        cred::set_uid(id)?;
+    }
     cred::set_caps(CapSets { effective: 0, permitted: 0, inheritable: 0 })?;
     cred::set_no_new_privs()?;
+    // The change of credentials has undone it.
+    cred::set_parent_death_signal(libc::SIGKILL)?;
     super::keep_only(&mut [control.as_raw_fd()])?;
     loop {
         let mut request = [0];

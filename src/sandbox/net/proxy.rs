@@ -23,7 +23,7 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// Refusals that are told.
 const TOLD: usize = 20;
 /// Nobody.
-const NOBODY: u32 = 65_534;
+pub(super) const NOBODY: u32 = 65_534;
 
 struct Proxy {
     allowed: Vec<Destination>,
@@ -35,7 +35,13 @@ struct Proxy {
 
 /// Runs in a process of its own, for as long as the sandbox does. `listeners`: sockets of the host, and the port in the sandbox that
 /// is behind each.
-pub(super) fn serve(allowed: Vec<Destination>, inside: Inside, listeners: Vec<(TcpListener, u16)>, quiet: bool, ready: &OwnedFd) -> io::Result<()> {
+pub(super) fn serve(
+    allowed: Vec<Destination>,
+    inside: Inside,
+    listeners: Vec<(TcpListener, u16)>,
+    quiet: bool,
+    ready: &OwnedFd,
+) -> io::Result<()> {
     let mut kept: Vec<_> = listeners.iter().map(|(listener, _)| listener.as_raw_fd()).collect();
     // stderr is where refusals are told.
     kept.extend([2, inside.0.as_raw_fd(), ready.as_raw_fd()]);
@@ -80,6 +86,8 @@ fn give_up_rights() -> io::Result<()> {
     }
     cred::set_no_new_privs()?;
     cred::set_dumpable(false)?;
+    // The change of credentials has undone it. If it is too late, nobody hears that the proxy is ready.
+    cred::set_parent_death_signal(libc::SIGKILL)?;
     Ok(())
 }
 
@@ -168,8 +176,10 @@ impl Proxy {
     /// Each refusal once, and not endlessly many: whoever asks decides what is asked for.
     fn tell(&self, wanted: &Wanted, why: Refused) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let host: String = wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
-        let place = if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
+        let host: String =
+            wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
+        let place =
+            if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
         if self.quiet || told.len() >= TOLD || !told.insert(place.clone()) {
             return;
         }
@@ -222,14 +232,23 @@ fn copy(from: &mut TcpStream, to: &mut TcpStream) {
     }
 }
 
-/// Variables that tell programs of the proxy. `socks5h`: names go to the proxy as they are.
-pub(super) fn environment() -> Vec<(String, String)> {
+/// Variables that tell programs of the proxy. `socks5h`: names go to the proxy as they are. The sandbox's own loopback needs none,
+/// unless it is the host's that is asked for.
+pub(super) fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
     let http = format!("http://127.0.0.1:{PORT}");
     let socks = format!("socks5h://127.0.0.1:{PORT}");
-    let none = "localhost,127.0.0.1,::1";
-    [("http_proxy", &http), ("https_proxy", &http), ("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("all_proxy", &socks), ("ALL_PROXY", &socks)]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
-        .collect()
+    let is_loopback = |place: &Destination| matches!(place.host, Host::Address(address) if address.is_loopback());
+    let none = if allowed.iter().any(is_loopback) { "" } else { "localhost,127.0.0.1,::1" };
+    [
+        ("http_proxy", &http),
+        ("https_proxy", &http),
+        ("HTTP_PROXY", &http),
+        ("HTTPS_PROXY", &http),
+        ("all_proxy", &socks),
+        ("ALL_PROXY", &socks),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
+    .collect()
 }

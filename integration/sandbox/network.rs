@@ -1,0 +1,253 @@
+//! `--net HOST:PORT` and `--port`, with servers on this machine: tests have no other network.
+#![forbid(unsafe_code)]
+
+use crate::caller::{Caller, as_each};
+use crate::support::{self, Finish as _, Outcome, privileged, seconds, wait_until};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+
+/// Connects through the proxy in each way, and prints what comes of it.
+const CLIENT: &str = r#"
+import socket, sys
+def attempt(name, request, parse):
+    try:
+        s = socket.create_connection(("127.0.0.1", 3128), 10)
+        print(name, parse(s, request), flush=True)
+    except OSError as e:
+        print(name, "failed", type(e).__name__, flush=True)
+def all_of(s):
+    data = b""
+    while True:
+        more = s.recv(65536)
+        if not more: return data
+        data += more
+def http(s, request):
+    s.sendall(request)
+    data = all_of(s)
+    return data.split(b"\r\n")[0].decode() + " " + data.split(b"\r\n\r\n", 1)[-1].decode().strip()
+def connect(s, request):
+    s.sendall(request)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        more = s.recv(1)
+        if not more: return "closed"
+        head += more
+    if b" 200 " not in head: return head.split(b"\r\n")[0].decode() + " " + all_of(s).decode().strip()
+    s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    return "tunnel " + all_of(s).split(b"\r\n\r\n", 1)[-1].decode().strip()
+def socks(s, request):
+    s.sendall(b"\x05\x01\x00"); assert s.recv(2) == b"\x05\x00"
+    s.sendall(request)
+    code = s.recv(10)[1]
+    if code: return "code %d" % code
+    s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+    return "tunnel " + all_of(s).split(b"\r\n\r\n", 1)[-1].decode().strip()
+host, port = sys.argv[1], int(sys.argv[2])
+place = ("%s:%d" % (host, port)).encode()
+attempt("plain", b"GET http://" + place + b"/ HTTP/1.1\r\nHost: x\r\n\r\n", http)
+attempt("connect", b"CONNECT " + place + b" HTTP/1.1\r\n\r\n", connect)
+attempt("socks", b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port.to_bytes(2, "big"), socks)
+"#;
+
+/// A server on the host that says the same to everybody.
+fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(mut client) = client else { continue };
+            std::thread::spawn(move || {
+                let mut request = [0; 4096];
+                let _read = client.read(&mut request);
+                let _written = client.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nserved");
+            });
+        }
+    });
+    port
+}
+
+fn client(caller: &Caller, net: &str, host: &str, port: u16) -> Outcome {
+    caller.file("home/project/client.py", CLIENT, 0o600);
+    caller.run(&["--net", net, "--", "python3", "client.py", host, &port.to_string()])
+}
+
+#[test]
+fn named_places_are_reached_in_three_ways() {
+    privileged!();
+    let port = server();
+    as_each(|caller| {
+        let seen = client(caller, &format!("example.org:443,127.0.0.1:{port}"), "127.0.0.1", port).ok();
+        assert_eq!(
+            seen.trimmed(),
+            "plain HTTP/1.0 200 OK served\nconnect tunnel served\nsocks tunnel served",
+            "{seen:?}"
+        );
+        // Another port of the same host, and another host, are not.
+        let other = server();
+        let seen = client(caller, &format!("127.0.0.1:{port}"), "127.0.0.1", other).ok();
+        let want = "plain HTTP/1.1 403 Forbidden pent sandbox: not in --net\n\
+                    connect HTTP/1.1 403 Forbidden pent sandbox: not in --net\nsocks code 2";
+        assert_eq!(seen.trimmed(), want, "{seen:?}");
+        let hint = format!("denied  connect 127.0.0.1:{other}  not in --net  allow with --net 127.0.0.1:{other}");
+        assert_eq!(seen.stderr().matches(&hint).count(), 1, "once: {seen:?}");
+        // What it says, followed literally, works.
+        let seen = client(caller, &format!("127.0.0.1:{other}"), "127.0.0.1", other).ok();
+        assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
+    });
+}
+
+#[test]
+fn private_addresses_behind_names_are_refused() {
+    privileged!();
+    let port = server();
+    as_each(|caller| {
+        let seen = client(caller, &format!("localhost:{port}"), "localhost", port).ok();
+        assert_eq!(seen.stdout().matches("403 Forbidden pent sandbox: a private address").count(), 2, "{seen:?}");
+        assert!(seen.stdout().contains("socks code 2"), "{seen:?}");
+        // Neither does another spelling of an address help.
+        for host in ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "::1"] {
+            let seen = client(caller, "example.org:80", host, port).ok();
+            assert!(!seen.stdout().contains("served"), "{host}: {seen:?}");
+        }
+    });
+}
+
+#[test]
+fn metadata_is_refused_even_when_named() {
+    privileged!();
+    // In a view of the host where a name leads there, as an attacker's name server would say.
+    let hosts = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(
+        hosts.path(),
+        "127.0.0.1 localhost\n169.254.169.254 harmless.example.org\nfd00:ec2::254 six.example.org\n",
+    )
+    .expect("written");
+    std::fs::set_permissions(hosts.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
+    as_each(|caller| {
+        for (net, host) in [
+            ("169.254.169.254:80", "169.254.169.254"),
+            ("[fd00:ec2::254]:80", "fd00:ec2::254"),
+            ("harmless.example.org:80", "harmless.example.org"),
+            ("six.example.org:80", "six.example.org"),
+            ("*.example.org:80", "harmless.example.org"),
+        ] {
+            caller.file("home/project/client.py", CLIENT, 0o600);
+            let pent = caller.command(&["--net", net, "--", "python3", "client.py", host, "80"]);
+            let mut view = std::process::Command::new("unshare");
+            view.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts.path());
+            view.arg(pent.get_program())
+                .args(pent.get_args())
+                .current_dir(caller.path("home/project"))
+                .env("HOME", caller.home());
+            let seen = view.finish().ok();
+            assert!(seen.stdout().contains("socks code 2"), "{host}: {seen:?}");
+            assert!(seen.stderr().contains("metadata address"), "{host}: {seen:?}");
+            assert!(!seen.stdout().contains("200"), "{host}: {seen:?}");
+        }
+    });
+}
+
+#[test]
+fn nothing_else_leads_out() {
+    privileged!();
+    let port = server();
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    udp.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
+    let udp_port = udp.local_addr().expect("an address").port();
+    as_each(|caller| {
+        let script = format!(
+            "exec 3<>/dev/tcp/127.0.0.1/{port} && echo CONNECTED; echo x >/dev/udp/127.0.0.1/{udp_port}; tail -n +3 /proc/net/dev | wc -l; getent hosts example.org || echo no names"
+        );
+        let seen = caller.run(&["--net", &format!("127.0.0.1:{port}"), "--", "bash", "-c", &script]);
+        assert_eq!(seen.trimmed(), "1\nno names", "{seen:?}");
+        assert!(udp.recv(&mut [0; 16]).is_err(), "a datagram came through");
+    });
+}
+
+#[test]
+fn the_environment_names_the_proxy() {
+    privileged!();
+    as_each(|caller| {
+        let seen =
+            caller.run(&["--net", "example.org:443", "--", "sh", "-c", "env | grep -i proxy | sort"]).ok().stdout();
+        for line in [
+            "https_proxy=http://127.0.0.1:3128",
+            "ALL_PROXY=socks5h://127.0.0.1:3128",
+            "no_proxy=localhost,127.0.0.1,::1",
+        ] {
+            assert!(seen.contains(line), "{line}: {seen}");
+        }
+        let seen = caller.shell(&[], "env | grep -i proxy").exits(1);
+        assert_eq!(seen.stdout(), "", "{seen:?}");
+        for bad in ["example.org", "example.org:0", "a b:1", "*:443", "example.org:443,"] {
+            caller.run(&["--net", bad, "--", "true"]).exits(125).says("--net");
+        }
+    });
+}
+
+#[test]
+fn a_port_leads_into_the_sandbox() {
+    privileged!();
+    as_each(|caller| {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let server = "import socket\ns = socket.create_server(('127.0.0.1', 8080))\nwhile True:\n  c, _ = s.accept()\n  c.sendall(b'from inside: ' + c.recv(100)); c.close()";
+        caller.file("home/project/server.py", server, 0o600);
+        let mut pent = caller.command(&["--port", &format!("{free}:8080"), "--", "python3", "server.py"]);
+        let mut child = pent.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a sandbox");
+        let mut answer = String::new();
+        wait_until("the server answers", seconds(20), || {
+            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", free)) else { return false };
+            answer.clear();
+            stream.write_all(b"hello").is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer == "from inside: hello"
+        });
+        // On the machine's own loopback only.
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("the table");
+        let listening: Vec<&str> =
+            table.lines().filter(|line| line.contains(&format!(":{free:04X} 00000000:0000 0A"))).collect();
+        assert!(listening.len() == 1 && listening[0].contains("0100007F:"), "{listening:?}");
+        // While it runs, the port is taken.
+        let again = caller.run(&["--port", &free.to_string(), "--", "true"]).exits(125);
+        assert!(again.stderr().contains(&format!("--port {free}")), "{again:?}");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+            .expect("a signal");
+        child.wait().expect("its end");
+        assert!(TcpStream::connect(("127.0.0.1", free)).is_err(), "nobody listens any more");
+        caller.run(&["--net", "host", "--port", "80", "--", "true"]).exits(125).says("--port");
+    });
+}
+
+#[test]
+fn the_proxy_ends_with_pent_and_holds_no_rights() {
+    privileged!();
+    as_each(|caller| {
+        let started = caller.path("started");
+        let mut pent = caller.command(&["--net", "example.org:443", "--", "sh", "-c", "echo up; sleep 100"]);
+        let out = std::fs::File::create(&started).expect("a file");
+        let mut child = pent.stdout(out).stderr(Stdio::null()).spawn().expect("a sandbox");
+        wait_until("the program runs", seconds(20), || support::read(&started).contains("up"));
+        let children =
+            std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).expect("its children");
+        let own: Vec<&str> = children.split_whitespace().collect();
+        assert_eq!(own.len(), 3, "the sandbox, and the network's two");
+        for pid in &own {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a status");
+            let uid: u32 = status
+                .lines()
+                .find_map(|line| line.strip_prefix("Uid:\t")?.split('\t').nth(1)?.parse().ok())
+                .expect("a uid");
+            let capabilities = status.lines().find(|line| line.starts_with("CapEff:")).expect("capabilities");
+            assert!(capabilities.ends_with("0000000000000000"), "{pid}: {status}");
+            assert!(status.contains("NoNewPrivs:\t1"), "{pid}: {status}");
+            assert_eq!(uid, caller.user.unwrap_or(65_534), "{pid}: {status}");
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("its end");
+        wait_until("all have ended", seconds(5), || {
+            own.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+        });
+        caller.run(&["--", "true"]).ok();
+    });
+}
