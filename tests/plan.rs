@@ -11,6 +11,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+#[path = "plan/hardening.rs"]
+mod hardening;
+
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
 fn host(cgroup: Layout) -> Host {
@@ -74,16 +77,19 @@ fn rootless_config() -> Value {
 }
 
 fn plan(config: &Value, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
+    hardened(config, host, &Hardening::default())
+}
+
+fn hardened(config: &Value, host: &Host, hardening: &Hardening) -> Result<Plan, Vec<Diagnostic>> {
     let loaded = spec::parse(config.to_string().as_bytes())?;
     let options = Options::default();
-    let hardening = Hardening::default();
     compile(&Request {
         id: "box",
         bundle: Path::new("/bundle"),
         spec: &loaded.spec,
         host,
         options: &options,
-        hardening: &hardening,
+        hardening,
     })
 }
 
@@ -395,8 +401,10 @@ proptest! {
     #[test]
     fn every_plan_keeps_its_promises(config in config(), version_2 in any::<bool>()) {
         let host = if version_2 { v2() } else { v1() };
-        if let Ok(plan) = plan(&config, &host) {
-            prop_assert_eq!(order::check(&plan), Ok(()));
+        for hardening in [Hardening::default(), hardening::all()] {
+            if let Ok(plan) = hardened(&config, &host, &hardening) {
+                prop_assert_eq!(order::check(&plan), Ok(()));
+            }
         }
     }
 

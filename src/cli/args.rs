@@ -123,7 +123,7 @@ pub enum Command {
     /// Run another program in a running container
     Exec(Exec),
     /// Print the state of a container as JSON
-    State(Id),
+    State(State),
     /// List the containers below the state directory
     List(List),
     /// Send a signal to a container's first process
@@ -148,6 +148,8 @@ pub enum Command {
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
+    /// Print what this host offers and lacks, and the command that changes it
+    Doctor(Doctor),
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
     /// Print the version
@@ -161,6 +163,17 @@ pub enum Command {
 #[allow(missing_docs)]
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct Id {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// `pent state`
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Add what is enforced on the container's first process now, as the kernel tells it
+    #[arg(long)]
+    pub posture: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub id: String,
@@ -558,6 +571,14 @@ pub struct Spec {
     /// Write a configuration that needs no root privilege
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// `pent doctor`
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print the ordered operations of a bundle without doing them

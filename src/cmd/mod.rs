@@ -5,6 +5,7 @@ mod attend;
 mod checkpoint;
 mod create;
 pub mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -115,6 +116,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }

@@ -184,8 +184,12 @@ pub(super) fn restriction(ruleset: &Ruleset) -> Child {
 }
 
 /// Which kernel has an ABI.
-pub(crate) fn kernel_of(abi: u32) -> &'static str {
-    KERNELS.iter().find(|(known, _)| *known == abi).map_or("newer than pent knows", |(_, kernel)| kernel)
+pub(crate) fn kernel_of(abi: u32) -> Option<&'static str> {
+    KERNELS.iter().find(|(known, _)| *known == abi).map(|(_, kernel)| *kernel)
+}
+
+fn since(abi: u32) -> String {
+    kernel_of(abi).map_or_else(|| "newer than this pent knows".to_owned(), |kernel| format!("Linux {kernel}"))
 }
 
 pub(super) fn lacking(required: u32, abi: u32) -> String {
@@ -193,7 +197,7 @@ pub(super) fn lacking(required: u32, abi: u32) -> String {
         0 => "this kernel has none, or it is not enabled (lsm=)".to_owned(),
         abi => format!("this kernel has ABI {abi}"),
     };
-    format!("Landlock ABI {required} is needed, which Linux has since {}; {has}", kernel_of(required))
+    format!("Landlock ABI {required} ({}) is needed; {has}", since(required))
 }
 
 /// Best effort, but not in silence: one line for everything that this kernel cannot do.
@@ -210,7 +214,7 @@ fn missing(b: &mut Builder<'_>, asked: &Landlock, abi: u32) {
     let missing: Vec<_> = parts
         .iter()
         .filter(|(since, wanted, _)| *wanted && *since > abi)
-        .map(|(since, _, what)| format!("{what} (Linux {})", kernel_of(*since)))
+        .map(|(since, _, what)| format!("{what} ({})", self::since(*since)))
         .collect();
     if !missing.is_empty() {
         b.warn("landlock", format!("this kernel's ABI {abi} has no rules for {}", missing.join(", ")));
