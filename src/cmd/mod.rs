@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attend;
+mod cache;
 mod checkpoint;
 mod create;
 pub mod delete;
@@ -114,6 +115,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
+        Command::Cache(args) => cache::run(session, &args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }
