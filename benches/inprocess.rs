@@ -11,7 +11,7 @@ mod config;
 use config::{Kind, Limits};
 use divan::{Bencher, black_box};
 use pent::host::Host;
-use pent::plan::{Options, Request, compile};
+use pent::plan::{Hardening, Options, Request, compile};
 use pent::spec;
 use std::path::Path;
 
@@ -56,8 +56,15 @@ fn compile_plan(bencher: Bencher<'_, '_>, name: &str) {
     let loaded = spec::parse(&bytes(name)).expect("a good configuration");
     let host = Host::probe(true).expect("facts about this machine");
     let options = Options::default();
-    let request =
-        Request { id: "bench", bundle: Path::new("/bundle"), spec: &loaded.spec, host: &host, options: &options };
+    let hardening = Hardening::default();
+    let request = Request {
+        id: "bench",
+        bundle: Path::new("/bundle"),
+        spec: &loaded.spec,
+        host: &host,
+        options: &options,
+        hardening: &hardening,
+    };
     compile(&request).expect("a plan");
     bencher.bench_local(|| compile(black_box(&request)));
 }

@@ -4,6 +4,7 @@
 use crate::cgroup::{Layout, OwnCgroup};
 use crate::sys;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What `plan::compile` may know of the host.
@@ -32,6 +33,15 @@ pub struct Host {
     /// The cgroup of the caller's own systemd, where that makes cgroups (`--systemd-cgroup` without root's rights).
     #[serde(default)]
     pub user_manager: Option<String>,
+    /// Resource limits of the runtime itself, soft and hard, by the names of config.json. Known only where a profile is used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rlimits: BTreeMap<String, (u64, u64)>,
+    /// Whether the kernel is known to have no time namespaces; likewise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_time_namespace: bool,
+    /// The ABI of Landlock, 0 where there is none.
+    #[serde(default)]
+    pub landlock_abi: u32,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -105,11 +115,29 @@ impl Host {
             cgroup,
             own_cgroup,
             user_manager: None,
+            rlimits: BTreeMap::new(),
+            lacks_time_namespace: false,
             procfs_pidns: kernel_is_at_least(6, 17),
+            landlock_abi: sys::landlock::abi().unwrap_or(0),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,
         })
+    }
+
+    /// Finds out what only profiles depend on.
+    ///
+    /// # Errors
+    /// When the kernel does not tell its limits.
+    pub fn probe_limits(&mut self) -> Result<(), Error> {
+        for limit in crate::profile::Rlimit::ALL {
+            let (number, _) = crate::plan::rlimit(limit.typ());
+            let limits = sys::cred::rlimit(number)
+                .map_err(|errno| Error::Proc { path: "/proc/self/limits", source: errno.into() })?;
+            self.rlimits.insert(limit.typ().to_string(), limits);
+        }
+        self.lacks_time_namespace = std::fs::symlink_metadata("/proc/self/ns/time").is_err();
+        Ok(())
     }
 
     /// Whether the runtime may make mounts in the namespace it is in.

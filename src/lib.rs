@@ -14,6 +14,8 @@ pub mod image;
 pub mod launch;
 pub mod path;
 pub mod plan;
+pub mod posture;
+pub mod profile;
 pub mod rdt;
 pub mod report;
 pub mod seccomp;

@@ -197,6 +197,21 @@ pub struct State {
     /// Whether it has groups in resctrl, which are told in a file of their own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rdt: bool,
+    /// Whether it is held to more than its configuration, which is told in a file of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hardened: bool,
+    /// The Landlock rules of its first process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landlock: Option<AppliedLandlock>,
+}
+
+/// What the kernel does not tell of a process that restricts itself (landlock(7)), so that it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedLandlock {
+    /// The ABI that the rules are written for.
+    pub abi: u32,
+    /// How many the kernel has taken.
+    pub rules: u32,
 }
 
 impl State {

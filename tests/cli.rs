@@ -207,6 +207,8 @@ impl Container {
             terminal: false,
             poststop: false,
             rdt: false,
+            hardened: false,
+            landlock: None,
         };
         state_dir.save_config(b"{}").unwrap();
         if init {

@@ -4,12 +4,15 @@
 use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
 use pent::host::{Binary, Host};
 use pent::plan::op::{Child, Prepare};
-use pent::plan::{ExecRequest, Options, Plan, Request, compile, compile_exec, order};
+use pent::plan::{ExecRequest, Hardening, Options, Plan, Request, compile, compile_exec, order};
 use pent::report::Diagnostic;
 use pent::spec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+
+#[path = "plan/hardening.rs"]
+mod hardening;
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
@@ -27,6 +30,7 @@ fn host(cgroup: Layout) -> Host {
         apparmor: false,
         selinux: false,
         procfs_pidns: true,
+        landlock_abi: 7,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),
             uid: 0,
@@ -73,9 +77,20 @@ fn rootless_config() -> Value {
 }
 
 fn plan(config: &Value, host: &Host) -> Result<Plan, Vec<Diagnostic>> {
+    hardened(config, host, &Hardening::default())
+}
+
+fn hardened(config: &Value, host: &Host, hardening: &Hardening) -> Result<Plan, Vec<Diagnostic>> {
     let loaded = spec::parse(config.to_string().as_bytes())?;
     let options = Options::default();
-    compile(&Request { id: "box", bundle: Path::new("/bundle"), spec: &loaded.spec, host, options: &options })
+    compile(&Request {
+        id: "box",
+        bundle: Path::new("/bundle"),
+        spec: &loaded.spec,
+        host,
+        options: &options,
+        hardening,
+    })
 }
 
 /// What a kubelet asks for: mounts of its own, limits, masks, a profile, namespaces of the pod's sandbox.
@@ -185,6 +200,7 @@ fn a_process_that_joins() {
         preserve_fds: 0,
         cgroup_by_clone: true,
         has_cgroup: true,
+        hardening: &Hardening::default(),
     });
     let plan = plan.expect("a plan");
     assert_eq!(order::check(&plan), Ok(()));
@@ -385,8 +401,10 @@ proptest! {
     #[test]
     fn every_plan_keeps_its_promises(config in config(), version_2 in any::<bool>()) {
         let host = if version_2 { v2() } else { v1() };
-        if let Ok(plan) = plan(&config, &host) {
-            prop_assert_eq!(order::check(&plan), Ok(()));
+        for hardening in [Hardening::default(), hardening::all()] {
+            if let Ok(plan) = hardened(&config, &host, &hardening) {
+                prop_assert_eq!(order::check(&plan), Ok(()));
+            }
         }
     }
 

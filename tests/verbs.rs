@@ -72,6 +72,8 @@ impl Container {
             terminal: false,
             poststop: false,
             rdt: false,
+            hardened: false,
+            landlock: None,
         };
         let state_dir = Dir::create(&root, "c").unwrap();
         state_dir.save_intent(&cgroup).unwrap();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::value;
+use crate::plan::hardening::Need;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,6 +52,10 @@ pub struct Global {
     /// What makes the cgroup; takes precedence over --systemd-cgroup
     #[arg(long, value_name = "NAME", value_enum)]
     pub cgroup_manager: Option<CgroupManager>,
+    /// Do not start the program unless all of these are in force (create, run, exec): landlock[>=ABI], seccomp, nnp, nonroot,
+    /// no-caps, readonly-root, cgroup, memory, pids, userns, pidns, netns, ipcns, utsns, cgroupns, mntns, timens, apparmor, selinux
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub require: Vec<Need>,
     /// Accepted for old callers and ignored, as runc does
     #[arg(long, value_name = "PATH")]
     pub criu: Option<PathBuf>,
@@ -114,7 +119,7 @@ pub enum Command {
     /// Run another program in a running container
     Exec(Exec),
     /// Print the state of a container as JSON
-    State(Id),
+    State(State),
     /// List the containers below the state directory
     List(List),
     /// Send a signal to a container's first process
@@ -154,6 +159,17 @@ pub enum Command {
 #[allow(missing_docs)]
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct Id {
+    /// The container's id
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+/// `pent state`
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Add what is enforced on the container's first process now, as the kernel tells it
+    #[arg(long)]
+    pub posture: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub id: String,

@@ -122,7 +122,8 @@ fn containerd_s_shim() {
             Command::Events(Events { interval: Duration::from_secs(5), stats: false, id: id() }),
         ),
         ("events --stats ID", Command::Events(Events { interval: Duration::from_secs(5), stats: true, id: id() })),
-        ("state ID", Command::State(Id { id: id() })),
+        ("state ID", Command::State(State { posture: false, id: id() })),
+        ("state --posture ID", Command::State(State { posture: true, id: id() })),
         ("list --format json", Command::List(List { format: TableFormat::Json, quiet: false })),
     ] {
         let (global, command) = accepted(&format!("{CONTAINERD} {line}"));
@@ -183,7 +184,7 @@ fn go_s_style_of_flags() {
         accepted("-debug -root=/r --rootless=false --systemd-cgroup=false -log-format json state x");
     assert!(global.debug && !global.systemd_cgroup);
     assert_eq!((global.root, global.rootless, global.log_format), (path("/r"), Rootless::No, LogFormat::Json));
-    assert_eq!(command, Command::State(Id { id: "x".into() }));
+    assert_eq!(command, Command::State(State { posture: false, id: "x".into() }));
     for (text, want) in [("true", Rootless::Yes), ("1", Rootless::Yes), ("F", Rootless::No), ("auto", Rootless::Auto)] {
         assert_eq!(accepted(&format!("--rootless {text} state x")).0.rootless, want);
     }

@@ -28,6 +28,12 @@ pub(super) fn run(session: &Session<'_>, args: &Checkpoint) -> anyhow::Result<u8
             "its terminal is a part of the caller: run it with process.terminal false",
         ));
     }
+    if state.landlock.is_some() {
+        return Err(hinted(
+            "a container with Landlock rules cannot be checkpointed",
+            "CRIU's images have nothing of them: run it without a profile that has a [landlock] section",
+        ));
+    }
     let options = options(&args.criu, &args.work_path)?;
     let network =
         state.namespaces.iter().find(|namespace| namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Network);

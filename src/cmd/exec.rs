@@ -1,7 +1,9 @@
 //! `pent exec`: another process in a running container.
 #![forbid(unsafe_code)]
 
-use super::make::{Console, check_descriptors, join_rdt, joined_state, listen_fds, send_pidfd, write_pid_file};
+use super::make::{
+    self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, write_pid_file,
+};
 use super::{Explained as _, Session, attend, hinted};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Exec;
@@ -35,6 +37,8 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let process = process(args, &spec)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let host = Host::probe(false).explained()?;
+    let mut hardening = kept_hardening(&dir, &state)?;
+    hardening.require.extend(make::hardening(session).require);
     let request = ExecRequest {
         id: &state.id,
         spec: &spec,
@@ -45,6 +49,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         cgroup_by_clone: cgroup.is_v2(),
         has_cgroup: !cgroup.is_none(),
+        hardening: &hardening,
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
     let plan = plan::compile_exec(&request).map_err(invalid).explained()?;

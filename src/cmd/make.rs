@@ -6,11 +6,12 @@ use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running, hooks};
+use crate::plan::hardening::{Need, Requirement};
 use crate::plan::op::HookKind;
-use crate::plan::{self, Options, Plan, Request};
+use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::rdt::{Rdt, RdtPlan};
 use crate::report::{Diagnostic, Severity};
-use crate::state::{Dir, Process, State, Status};
+use crate::state::{AppliedLandlock, Dir, Process, State, Status};
 use crate::sys::{fd, socket};
 use crate::{spec, time};
 use anyhow::Context as _;
@@ -25,6 +26,7 @@ pub(super) struct Bundle {
     pub(super) directory: PathBuf,
     pub(super) config: Vec<u8>,
     pub(super) spec: Spec,
+    pub(super) hardening: Hardening,
     pub(super) plan: Plan,
 }
 
@@ -68,6 +70,17 @@ pub(super) fn listen_fds() -> u32 {
     number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
+/// What the command line asks for beyond config.json.
+pub(super) fn hardening(session: &Session<'_>) -> Hardening {
+    let requirement = |need: &Need| Requirement { need: *need, from: "--require".to_owned() };
+    Hardening { require: session.global.require.iter().map(requirement).collect(), ..Hardening::default() }
+}
+
+/// What a container is held to beyond its configuration since it was made.
+pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardening> {
+    if state.hardened { dir.load_hardening().explained() } else { Ok(Hardening::default()) }
+}
+
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
     pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
@@ -75,13 +88,14 @@ impl Bundle {
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
         let config = spec::read(&directory).explained()?;
-        Self::compile(session, &options(session, args), id, directory, config)
+        Self::compile(session, &options(session, args), hardening(session), id, directory, config)
     }
 
     /// Compiles a configuration that was read before.
     pub(super) fn compile(
         session: &Session<'_>,
         options: &Options,
+        hardening: Hardening,
         id: &str,
         directory: PathBuf,
         config: Vec<u8>,
@@ -107,10 +121,10 @@ impl Bundle {
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
-        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options };
+        let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
-        Ok(Self { directory, config, spec, plan })
+        Ok(Self { directory, config, spec, hardening, plan })
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -213,6 +227,9 @@ impl Made {
 
 fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
     dir.save_config(&bundle.config).explained()?;
+    if !bundle.hardening.is_empty() {
+        dir.save_hardening(&bundle.hardening).explained()?;
+    }
     notify::prepare(dir)?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
@@ -253,6 +270,10 @@ fn launch(dir: &Dir, bundle: &Bundle, state: &mut State, gate: Gate, starter: St
     let rdt = if bundle.plan.rdt.is_some() { dir.load_rdt().explained()? } else { None };
     running.make_ready(&bundle.plan, &mut Record { dir, state, plan: &bundle.plan, rdt }).explained()?;
     state.cgroup.settle(&bundle.plan.cgroup).explained().inspect_err(|_| running.kill())?;
+    if let Some(ruleset) = bundle.plan.ruleset() {
+        state.landlock = Some(AppliedLandlock { abi: ruleset.abi, rules: running.landlock_rules });
+        dir.save(state).explained().inspect_err(|_| running.kill())?;
+    }
     Ok(running)
 }
 
@@ -307,6 +328,8 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         config_version: bundle.spec.version().clone(),
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
         rdt: bundle.plan.rdt.is_some(),
+        hardened: !bundle.hardening.is_empty(),
+        landlock: None,
     }
 }
 

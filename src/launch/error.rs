@@ -309,6 +309,15 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         Op::OpenLabel { module, .. } | Op::SetExecLabel { module, .. } => {
             format!("process.{}: {}", module.field(), label_message(op, failure))
         }
+        Op::MakeRuleset { ruleset } => match (failure.part, ruleset.rules.get(index), ruleset.ports.get(index)) {
+            (parts::RULE, Some(rule), _) => format!("landlock: cannot make the rule for {}: {why}", rule.place),
+            (parts::PORT, _, Some((port, _))) => format!("landlock: cannot make the rule for TCP port {port}: {why}"),
+            _ => format!("landlock: cannot make a ruleset: {why}"),
+        },
+        Op::RestrictSelf { .. } if failure.part == parts::IN_FORCE => {
+            "the kernel does not enforce what was asked for: an abstract socket outside of the Landlock domain can be reached"
+                .to_owned()
+        }
         Op::SetAmbient { .. } if failure.part == 1 => {
             format!("can't raise ambient capability {}: {why}", capability::names(1 << failure.value.min(63)).join(""))
         }

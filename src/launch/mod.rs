@@ -68,6 +68,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
+    /// How many Landlock rules it has made: places that are not there have none.
+    pub landlock_rules: u32,
     sync: OwnedFd,
     state: hooks::State,
     /// What was opened for the child, until it executes the program. Whoever is last to close a mount that was attached nowhere
@@ -122,6 +124,8 @@ impl Launch<'_> {
             in_directory: false,
             executable: None,
             listener: None,
+            ruleset: None,
+            rules: 0,
         };
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (pid, pidfd) = match clone::fork(flags, cgroup_dir) {
@@ -136,7 +140,18 @@ impl Launch<'_> {
         child.abandon();
         let opened = std::mem::take(&mut prepared.slots);
         let (state, terminal, net_devices) = (self.state, None, None);
-        let running = Running { pid, pidfd, terminal, sync, state, opened, net_devices, child_hooks, parent_hooks };
+        let running = Running {
+            pid,
+            pidfd,
+            terminal,
+            landlock_rules: 0,
+            sync,
+            state,
+            opened,
+            net_devices,
+            child_hooks,
+            parent_hooks,
+        };
         if let Err(error) = restore(&prepared, self.stays) {
             running.kill();
             return Err(error);
@@ -227,7 +242,10 @@ impl Running {
                 }
             }
             Point::MountsDone | Point::Ready => match self.receive(plan)? {
-                (Message::Reached(reached), _) if reached == point => Ok(()),
+                (Message::Reached(reached, rules), _) if reached == point => {
+                    self.landlock_rules = rules;
+                    Ok(())
+                }
                 _ => Err(Error::System { what: "hear from the child", errno: Errno::EPROTO }),
             },
         }

@@ -116,13 +116,15 @@ fn open_process(pid: i32, start_time: u64) -> Result<OwnedFd, Failure> {
 fn own_namespaces(plan: &Plan) -> Result<[u64; 8], Error> {
     let mut inodes = [0; 8];
     let left = plan.child.iter().find_map(|op| match op {
-        Child::VerifyNamespaces { new, .. } if !new.is_empty() => Some(new),
+        Child::VerifyNamespaces { new, apart, .. } if !(new.is_empty() && apart.is_empty()) => Some((new, apart)),
         _ => None,
     });
-    let Some(left) = left else { return Ok(inodes) };
+    let Some((new, apart)) = left else { return Ok(inodes) };
     let dir = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)
         .map_err(|errno| Error::System { what: "open /proc/self/ns", errno })?;
-    for (inode, kind) in inodes.iter_mut().zip(Namespace::ALL).filter(|(_, kind)| left.contains(kind)) {
+    for (inode, kind) in
+        inodes.iter_mut().zip(Namespace::ALL).filter(|(_, kind)| new.contains(kind) || apart.contains(kind))
+    {
         *inode = super::child::namespace(dir.as_fd(), super::child::namespace_file(kind)).unwrap_or(0);
     }
     Ok(inodes)

@@ -38,8 +38,8 @@ impl Failure {
 /// One message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// The child has reached a point.
-    Reached(Point),
+    /// The child has reached a point, with so many Landlock rules made.
+    Reached(Point, u32),
     /// The parent has done its part up to this point.
     Continue(Point),
     /// The child gives up. The operation is counted from the end of its script, 0 for the last: `start` makes the plan again
@@ -58,7 +58,7 @@ const SIZE: usize = 32;
 impl Message {
     fn encode(self) -> [u8; SIZE] {
         let (kind, a, b, c, d): (u32, u32, i32, u32, u64) = match self {
-            Self::Reached(point) => (1, point as u32, 0, 0, 0),
+            Self::Reached(point, rules) => (1, point as u32, 0, rules, 0),
             Self::Continue(point) => (2, point as u32, 0, 0, 0),
             Self::Failed(op, f) => (3, op, f.errno, f.part, f.value),
             Self::Terminal(number) => (4, number, 0, 0, 0),
@@ -82,7 +82,7 @@ impl Message {
         d.copy_from_slice(&bytes[16..24]);
         let failure = Failure { errno: b, part: c, value: u64::from_ne_bytes(d) };
         Some(match kind {
-            1 => Self::Reached(point(a)?),
+            1 => Self::Reached(point(a)?, c),
             2 => Self::Continue(point(a)?),
             3 => Self::Failed(a, failure),
             4 => Self::Terminal(a),
@@ -130,7 +130,8 @@ mod tests {
     fn messages_survive_the_wire() {
         let failure = Failure { errno: 13, part: 7, value: u64::MAX };
         for message in [
-            Message::Reached(Point::Ready),
+            Message::Reached(Point::Ready, 0),
+            Message::Reached(Point::Ready, 12),
             Message::Continue(Point::UserNamespaceMapped),
             Message::Failed(3, failure),
             Message::Failed(u32::MAX, failure),

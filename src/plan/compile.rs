@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
+use super::landlock::By;
 use super::mounts::{self, Mounted};
 use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
+use super::require::{self, Facts, Limited};
 use super::text::Text;
-use super::{Hook, Plan, devices, notify, numa, process};
+use super::{Hardening, Hook, Plan, devices, notify, numa, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -40,6 +42,8 @@ pub struct Request<'a> {
     pub host: &'a Host,
     /// The command line.
     pub options: &'a Options,
+    /// What is enforced beyond config.json.
+    pub hardening: &'a Hardening,
 }
 
 /// Decides everything about a container.
@@ -56,9 +60,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let mut b = Builder::new(request.host);
 
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
+    let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
-    let cgroup = compile_cgroup(&mut b, request, linux);
+    let mut cgroup = compile_cgroup(&mut b, request, linux);
+    cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
     if request.host.is_privileged() {
         b.prepare.push(Prepare::SetNonDumpable);
@@ -116,15 +122,28 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let dev = devices::compile(&mut b, linux, &namespaces, &mounted);
     terminal(&mut b, program, dev, &namespaces);
     b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
-    b.child.push(Child::VerifyNamespaces { new: namespaces::asked_new(linux), joined: namespaces.joined.clone() });
+    let asked_new = namespaces::asked_new(linux);
+    b.child.push(Child::VerifyNamespaces {
+        new: asked_new.clone(),
+        joined: namespaces.joined.clone(),
+        apart: Vec::new(),
+    });
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
     names(&mut b, spec);
+    let ruleset = request.hardening.landlock.as_ref().and_then(|asked| {
+        let script = std::mem::take(&mut b.child);
+        let ruleset = process::ruleset(&mut b, asked, program, &script, By::Descriptor);
+        b.child = script;
+        ruleset
+    });
+    b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));
     let context = process::Context {
         process: program,
         seccomp: seccomp.as_ref(),
+        landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         labels,
         own_user_namespace: namespaces.is_own(Namespace::User),
@@ -159,6 +178,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if let Some(score) = program.oom_score_adj() {
         b.prepare.push(Prepare::SetOomScore { score });
     }
+    if !request.hardening.require.is_empty() {
+        let facts = Facts {
+            ruleset: ruleset.as_ref(),
+            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            readonly_root: spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
+            cgroup: Limited::by(&cgroup),
+            own: &asked_new,
+            joined: &namespaces.joined.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(),
+        };
+        require::check(&mut b, &request.hardening.require, &facts);
+    }
 
     let all = b.slots();
     if let Some(Child::LeaveHost { keep, .. }) = b.child.iter_mut().find(|op| matches!(op, Child::LeaveHost { .. })) {
@@ -188,7 +218,26 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent: b.parent,
         child: b.child,
         warnings: b.diagnostics,
+        changes: Vec::new(),
     })
+}
+
+/// The filter of config.json and that of the hardening as one.
+pub(super) fn with_hardening(
+    b: &mut Builder<'_>,
+    own: Option<seccomp::Program>,
+    hardening: &Hardening,
+) -> Option<seccomp::Program> {
+    match (hardening.seccomp.as_ref(), own) {
+        (Some(first), Some(own)) => match seccomp::compose(first, &own) {
+            Ok(program) => Some(program),
+            Err(diagnostic) => {
+                b.diagnostics.push(diagnostic);
+                None
+            }
+        },
+        (first, own) => own.or_else(|| first.cloned()),
+    }
 }
 
 fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp) -> Option<seccomp::Program> {

@@ -2,15 +2,21 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
+use super::hardening::Landlock;
+use super::landlock::{By, Ruleset};
+use super::mounts;
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, Parent, Prepare};
+use super::op::{Child, Namespace, Parent, Prepare};
+use super::require::{self, Facts, Limited};
 use super::text::Text;
-use super::{Plan, process};
+use super::{Hardening, Plan, process};
 use crate::cgroup::CgroupPlan;
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::seccomp;
-use oci_spec::runtime::{Linux, Process, Spec};
+use crate::spec::mount_options::{Propagation, Spread};
+use oci_spec::runtime::{Linux, LinuxMemory, Process, Spec};
+use std::path::Path;
 
 /// Everything that decides what the plan of an exec is.
 pub struct ExecRequest<'a> {
@@ -32,6 +38,8 @@ pub struct ExecRequest<'a> {
     pub cgroup_by_clone: bool,
     /// Whether the container has a cgroup.
     pub has_cgroup: bool,
+    /// What is enforced beyond the two: the container's own, so that nothing joins it with more rights.
+    pub hardening: &'a Hardening,
 }
 
 /// Decides everything about a process that joins a container.
@@ -49,6 +57,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             None
         }
     };
+    let seccomp = super::compile::with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| super::notify::prepare(&mut b, policy, filter));
     let own: Vec<_> = linux.namespaces().iter().flatten().map(|ns| namespaces::kind_of(ns.typ())).collect();
@@ -75,7 +84,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
-    let own_user_namespace = own.contains(&super::op::Namespace::User);
+    let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
         b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
     }
@@ -103,9 +112,13 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         };
         b.child.push(Child::SetPersonality { persona });
     }
+    let ruleset =
+        request.hardening.landlock.as_ref().and_then(|asked| joined_ruleset(&mut b, request, asked, &as_if_new));
+    b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));
     let context = process::Context {
         process: request.process,
         seccomp: seccomp.as_ref(),
+        landlock: ruleset.as_ref().map(|ruleset| (ruleset, false)),
         agent: agent.as_ref(),
         labels,
         own_user_namespace,
@@ -119,12 +132,31 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
         let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);
-        b.parent.insert(known, Parent::VerifyJoined { kinds: own });
+        b.parent.insert(known, Parent::VerifyJoined { kinds: own.clone() });
     }
     process::execute(&mut b, &context);
+    let joined = own;
     let init_score = request.spec.process().as_ref().and_then(|process| process.oom_score_adj());
     if let Some(score) = request.process.oom_score_adj().or(init_score) {
         b.prepare.push(Prepare::SetOomScore { score });
+    }
+    if !request.hardening.require.is_empty() {
+        let resources = linux.resources().as_ref().filter(|_| request.has_cgroup);
+        let limit = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
+        let facts = Facts {
+            ruleset: ruleset.as_ref(),
+            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            readonly_root: request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
+            // Its create has set what it could, and nothing takes limits away but `update`.
+            cgroup: Limited {
+                own: request.has_cgroup,
+                memory: resources.is_some_and(|all| limit(all.memory().as_ref().and_then(LinuxMemory::limit))),
+                pids: resources.is_some_and(|all| limit(all.pids().as_ref().map(oci_spec::runtime::LinuxPids::limit))),
+            },
+            own: &joined,
+            joined: &[],
+        };
+        require::check(&mut b, &request.hardening.require, &facts);
     }
     if b.diagnostics.iter().any(|d| d.severity == Severity::Error) {
         return Err(b.diagnostics);
@@ -146,5 +178,42 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         parent: b.parent,
         child: b.child,
         warnings: b.diagnostics,
+        changes: Vec::new(),
     })
+}
+
+/// The rules for a process that joins: from the container's mounts as its own create has made them, which are found by their
+/// places now. No process can be put into the domain of another. A scope would keep it from the container's own processes too, so
+/// that it is left to the namespaces where those are the container's alone: nobody else is in them to be signalled or connected to.
+fn joined_ruleset(
+    b: &mut Builder<'_>,
+    request: &ExecRequest<'_>,
+    asked: &Landlock,
+    namespaces: &Namespaces,
+) -> Option<Ruleset> {
+    let default_linux = Linux::default();
+    let linux = request.spec.linux().as_ref().unwrap_or(&default_linux);
+    let mut made = Builder::new(request.host);
+    let root = made.slot();
+    made.child.push(Child::AttachRoot { slot: root });
+    let context = mounts::Context {
+        bundle: Path::new("/"),
+        linux,
+        namespaces,
+        cgroup: &CgroupPlan::default(),
+        root_propagation: Propagation { spread: Spread::Private, recursive: true },
+    };
+    let mounted = mounts::compile(&mut made, &context, request.spec.mounts().as_deref().unwrap_or_default());
+    super::devices::compile(&mut made, linux, namespaces, &mounted);
+    if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
+        made.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
+    }
+    let new = namespaces::asked_new(linux);
+    let asked = Landlock {
+        scope_signals: asked.scope_signals && !new.contains(&Namespace::Pid),
+        scope_abstract: asked.scope_abstract && !new.contains(&Namespace::Network),
+        ..asked.clone()
+    };
+    // What was wrong with the mounts was said by create.
+    process::ruleset(b, &asked, request.process, &made.child, By::Path)
 }

@@ -196,7 +196,7 @@ impl fmt::Display for Child {
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
-            Self::VerifyNamespaces { new, joined } => {
+            Self::VerifyNamespaces { new, joined, .. } => {
                 write!(f, "verify namespaces: new {}", Kinds(new))?;
                 if joined.is_empty() {
                     return Ok(());
@@ -285,7 +285,12 @@ impl fmt::Display for Child {
             Self::SetExecLabel { module, label, .. } => {
                 write!(f, "set {} {label} for the program, and read it back", module.label())
             }
+            Self::MakeRuleset { ruleset } => write!(f, "make Landlock rules, {ruleset}"),
             Self::SetNoNewPrivs => f.write_str("set no_new_privs"),
+            Self::RestrictSelf { verify: false, .. } => f.write_str("restrict this process to the Landlock rules"),
+            Self::RestrictSelf { verify: true, .. } => {
+                f.write_str("restrict this process to the Landlock rules, and verify that they are in force")
+            }
             Self::ChangeDirectory { path, .. } => write!(f, "change directory to {path}"),
             Self::FindExecutable { name, .. } => write!(f, "find executable {name}"),
             Self::CloseDescriptors { preserve: 0 } => f.write_str("close every descriptor but 0 to 2"),

@@ -9,6 +9,8 @@ mod compile;
 mod devices;
 mod exec;
 mod explain;
+pub mod hardening;
+pub mod landlock;
 mod mounts;
 mod namespaces;
 mod notify;
@@ -16,11 +18,14 @@ mod numa;
 pub mod op;
 pub mod order;
 mod process;
+mod require;
 pub mod text;
 
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
+pub use hardening::Hardening;
 pub use notify::{Agent, agent};
+pub(crate) use process::rlimit;
 
 use crate::cgroup::CgroupPlan;
 use crate::rdt::RdtPlan;
@@ -68,6 +73,17 @@ pub struct Plan {
     pub terminal: bool,
     /// What is odd, but does not stop the container.
     pub warnings: Vec<Diagnostic>,
+    /// What a profile has changed of what was asked for; filled in by whoever applied it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<crate::profile::Change>,
+}
+
+impl Plan {
+    /// The rules of landlock(7) that it applies.
+    #[must_use]
+    pub fn ruleset(&self) -> Option<&landlock::Ruleset> {
+        self.child.iter().find_map(|op| if let Child::MakeRuleset { ruleset } = op { Some(ruleset) } else { None })
+    }
 }
 
 /// What is executed.

@@ -6,6 +6,7 @@
 // The fields of operations are what the operation's own line says.
 #![allow(missing_docs)]
 
+use super::landlock::Ruleset;
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation};
 use crate::sys::cred::SchedAttr;
@@ -347,7 +348,13 @@ pub enum Child {
     /// A new session.
     NewSession,
     /// Compares the namespaces this process is in with what was asked for.
-    VerifyNamespaces { new: Vec<Namespace>, joined: Vec<(Namespace, Slot)> },
+    /// `apart`: joined ones that must not be the runtime's own either.
+    VerifyNamespaces {
+        new: Vec<Namespace>,
+        joined: Vec<(Namespace, Slot)>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        apart: Vec<Namespace>,
+    },
     /// Brings `lo` up.
     LoopbackUp,
     /// Sets propagation of every mount the namespace was born with.
@@ -449,8 +456,12 @@ pub enum Child {
     OpenLabel { slot: Slot, module: Module },
     /// Asks for a label at the next exec, and reads it back.
     SetExecLabel { slot: Slot, module: Module, label: Text },
+    /// Makes the rules of landlock(7), while their places can still be opened whoever they belong to.
+    MakeRuleset { ruleset: Ruleset },
     /// no_new_privs.
     SetNoNewPrivs,
+    /// The rules go for this process from here on. `verify`: sees that something outside is out of reach then, and was not before.
+    RestrictSelf { flags: u32, verify: bool },
     /// Working directory; a refusal is final only the second time, as the container's user.
     ChangeDirectory { path: Text, last_try: bool },
     /// Finds the program the way execvp(3) does.

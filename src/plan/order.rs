@@ -38,6 +38,7 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::MaskPaths { .. } => (40, "masked paths"),
         Child::ReadonlyPaths { .. } => (41, "read-only paths"),
         Child::PivotRoot { .. } | Child::MoveRoot { .. } => (50, "the change of root"),
+        Child::MakeRuleset { .. } => (55, "the Landlock rules"),
         Child::SetRlimit { .. } => (60, "resource limits"),
         Child::VerifyMounts => (61, "the check of mounts"),
         Child::SetGroups { .. } => (70, "setgroups"),
@@ -94,8 +95,40 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
         return Err(Violation::Missing("seccomp filter"));
     }
+    landlock(plan)?;
     no_rights_at_birth(plan)?;
     no_host_path_after_pivot(plan)
+}
+
+/// Rules apply when nothing is left to do that they would forbid, hooks included, and before a filter that could forbid applying
+/// them. no_new_privs comes first: without it the kernel wants CAP_SYS_ADMIN (landlock(7)).
+fn landlock(plan: &Plan) -> Result<(), Violation> {
+    let place = |wanted: fn(&Child) -> bool| plan.child.iter().position(wanted);
+    let made = place(|op| matches!(op, Child::MakeRuleset { .. }));
+    let restricted = place(|op| matches!(op, Child::RestrictSelf { .. }));
+    let restricted = match (made, restricted) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(restricted)) => restricted,
+        _ => return Err(Violation::Missing("restriction to its Landlock rules")),
+    };
+    let later = "Landlock";
+    let Some(_) = place(|op| matches!(op, Child::SetNoNewPrivs)).filter(|at| *at < restricted) else {
+        return Err(Violation::Order { earlier: "no_new_privs", later });
+    };
+    for (earlier, at) in [
+        ("the change of root", place(|op| matches!(op, Child::PivotRoot { .. } | Child::MoveRoot { .. }))),
+        ("the Landlock rules", made),
+        ("labels", place(|op| matches!(op, Child::SetExecLabel { .. }))),
+        ("startContainer hooks", place(|op| matches!(op, Child::RunHooks { kind: HookKind::StartContainer }))),
+    ] {
+        if at.is_some_and(|at| at > restricted) {
+            return Err(Violation::Order { earlier, later });
+        }
+    }
+    match place(|op| matches!(op, Child::LoadSeccomp { .. })) {
+        Some(at) if at < restricted => Err(Violation::Order { earlier: later, later: "the seccomp filter" }),
+        _ => Ok(()),
+    }
 }
 
 /// A process that is born where others can see it has no descriptor and no capability that the program has not.

@@ -3,6 +3,8 @@
 
 use super::Program;
 use super::builder::Builder;
+use super::hardening::Landlock;
+use super::landlock::{self, Ruleset};
 use super::op::{Child, Credentials, Module, Slot};
 use super::text::Text;
 use crate::spec::capability;
@@ -19,6 +21,8 @@ pub(super) struct Context<'a> {
     pub(super) process: &'a Process,
     /// The filter, compiled.
     pub(super) seccomp: Option<&'a crate::seccomp::Program>,
+    /// Rules of landlock(7), and whether hooks run in the container before they apply.
+    pub(super) landlock: Option<(&'a Ruleset, bool)>,
     /// Who gets its listener.
     pub(super) agent: Option<&'a super::Agent>,
     /// Whether the process has a user namespace of its own: all capabilities are there to be had.
@@ -110,7 +114,8 @@ pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
     }
 }
 
-fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
+/// The kernel's number of a limit, and its name.
+pub(crate) fn rlimit(kind: PosixRlimitType) -> (u32, &'static str) {
     let (number, name) = match kind {
         PosixRlimitType::RlimitCpu => (libc::RLIMIT_CPU, "RLIMIT_CPU"),
         PosixRlimitType::RlimitFsize => (libc::RLIMIT_FSIZE, "RLIMIT_FSIZE"),
@@ -193,6 +198,9 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
     }
+    if let Some((ruleset, false)) = context.landlock {
+        b.child.push(landlock::restriction(ruleset));
+    }
     b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
     if context.born_last {
         birth(b, process);
@@ -261,6 +269,9 @@ pub(super) fn open_labels(b: &mut Builder<'_>, process: &Process, path: &str) ->
 /// The last steps, after the container was started.
 pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     let no_new_privs = context.process.no_new_privileges().unwrap_or_default();
+    if let Some((ruleset, true)) = context.landlock {
+        b.child.push(landlock::restriction(ruleset));
+    }
     if let Some(filter) = context.seccomp {
         let verify = allows_asking_for_mode(filter);
         b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
@@ -317,6 +328,21 @@ fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
         path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Text::new(format!("{dir}/{name}"))).collect()
     };
     b.child.push(Child::FindExecutable { name: Text::new(name), candidates });
+}
+
+/// The rules of landlock(7) for the mounts that `script` makes.
+pub(super) fn ruleset(
+    b: &mut Builder<'_>,
+    asked: &Landlock,
+    process: &Process,
+    script: &[Child],
+    by: landlock::By,
+) -> Option<Ruleset> {
+    if !process.no_new_privileges().unwrap_or_default() {
+        b.error("process.noNewPrivileges", "Landlock needs no_new_privs (landlock(7))", "set it to true");
+        return None;
+    }
+    landlock::compile(b, asked, script, by)
 }
 
 /// HOME comes from the container's passwd when the configuration does not set it.

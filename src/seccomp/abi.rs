@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use oci_spec::runtime::Arch;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A calling convention with its own system call numbers.
 ///
 /// More than an architecture: x32 shares the kernel's audit value with x86-64 and differs by bit 30 of the number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the variants are the architectures' names")]
 pub enum Abi {
     X86_64,

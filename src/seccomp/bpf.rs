@@ -43,6 +43,7 @@ pub(super) mod code {
     pub(in crate::seccomp) const JEQ: u16 = 0x15;
     pub(in crate::seccomp) const JGT: u16 = 0x25;
     pub(in crate::seccomp) const JGE: u16 = 0x35;
+    pub(in crate::seccomp) const JSET: u16 = 0x45;
     pub(in crate::seccomp) const RET: u16 = 0x06;
     pub(in crate::seccomp) const AND: u16 = 0x54;
 }

@@ -1,19 +1,15 @@
 //! From spans of numbers to instructions.
-//!
-//! The program is written backwards: a classic BPF jump only goes forward, so every target exists by the time something
-//! jumps to it, and a return can be shared by all that lie within reach (255 instructions). Where one is too far, another
-//! copy costs the same single instruction as a trampoline would.
 #![forbid(unsafe_code)]
 
 use super::bpf::{Insn, code, halves, offset};
 use super::condition::{Comparison, Test};
 use super::policy::{Block, FOREIGN, Meaning, Span, Verdict};
+use super::tape::{Place, REACH, Tape};
 
 /// The instructions for a policy; there may be more than the kernel takes.
 pub(super) fn generate(meaning: &Meaning) -> Vec<Insn> {
     let mut writer = Writer {
-        reversed: Vec::with_capacity(512),
-        returns: Vec::new(),
+        tape: Tape::new(),
         blocks: vec![None; meaning.blocks.len()],
         meaning,
     };
@@ -22,95 +18,30 @@ pub(super) fn generate(meaning: &Meaning) -> Vec<Insn> {
     for (arch, spans) in meaning.arches.iter().rev() {
         parts.push((*arch, writer.part(spans)));
     }
-    let mut next = writer.returning(FOREIGN);
+    let mut next = writer.tape.returning(FOREIGN);
     for (arch, place) in parts {
-        next = writer.jump(code::JEQ, arch, place, next);
+        next = writer.tape.jump(code::JEQ, arch, place, next);
     }
-    writer.load(offset::ARCH, next);
-    writer.reversed.reverse();
-    writer.reversed
+    writer.tape.load(offset::ARCH, next);
+    writer.tape.finish()
 }
 
-/// An instruction already written: its distance from the end of the program.
-type Place = usize;
-
-/// The farthest a condition can jump.
-const REACH: usize = 255;
-
 struct Writer<'a> {
-    /// The program from its last instruction to its first.
-    reversed: Vec<Insn>,
-    /// The latest copy of every return.
-    returns: Vec<(u32, Place)>,
+    tape: Tape,
     /// The latest way into every block that has been written.
     blocks: Vec<Option<Place>>,
     meaning: &'a Meaning,
 }
 
 impl Writer<'_> {
-    fn push(&mut self, insn: Insn) -> Place {
-        self.reversed.push(insn);
-        self.reversed.len() - 1
-    }
-
-    /// How many instructions the next one written would skip to get to a place.
-    fn distance(&self, place: Place) -> usize {
-        self.reversed.len() - place - 1
-    }
-
-    /// A conditional jump; trampolines are put after it where a target is too far.
-    fn jump(&mut self, code: u16, k: u32, mut then: Place, mut otherwise: Place) -> Place {
-        if then == otherwise {
-            return then;
-        }
-        loop {
-            match (u8::try_from(self.distance(then)), u8::try_from(self.distance(otherwise))) {
-                (Ok(jt), Ok(jf)) => return self.push(Insn { code, jt, jf, k }),
-                (Err(_), _) => then = self.trampoline(then),
-                (_, Err(_)) => otherwise = self.trampoline(otherwise),
-            }
-        }
-    }
-
-    fn trampoline(&mut self, place: Place) -> Place {
-        let k = u32::try_from(self.distance(place)).unwrap_or(u32::MAX);
-        self.push(Insn { code: code::JA, jt: 0, jf: 0, k })
-    }
-
-    /// A return of a value, within reach of the next instructions.
-    fn returning(&mut self, value: u32) -> Place {
-        let at = self.returns.iter().position(|(known, _)| *known == value);
-        if let Some(at) = at {
-            let place = self.returns[at].1;
-            // Up to two trampolines or copies may come between.
-            if self.distance(place) + 2 <= REACH {
-                return place;
-            }
-        }
-        let place = self.push(Insn { code: code::RET, jt: 0, jf: 0, k: value });
-        match at {
-            Some(at) => self.returns[at].1 = place,
-            None => self.returns.push((value, place)),
-        }
-        place
-    }
-
-    /// A load of a word, followed by what is at `next`.
-    fn load(&mut self, word: u32, next: Place) -> Place {
-        if self.distance(next) > 0 {
-            self.trampoline(next);
-        }
-        self.push(Insn { code: code::LD_ABS, jt: 0, jf: 0, k: word })
-    }
-
     fn verdict(&mut self, verdict: Verdict) -> Place {
         match verdict {
-            Verdict::Return(value) => self.returning(value),
+            Verdict::Return(value) => self.tape.returning(value),
             Verdict::Block(index) => match self.blocks[index] {
-                Some(place) if self.distance(place) + 2 <= REACH => place,
+                Some(place) if self.tape.distance(place) + 2 <= REACH => place,
                 known => {
                     let place = match known {
-                        Some(place) => self.trampoline(place),
+                        Some(place) => self.tape.trampoline(place),
                         None => self.block(&self.meaning.blocks[index]),
                     };
                     self.blocks[index] = Some(place);
@@ -127,7 +58,7 @@ impl Writer<'_> {
             _ => {
                 let groups = group(spans);
                 let root = self.search(&groups);
-                self.load(offset::NR, root)
+                self.tape.load(offset::NR, root)
             }
         }
     }
@@ -135,12 +66,12 @@ impl Writer<'_> {
     /// A balanced search among groups.
     fn search(&mut self, groups: &[Group]) -> Place {
         match groups {
-            [] => self.returning(FOREIGN), // spans cover all numbers, so there is always a group
+            [] => self.tape.returning(FOREIGN), // spans cover all numbers, so there is always a group
             [group] => {
                 let mut next = self.verdict(group.verdict);
                 for &(number, verdict) in group.exceptions.iter().rev() {
                     let place = self.verdict(verdict);
-                    next = self.jump(code::JEQ, number, place, next);
+                    next = self.tape.jump(code::JEQ, number, place, next);
                 }
                 next
             }
@@ -149,7 +80,7 @@ impl Writer<'_> {
                 let first = high[0].first;
                 let high = self.search(high);
                 let low = self.search(low);
-                self.jump(code::JGE, first, high, low)
+                self.tape.jump(code::JGE, first, high, low)
             }
         }
     }
@@ -160,15 +91,15 @@ impl Writer<'_> {
         let mut places = vec![0; steps.len()];
         for (at, step) in steps.iter().enumerate().rev() {
             places[at] = match *step {
-                Step::Load(word) => self.load(word, places[at + 1]),
-                Step::And(mask) => self.push(Insn { code: code::AND, jt: 0, jf: 0, k: mask }),
+                Step::Load(word) => self.tape.load(word, places[at + 1]),
+                Step::And(mask) => self.tape.and(mask),
                 Step::Jump { code, k, then, otherwise } => {
                     let place = |writer: &mut Self, target| match target {
                         Target::Step(to) => places[to],
-                        Target::Return(value) => writer.returning(value),
+                        Target::Return(value) => writer.tape.returning(value),
                     };
                     let (then, otherwise) = (place(self, then), place(self, otherwise));
-                    self.jump(code, k, then, otherwise)
+                    self.tape.jump(code, k, then, otherwise)
                 }
             };
         }

@@ -9,6 +9,7 @@ mod abi;
 mod action;
 mod bpf;
 mod codegen;
+mod compose;
 mod condition;
 #[cfg(feature = "libseccomp")]
 pub mod libseccomp;
@@ -16,13 +17,15 @@ mod multiplex;
 mod policy;
 pub mod syscalls;
 mod table;
+mod tape;
 
 pub use abi::{Abi, X32_BIT};
+pub use compose::compose;
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Flags of seccomp(2) with `SECCOMP_SET_MODE_FILTER` (linux/seccomp.h).
 pub mod flag {
@@ -37,7 +40,7 @@ pub mod flag {
 }
 
 /// A filter ready for seccomp(2), and what there is to say about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The instructions; their layout is the kernel's `struct sock_filter`.
     pub insns: Vec<Insn>,
@@ -81,9 +84,22 @@ pub fn compile(policy: &LinuxSeccomp) -> Result<Program, Vec<Diagnostic>> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_for(native: Abi, policy: &LinuxSeccomp) -> Result<Program, Vec<Diagnostic>> {
+    compile_as(native, policy, policy::Order::Strictest)
+}
+
+/// Compiles a policy of our own, whose rules are tried in their order: the first whose conditions all hold gives the answer, and a
+/// rule without conditions after others is for what they leave. config.json cannot say that, since runc would read it otherwise.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_ordered(native: Abi, policy: &LinuxSeccomp) -> Result<Program, Vec<Diagnostic>> {
+    compile_as(native, policy, policy::Order::First)
+}
+
+fn compile_as(native: Abi, policy: &LinuxSeccomp, order: policy::Order) -> Result<Program, Vec<Diagnostic>> {
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let abis = policy::abis(policy, native, &mut errors);
-    let rules = policy::Rules::read(policy, &mut errors, &mut warnings);
+    let rules = policy::Rules::read(policy, order, &mut errors, &mut warnings);
     let (flags, notify) = check_flags(policy, &mut errors, &mut warnings);
     if !errors.is_empty() {
         return Err(errors);

@@ -80,6 +80,18 @@ pub(super) struct Rules<'a> {
     conditional: Vec<(usize, usize)>,
     /// The newest kernel any named call came with.
     newest: u16,
+    /// How rules on one call go together.
+    order: Order,
+}
+
+/// How the rules on one system call go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// As libseccomp and runc have it: the strictest that holds, one without conditions before all, and two conditions on one
+    /// argument are alternatives.
+    Strictest,
+    /// The first that holds, and all of its conditions have to.
+    First,
 }
 
 /// Calls newer than every named one get ENOSYS by version from this kernel on; before it, as with runc, by number only.
@@ -114,7 +126,12 @@ pub(super) fn abis(policy: &LinuxSeccomp, native: Abi, errors: &mut Vec<Diagnost
 
 impl<'a> Rules<'a> {
     /// Reads the rules of a policy; what is wrong with them is added to the diagnostics.
-    pub(super) fn read(policy: &'a LinuxSeccomp, errors: &mut Vec<Diagnostic>, warnings: &mut Vec<Diagnostic>) -> Self {
+    pub(super) fn read(
+        policy: &'a LinuxSeccomp,
+        order: Order,
+        errors: &mut Vec<Diagnostic>,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Self {
         let default = match action::value(policy.default_action(), policy.default_errno_ret()) {
             _ if policy.default_action() == LinuxSeccompAction::ScmpActNotify => {
                 errors.push(
@@ -139,11 +156,14 @@ impl<'a> Rules<'a> {
             rules: Vec::new(),
             conditional: Vec::new(),
             newest: 0,
+            order,
         };
         for (at, syscall) in policy.syscalls().iter().flatten().enumerate() {
             this.read_rule(at, syscall, errors, warnings);
         }
-        this.warn_of_unused(policy, warnings);
+        if order == Order::Strictest {
+            this.warn_of_unused(policy, warnings);
+        }
         this
     }
 
@@ -161,7 +181,11 @@ impl<'a> Rules<'a> {
                 0
             }
         };
-        let alternatives = alternatives(at, syscall, errors, warnings);
+        let mut alternatives = alternatives(at, syscall, self.order, errors, warnings);
+        if alternatives.is_empty() && self.order == Order::First && self.has_conditions(syscall) {
+            // What is left when no earlier rule holds: a rule whose no conditions always hold.
+            alternatives.push(Cow::Borrowed(&[]));
+        }
         for (name_at, name) in syscall.names().iter().enumerate() {
             let path = || format!("{PATH}.syscalls[{at}].names[{name_at}]");
             if name == "write" && syscall.action() == LinuxSeccompAction::ScmpActNotify {
@@ -196,6 +220,11 @@ impl<'a> Rules<'a> {
             }
         }
         self.rules.push(Rule { action, alternatives });
+    }
+
+    /// Whether an earlier rule with conditions is about one of the calls.
+    fn has_conditions(&self, syscall: &LinuxSyscall) -> bool {
+        syscall.names().iter().filter_map(|name| syscalls::find(name)).any(|row| self.said[row].conditional)
     }
 
     /// Names rules with conditions that another one without conditions makes void, where that changes anything.
@@ -345,7 +374,7 @@ impl<'a> Rules<'a> {
                 continue;
             }
             let clauses = self.clauses(row, |argument| ROWS[row].width(abi, argument));
-            let verdict = self.intern(clauses, blocks);
+            let verdict = self.intern(clauses, self.order, blocks);
             match plain.get_mut(index(number)) {
                 Some(slot) => *slot = verdict,
                 None => private.push((number, verdict)),
@@ -376,10 +405,12 @@ impl<'a> Rules<'a> {
     }
 
     /// Orders clauses, drops those without effect, and gives them a place.
-    fn intern(&self, mut clauses: Vec<Clause>, blocks: &mut Vec<Block>) -> Verdict {
+    fn intern(&self, mut clauses: Vec<Clause>, order: Order, blocks: &mut Vec<Block>) -> Verdict {
         // Where several rules hold, the strictest action counts, as it does for the kernel between several filters; the
         // sort is stable, so among equals the policy's first.
-        clauses.sort_by_key(|clause| action::laxness(clause.action));
+        if order == Order::Strictest {
+            clauses.sort_by_key(|clause| action::laxness(clause.action));
+        }
         let mut otherwise = self.default;
         if let Some(at) = clauses.iter().position(|clause| clause.tests.is_empty()) {
             otherwise = clauses[at].action;
@@ -454,7 +485,7 @@ impl<'a> Rules<'a> {
                 }
             }
             if !clauses.is_empty() {
-                plain[index(number)] = self.intern(clauses, blocks);
+                plain[index(number)] = self.intern(clauses, Order::Strictest, blocks);
                 largest = largest.max(Some(number));
             }
         }
@@ -477,6 +508,7 @@ fn push_private(mut private: Vec<(u32, Verdict)>, default: Verdict, beyond: Verd
 fn alternatives<'a>(
     at: usize,
     syscall: &'a LinuxSyscall,
+    order: Order,
     errors: &mut Vec<Diagnostic>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Vec<Cow<'a, [LinuxSeccompArg]>> {
@@ -503,7 +535,7 @@ fn alternatives<'a>(
             );
         }
     }
-    if counts.iter().any(|count| *count > 1) {
+    if order == Order::Strictest && counts.iter().any(|count| *count > 1) {
         conditions.iter().map(|condition| Cow::Owned(vec![*condition])).collect()
     } else {
         vec![Cow::Borrowed(conditions)]

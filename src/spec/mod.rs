@@ -12,7 +12,7 @@ pub mod known;
 pub mod mount_options;
 mod rules;
 mod schema;
-mod suggest;
+pub(crate) mod suggest;
 pub mod sysctl;
 mod tree;
 

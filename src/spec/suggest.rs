@@ -37,7 +37,7 @@ pub(super) fn distance(a: &str, b: &str) -> usize {
 }
 
 /// The candidate that the name was probably meant to be.
-pub(super) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = if name.chars().count() < 6 { 1 } else { 2 };
     candidates
         .into_iter()

@@ -3,6 +3,7 @@
 
 use super::{Error, Root, State, check_id};
 use crate::cgroup::Cgroup;
+use crate::plan::Hardening;
 use crate::rdt::Rdt;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
@@ -28,6 +29,8 @@ const CONFIG: &str = "config.json";
 const INTENT: &str = "intent.json";
 /// The groups in resctrl, written before they are made.
 const RDT: &str = "rdt.json";
+/// What the container is held to beyond its configuration.
+const HARDENING: &str = "hardening.json";
 /// The socket that start opens: while it is there, the container waits.
 const GATE: &str = "start";
 /// The directory of the notify socket, if the container has one.
@@ -251,6 +254,28 @@ impl Dir {
     /// [`Error::Io`].
     pub fn load_intent(&self) -> Result<Cgroup, Error> {
         Ok(self.read(INTENT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+    }
+
+    /// Keeps what the container is held to beyond its configuration, for start and exec.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_hardening(&self, hardening: &Hardening) -> Result<(), Error> {
+        let path = || self.path.join(HARDENING);
+        let bytes = serde_json::to_vec(hardening).map_err(|source| Error::Corrupt { path: path(), source })?;
+        self.write(HARDENING, &bytes)
+    }
+
+    /// What [`Dir::save_hardening`] has kept. A container that has it must have it whole: less would be weaker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn load_hardening(&self) -> Result<Hardening, Error> {
+        let path = || self.path.join(HARDENING);
+        let bytes = self.read(HARDENING)?.ok_or_else(|| Error::Missing { path: path() })?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Corrupt { path: path(), source })
     }
 
     /// The name of the socket, in this directory, that keeps the container waiting for start.

@@ -30,6 +30,8 @@ fn state(id: &str, init: Process) -> State {
         terminal: false,
         poststop: false,
         rdt: false,
+        hardened: false,
+        landlock: None,
     }
 }
 

@@ -201,6 +201,16 @@ pub fn set_domainname(name: &CStr) -> Result<()> {
     unsafe { syscall!(libc::SYS_setdomainname, bytes.as_ptr(), bytes.len()) }.map(drop)
 }
 
+/// getrlimit(2): soft and hard limit of this process; `resource` is an `RLIMIT_*` number.
+pub fn rlimit(resource: u32) -> Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: prlimit only writes one rlimit64 through the last pointer, which is valid and borrowed exclusively; a null
+    // second pointer means that nothing is set.
+    let ret = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit) };
+    check(ret)?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// prlimit(2) on this process: `resource` is an `RLIMIT_*` number.
 pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };

@@ -159,6 +159,14 @@ pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
+/// `O_RDONLY`, `O_WRONLY` or `O_RDWR`: what a descriptor was opened for (fcntl(2), `F_GETFL`); `O_PATH` where for none of them.
+pub fn access_mode(fd: BorrowedFd<'_>) -> Result<i32> {
+    // SAFETY: no pointers; reads flags only.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?;
+    let flags = i32::try_from(flags).map_err(|_| nix::errno::Errno::EINVAL)?;
+    Ok(flags & (libc::O_ACCMODE | libc::O_PATH))
+}
+
 /// lseek(2) to the start.
 pub fn rewind(fd: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: no pointers.

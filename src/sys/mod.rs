@@ -12,6 +12,7 @@ pub mod cred;
 pub mod exe;
 pub mod exec;
 pub mod fd;
+pub mod landlock;
 pub mod mount;
 pub mod numa;
 pub mod process;

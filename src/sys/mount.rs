@@ -156,6 +156,17 @@ pub fn mount_id(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
     Ok((st.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(st.stx_mnt_id))
 }
 
+/// Whether `fd` is where a mount is, and not something in it (statx `STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
+pub fn is_mount_root(fd: BorrowedFd<'_>) -> Result<bool> {
+    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
+    // SAFETY: statx is plain data, for which all zeroes is a valid value.
+    let mut st: libc::statx = unsafe { std::mem::zeroed() };
+    let out: *mut libc::statx = &raw mut st;
+    // SAFETY: `out` points to a statx the kernel may fill; the path is the static empty string.
+    unsafe { syscall!(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, 0, out) }?;
+    Ok(st.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0)
+}
+
 /// `struct statmount` as far as `STATMOUNT_MNT_BASIC`; the rest is reserved space the kernel may fill.
 #[repr(C)]
 struct StatMount {

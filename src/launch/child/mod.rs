@@ -7,6 +7,7 @@
 mod credentials;
 mod devices;
 mod label;
+mod landlock;
 mod mounts;
 mod process;
 mod root;
@@ -67,6 +68,10 @@ pub(super) struct Child<'a> {
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
+    /// Of landlock(7), between making it and being restricted to it.
+    pub(super) ruleset: Option<OwnedFd>,
+    /// How many rules are in it.
+    pub(super) rules: u32,
 }
 
 impl MountCheck {
@@ -108,7 +113,7 @@ impl<'a> Child<'a> {
             Op::JoinCgroup => self.join_cgroup(),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
-            Op::VerifyNamespaces { new, joined } => self.verify_namespaces(new, joined),
+            Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
             Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
             Op::MakeRootParentPrivate => self.make_root_parent_private(),
@@ -166,7 +171,9 @@ impl<'a> Child<'a> {
             Op::SetAmbient { set } => self.set_ambient(*set),
             Op::OpenLabel { slot, module } => self.open_label(*slot, *module),
             Op::SetExecLabel { slot, module, label } => self.set_exec_label(*slot, *module, label),
+            Op::MakeRuleset { ruleset } => self.make_ruleset(ruleset),
             Op::SetNoNewPrivs => Ok(crate::sys::cred::set_no_new_privs()?),
+            Op::RestrictSelf { flags, verify } => self.restrict_self(*flags, *verify),
             Op::ChangeDirectory { path, last_try } => self.change_directory(path, *last_try),
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
             Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
@@ -197,10 +204,10 @@ impl<'a> Child<'a> {
     fn meet(&mut self, point: Point) -> Done {
         match point {
             Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => self.wait_for(point),
-            Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?),
+            Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point, 0), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(INIT_COMM)?;
-                Ok(wire::send(self.sync.as_fd(), Message::Reached(point), None)?)
+                Ok(wire::send(self.sync.as_fd(), Message::Reached(point, self.rules), None)?)
             }
             Point::Started => match self.wait_at_gate()? {
                 Some(connection) => {
@@ -276,7 +283,8 @@ impl<'a> Child<'a> {
         }
         let started = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
         let hooks = started.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
-        self.close_all_but(last_kept, hooks)
+        let ruleset = self.ruleset.iter().map(AsRawFd::as_raw_fd);
+        self.close_all_but(last_kept, hooks.chain(ruleset))
     }
 
     /// Before namespaces are entered: what is left are the slots that are still needed, and what `close_descriptors` keeps.
@@ -322,6 +330,7 @@ pub(super) mod process_parts {
 pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
+    pub(in crate::launch) use super::landlock::{IN_FORCE, PORT, RULE};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
     pub(in crate::launch) use super::process::OUTSIDE;
 }

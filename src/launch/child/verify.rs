@@ -39,7 +39,12 @@ fn same<T: PartialEq>(is: T, should: T, part: u32, value: u64) -> Done {
 
 impl Child<'_> {
     /// Through the host's procfs, which is still there.
-    pub(super) fn verify_namespaces(&mut self, new: &[Namespace], joined: &[(Namespace, Slot)]) -> Done {
+    pub(super) fn verify_namespaces(
+        &mut self,
+        new: &[Namespace],
+        joined: &[(Namespace, Slot)],
+        apart: &[Namespace],
+    ) -> Done {
         let proc = fd::open(fd::CWD, c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY)?;
         for (index, kind) in Namespace::ALL.into_iter().enumerate() {
             let joined = joined.iter().find(|(own, _)| *own == kind);
@@ -59,9 +64,10 @@ impl Child<'_> {
                 Err(errno) => return Err(errno.into()),
             };
             let index_value = index as u64;
-            if new.contains(&kind) {
+            if new.contains(&kind) || apart.contains(&kind) {
                 same(is == self.host_namespaces[index], false, NAMESPACE, index_value)?;
-            } else if let Some((_, slot)) = joined {
+            }
+            if let Some((_, slot)) = joined {
                 same(is, fd::stat(self.slot(*slot)?)?.st_ino, NAMESPACE, index_value)?;
             }
         }

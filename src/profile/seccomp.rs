@@ -1,0 +1,212 @@
+//! The filter of a profile: an allow-list, narrowed by rules on arguments, through the same generator as config.json's.
+#![forbid(unsafe_code)]
+
+use super::format::{Comparison, Condition, Mode, Profile, Rule, Seccomp, SeccompRule};
+use super::values::{Answer, Family};
+use crate::report::Diagnostic;
+use crate::seccomp::{Abi, Program, compile_ordered, syscalls};
+use oci_spec::runtime::{
+    Arch, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder,
+    LinuxSeccompOperator as Operator, LinuxSyscall,
+};
+use std::collections::BTreeMap;
+
+/// Checks what the types cannot say; gives the key and what is wrong.
+pub(super) fn check(seccomp: &Seccomp) -> Result<(), (String, String)> {
+    for (at, rule) in seccomp.rules.iter().flatten().enumerate() {
+        if rule.names.is_empty() {
+            return Err((format!("seccomp.rules[{at}].names"), "there is no name".into()));
+        }
+        if rule.answer.is_none() && rule.args.is_empty() {
+            let why = "a rule has an answer, or conditions on arguments, or both";
+            return Err((format!("seccomp.rules[{at}]"), why.into()));
+        }
+        for (condition_at, condition) in rule.args.iter().enumerate() {
+            let key = |key: &str| format!("seccomp.rules[{at}].args[{condition_at}].{key}");
+            if condition.index > 5 {
+                return Err((key("index"), "system calls have arguments 0 to 5".into()));
+            }
+            if (condition.op == Comparison::Masked) != condition.mask.is_some() {
+                return Err((key("mask"), "a mask goes with op = \"masked\", and only with it".into()));
+            }
+            if condition.mask.is_some_and(|mask| condition.value & !mask != 0) {
+                return Err((key("value"), "has bits that the mask leaves out: the condition could never hold".into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The filter that a profile asks for on this machine; `None` when it has no list of allowed calls.
+///
+/// With the mode `warn` for `seccomp`, what would be denied is allowed and logged by the kernel.
+///
+/// # Errors
+/// When it would be larger than the kernel takes, or there are no tables for this architecture.
+pub fn compile(profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
+    let Some(native) = Abi::NATIVE else {
+        return Err(vec![Diagnostic::error("", "seccomp is not supported on this architecture")]);
+    };
+    compile_for(native, profile)
+}
+
+/// As [`compile`], for a given native architecture.
+///
+/// # Errors
+/// As [`compile`].
+pub(super) fn compile_for(native: Abi, profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
+    if profile.seccomp.allow.is_none() {
+        return Ok(None);
+    }
+    let policy = policy(&profile.seccomp, native, profile.mode(Rule::Seccomp) == Mode::Warn);
+    let mut program = compile_ordered(native, &policy)?;
+    // They are about a policy that is made here, not about anything the user wrote.
+    program.warnings.clear();
+    Ok(Some(program))
+}
+
+/// What a rule of the policy does.
+type Said = (Action, Option<u32>);
+
+const ALLOW: Said = (Action::ScmpActAllow, None);
+
+/// The policy: every known call is named, so that what is left are the calls that came later, which answer ENOSYS.
+fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
+    let action = |answer: Answer| match answer {
+        _ if only_log => (Action::ScmpActLog, None),
+        Answer::Kill => (Action::ScmpActKillProcess, None),
+        Answer::Errno(number) => (Action::ScmpActErrno, Some(number)),
+    };
+    let denied = action(seccomp.denied.unwrap_or(Answer::EPERM));
+    let architectures = architectures(seccomp, native, only_log);
+    let abis = std::iter::once(native).chain(architectures.iter().filter_map(|arch| Abi::from_oci(*arch)));
+    let mut names: Vec<&str> = abis.flat_map(syscalls::on).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    // Calls that are answered alike, whatever their arguments are, share a rule.
+    let mut plain: BTreeMap<(u32, u32), (Said, Vec<String>)> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for name in names {
+        let allowed = seccomp.allow.iter().flatten().any(|syscall| syscall.name() == name);
+        let about: Vec<_> = seccomp.rules.iter().flatten().filter(|rule| is_about(rule, name)).collect();
+        let whatever = about.iter().rev().find(|rule| rule.args.is_empty()).and_then(|rule| rule.answer);
+        let families = seccomp.families.as_ref().filter(|_| name == "socket" && allowed);
+        let said = match whatever {
+            Some(answer) => action(answer),
+            None if !allowed && is_later(name, seccomp) => action(Answer::ENOSYS),
+            None if !allowed => denied,
+            None if about.is_empty() && families.is_none() => ALLOW,
+            None => {
+                if let Some(families) = families {
+                    let other = action(seccomp.other_family.unwrap_or(Answer::EAFNOSUPPORT));
+                    by_family(families.iter().copied(), other, &mut rules);
+                } else {
+                    by_arguments(name, &about, action, denied, &mut rules);
+                }
+                continue;
+            }
+        };
+        let key = (said.0 as u32, said.1.unwrap_or(0));
+        plain.entry(key).or_insert_with(|| (said, Vec::new())).1.push(name.to_owned());
+    }
+    rules.extend(plain.into_values().map(|(said, names)| syscall(names, said, Vec::new())));
+    let mut policy = LinuxSeccomp::default();
+    policy.set_default_action(denied.0);
+    policy.set_default_errno_ret(denied.1);
+    policy.set_architectures(Some(architectures));
+    policy.set_flags(Some(Vec::new()));
+    policy.set_syscalls(Some(rules));
+    policy
+}
+
+/// Calling conventions beside the native one.
+fn architectures(seccomp: &Seccomp, native: Abi, all: bool) -> Vec<Arch> {
+    match native {
+        Abi::X86_64 if all => vec![Arch::ScmpArchX86, Arch::ScmpArchX32],
+        Abi::Aarch64 if all => vec![Arch::ScmpArchArm],
+        // A profile is for every machine: of its list, what this one can run.
+        _ => {
+            let runs_here = |arch: &Arch| match (native, arch) {
+                (Abi::X86_64, Arch::ScmpArchX86 | Arch::ScmpArchX32) | (Abi::Aarch64, Arch::ScmpArchArm) => true,
+                (_, arch) => Abi::from_oci(*arch) == Some(native),
+            };
+            seccomp.architectures.iter().flatten().copied().filter(runs_here).collect()
+        }
+    }
+}
+
+fn is_about(rule: &SeccompRule, name: &str) -> bool {
+    rule.names.iter().any(|syscall| syscall.name() == name)
+}
+
+/// Whether a call came with a kernel later than the profile's.
+fn is_later(name: &str, seccomp: &Seccomp) -> bool {
+    let since = syscalls::since(name);
+    seccomp.kernel.zip(since).is_some_and(|(kernel, since)| since > (kernel.0, kernel.1))
+}
+
+/// What is denied under conditions comes first; then what is allowed under conditions, and only then.
+fn by_arguments(
+    name: &str,
+    about: &[&SeccompRule],
+    action: impl Fn(Answer) -> Said,
+    denied: Said,
+    rules: &mut Vec<LinuxSyscall>,
+) {
+    let named = || vec![name.to_owned()];
+    for rule in about {
+        if let Some(answer) = rule.answer {
+            rules.push(syscall(named(), action(answer), conditions(&rule.args)));
+        }
+    }
+    let mut only = false;
+    for rule in about.iter().filter(|rule| rule.answer.is_none()) {
+        rules.push(syscall(named(), ALLOW, conditions(&rule.args)));
+        only = true;
+    }
+    rules.push(syscall(named(), if only { denied } else { ALLOW }, Vec::new()));
+}
+
+fn by_family(families: impl Iterator<Item = Family>, other: Said, rules: &mut Vec<LinuxSyscall>) {
+    let named = || vec!["socket".to_owned()];
+    for family in families {
+        let mut args = vec![argument(0, Operator::ScmpCmpEq, family.domain.into(), None)];
+        args.extend(family.protocol.map(|protocol| argument(2, Operator::ScmpCmpEq, protocol.into(), None)));
+        rules.push(syscall(named(), ALLOW, args));
+    }
+    rules.push(syscall(named(), other, Vec::new()));
+}
+
+fn syscall(names: Vec<String>, (action, errno): Said, args: Vec<LinuxSeccompArg>) -> LinuxSyscall {
+    let mut rule = LinuxSyscall::default();
+    rule.set_names(names);
+    rule.set_action(action);
+    rule.set_errno_ret(errno);
+    rule.set_args(Some(args).filter(|args| !args.is_empty()));
+    rule
+}
+
+fn conditions(args: &[Condition]) -> Vec<LinuxSeccompArg> {
+    let one = |condition: &Condition| {
+        let (op, value, second) = match (condition.op, condition.mask) {
+            (Comparison::Masked, mask) => (Operator::ScmpCmpMaskedEq, mask.unwrap_or(u64::MAX), Some(condition.value)),
+            (Comparison::Eq, _) => (Operator::ScmpCmpEq, condition.value, None),
+            (Comparison::Ne, _) => (Operator::ScmpCmpNe, condition.value, None),
+            (Comparison::Lt, _) => (Operator::ScmpCmpLt, condition.value, None),
+            (Comparison::Le, _) => (Operator::ScmpCmpLe, condition.value, None),
+            (Comparison::Gt, _) => (Operator::ScmpCmpGt, condition.value, None),
+            (Comparison::Ge, _) => (Operator::ScmpCmpGe, condition.value, None),
+        };
+        argument(usize::from(condition.index), op, value, second)
+    };
+    args.iter().map(one).collect()
+}
+
+fn argument(index: usize, op: Operator, value: u64, second: Option<u64>) -> LinuxSeccompArg {
+    let argument = LinuxSeccompArgBuilder::default().index(index).op(op).value(value);
+    let argument = match second {
+        Some(second) => argument.value_two(second),
+        None => argument,
+    };
+    argument.build().unwrap_or_else(|error| unreachable!("every member has a default: {error}"))
+}

@@ -1,0 +1,363 @@
+//! The root filesystem, mounts, and hidden paths.
+#![forbid(unsafe_code)]
+
+use super::Cut;
+use crate::profile::format::{Rule, Tmpfs, Writable};
+use crate::profile::values::{Absolute, Octal, Size};
+use crate::spec::clean;
+use crate::spec::mount_options::{MountOptions, Spread, attr};
+use oci_spec::runtime::{Mount, Root, Spec};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// What /dev may hold: nodes and links.
+const DEV: Tmpfs = Tmpfs { size: Size(64 << 20), inodes: None, mode: None, noexec: true };
+
+/// A mount as the rules look at it.
+struct Asked {
+    /// `bind`, `remount`, or the type.
+    kind: String,
+    destination: PathBuf,
+    /// Absolute and clean; `None` when it is none of the host's, or relative to the bundle.
+    source: Option<PathBuf>,
+    options: MountOptions,
+    recursive: bool,
+}
+
+impl Asked {
+    fn of(mount: &Mount) -> Self {
+        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        let is_bind = options.bind.is_some() || mount.typ().as_deref() == Some("bind");
+        let kind = if options.remount {
+            "remount".to_owned()
+        } else if is_bind {
+            "bind".to_owned()
+        } else {
+            mount.typ().clone().unwrap_or_default()
+        };
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let source = mount.source().as_deref().filter(|path| is_bind && path.is_absolute());
+        Self {
+            destination: clean(&text(mount.destination())).into(),
+            source: source.map(|path| clean(&text(path)).into()),
+            // `bind` as a type alone is bind with what is below, as with runc.
+            recursive: options.bind.is_none_or(|reach| reach.recursive),
+            kind,
+            options,
+        }
+    }
+
+    fn has(&self, attribute: u64) -> bool {
+        self.options.attributes.set & attribute != 0
+    }
+
+    /// Whether the mounts below it have the attribute, too, where there can be any.
+    fn has_below(&self, attribute: u64) -> bool {
+        self.kind != "bind" || !self.recursive || self.options.recursive.set & attribute != 0
+    }
+}
+
+impl Cut<'_> {
+    pub(super) fn filesystem(&mut self, spec: &mut Spec) {
+        let mut mounts = Vec::new();
+        for (at, mut mount) in spec.mounts().clone().unwrap_or_default().into_iter().enumerate() {
+            if self.mount(&format!("mounts[{at}]"), &mut mount) {
+                mounts.push(mount);
+            }
+        }
+        self.root(spec, &mut mounts);
+        self.paths(spec, &mounts);
+        if !mounts.is_empty() || spec.mounts().is_some() {
+            spec.set_mounts(Some(mounts));
+        }
+    }
+
+    /// Cuts one mount; whether it is kept.
+    fn mount(&mut self, path: &str, mount: &mut Mount) -> bool {
+        let asked = Asked::of(mount);
+        let rules = &self.profile.filesystem;
+        if rules.types.as_ref().is_some_and(|types| !types.contains(&asked.kind)) {
+            let requested = format!("a mount of {} on {}", asked.kind, asked.destination.display());
+            if self.beyond(Rule::Types, format!("{path}.type"), requested, "no such mount") {
+                return false;
+            }
+        }
+        if asked.kind == "bind" {
+            if !self.source(path, &asked) {
+                return false;
+            }
+            self.writable_source(path, &asked, mount);
+        }
+        if rules.readonly_types.as_ref().is_some_and(|types| types.contains(&asked.kind)) && !asked.has(attr::RDONLY) {
+            let requested = format!("a writable {}", asked.kind);
+            if self.beyond(Rule::ReadonlyTypes, format!("{path}.options"), requested, "ro") {
+                add(mount, &["ro"]);
+            }
+        }
+        if asked.kind == "tmpfs" {
+            self.tmpfs(path, &asked, mount);
+        }
+        self.flags(path, &asked, mount);
+        self.propagation(path, &asked, mount);
+        true
+    }
+
+    /// Whether the host path may be mounted.
+    fn source(&mut self, path: &str, asked: &Asked) -> bool {
+        let rules = &self.profile.filesystem;
+        let source = asked.source.as_deref();
+        let allowed = |sources: &BTreeSet<Absolute>| {
+            source.is_some_and(|source| sources.iter().any(|allowed| allowed.contains(source)))
+        };
+        let forbidden = |sources: &BTreeSet<Absolute>| {
+            source.is_some_and(|source| {
+                sources.iter().any(|forbidden| {
+                    // A directory shows what is in it; without what is mounted below it only if that is in the same filesystem.
+                    forbidden.contains(source) || forbidden.path().starts_with(source)
+                })
+            })
+        };
+        let bad = rules.sources.as_ref().is_some_and(|sources| !allowed(sources))
+            || rules.forbidden_sources.as_ref().is_some_and(forbidden);
+        let name = source.map_or_else(|| "a path of the bundle".to_owned(), |source| source.display().to_string());
+        let requested = format!("the host's {name} on {}", asked.destination.display());
+        !(bad && self.beyond(Rule::Sources, format!("{path}.source"), requested, "no such mount"))
+    }
+
+    fn writable_source(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
+        let Some(allowed) = &self.profile.filesystem.writable_sources else { return };
+        let source = asked.source.as_deref();
+        if source.is_some_and(|source| allowed.iter().any(|allowed| allowed.contains(source))) {
+            return;
+        }
+        let name = source.map_or_else(|| "a path of the bundle".to_owned(), |source| source.display().to_string());
+        let below: &[&str] = if asked.recursive { &["ro", "rro"] } else { &["ro"] };
+        if !asked.has(attr::RDONLY) {
+            let requested = format!("the host's {name} writable on {}", asked.destination.display());
+            if self.beyond(Rule::WritableSources, format!("{path}.options"), requested, "read-only") {
+                add(mount, below);
+            }
+        } else if !asked.has_below(attr::RDONLY)
+            && self.open(Rule::WritableSources, format!("{path}.options"), "rro, read-only with the mounts below it")
+        {
+            add(mount, below);
+        }
+    }
+
+    fn tmpfs(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
+        let Some(writable) = &self.profile.filesystem.writable else { return };
+        let limits = match writable.iter().find(|(path, _)| path.path() == asked.destination) {
+            Some((_, Writable::Tmpfs(limits))) => *limits,
+            _ if asked.destination == Path::new("/dev") => DEV,
+            _ => {
+                if !asked.has(attr::RDONLY) {
+                    let requested = format!("a writable {}", asked.destination.display());
+                    if self.beyond(Rule::Writable, format!("{path}.options"), requested, "ro") {
+                        add(mount, &["ro"]);
+                    }
+                }
+                return;
+            }
+        };
+        let value = |name: &str| asked.options.data.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value);
+        let size = value("size").and_then(|value| value.as_deref()?.parse::<Size>().ok()).filter(|size| size.0 > 0);
+        let blocks = value("nr_blocks").is_some();
+        let mut enforced = Vec::new();
+        if blocks || size.is_none_or(|size| size > limits.size) {
+            enforced.push(format!("size={}", limits.size.0));
+        }
+        if let Some(most) = limits.inodes {
+            let inodes = value("nr_inodes").and_then(|value| value.as_deref()?.parse::<Size>().ok());
+            if inodes.is_none_or(|inodes| inodes.0 == 0 || inodes.0 > most) {
+                enforced.push(format!("nr_inodes={most}"));
+            }
+        }
+        if limits.noexec && !asked.has(attr::NOEXEC) {
+            enforced.push("noexec".to_owned());
+        }
+        if enforced.is_empty() {
+            return;
+        }
+        let own: Vec<_> = mount.options().iter().flatten().map(String::as_str).collect();
+        let path = format!("{path}.options");
+        let states = blocks || value("size").is_some() || value("nr_inodes").is_some();
+        let change = if states {
+            self.beyond(Rule::Writable, path, own.join(","), enforced.join(","))
+        } else {
+            self.open(Rule::Writable, path, enforced.join(","))
+        };
+        if change {
+            let limits = ["size", "nr_blocks", "nr_inodes"];
+            let replaced = |name: &str| {
+                limits.contains(&name) && enforced.iter().any(|option| option.starts_with(name) || name == "nr_blocks")
+            };
+            let mut options = Vec::new();
+            for option in mount.options().iter().flatten() {
+                let parts: Vec<_> =
+                    option.split(',').filter(|part| !replaced(part.split('=').next().unwrap_or_default())).collect();
+                if !parts.is_empty() {
+                    options.push(parts.join(","));
+                }
+            }
+            options.extend(enforced);
+            mount.set_options(Some(options));
+        }
+    }
+
+    /// nosuid and nodev.
+    fn flags(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
+        // A device that the profile lets be mounted would be of no use, and neither would /dev and the pseudo terminals.
+        let holds_devices = asked.kind == "devpts"
+            || asked.destination == Path::new("/dev")
+            || asked.source.as_deref().is_some_and(|source| source.starts_with("/dev"));
+        let rules = &self.profile.filesystem;
+        for (wanted, rule, bit, options, opposite) in [
+            (rules.nosuid, Rule::Nosuid, attr::NOSUID, ["nosuid", "rnosuid"], ["suid", "rsuid"]),
+            (rules.nodev.filter(|_| !holds_devices), Rule::Nodev, attr::NODEV, ["nodev", "rnodev"], ["dev", "rdev"]),
+        ] {
+            if wanted != Some(true) || asked.has(bit) && asked.has_below(bit) {
+                continue;
+            }
+            let options = if asked.kind == "bind" && asked.recursive { &options[..] } else { &options[..1] };
+            let explicit = mount.options().iter().flatten().any(|option| opposite.contains(&option.as_str()));
+            let path = format!("{path}.options");
+            let change = if explicit {
+                self.beyond(rule, path, opposite[0], options.join(","))
+            } else {
+                self.open(rule, path, options.join(","))
+            };
+            if change {
+                add(mount, options);
+            }
+        }
+    }
+
+    fn propagation(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
+        let shared = asked.options.propagation.iter().any(|propagation| propagation.spread == Spread::Shared);
+        if self.profile.filesystem.private_propagation == Some(true)
+            && shared
+            && self.beyond(Rule::PrivatePropagation, format!("{path}.options"), "mounts shared with the host", "private")
+        {
+            let options = mount.options().iter().flatten();
+            let mut options: Vec<_> =
+                options.filter(|option| !matches!(option.as_str(), "shared" | "rshared")).cloned().collect();
+            options.push("rprivate".to_owned());
+            mount.set_options(Some(options));
+        }
+    }
+
+    /// The root filesystem, and memory to write to in its place.
+    fn root(&mut self, spec: &mut Spec, mounts: &mut Vec<Mount>) {
+        if self.profile.filesystem.private_propagation == Some(true)
+            && let Some(linux) = spec.linux_mut()
+            && matches!(linux.rootfs_propagation().as_deref(), Some("shared" | "rshared"))
+            && self.beyond(Rule::PrivatePropagation, "linux.rootfsPropagation", "shared", "rprivate")
+        {
+            linux.set_rootfs_propagation(Some("rprivate".to_owned()));
+        }
+        if self.profile.filesystem.readonly_root != Some(true) {
+            return;
+        }
+        let Some(root) = spec.root_mut() else { return };
+        let change = match root.readonly() {
+            Some(true) => return,
+            Some(false) => self.beyond(Rule::ReadonlyRoot, "root.readonly", "false", "true"),
+            None => self.open(Rule::ReadonlyRoot, "root.readonly", "true"),
+        };
+        if !change {
+            return;
+        }
+        root.set_readonly(Some(true));
+        let root: &Root = root;
+        debug_assert_eq!(root.readonly(), Some(true));
+        // Where the whole root could be written to, this is less.
+        let writable: BTreeMap<_, _> = self.profile.filesystem.writable.clone().unwrap_or_default();
+        for (path, entry) in &writable {
+            let Writable::Tmpfs(limits) = entry else { continue };
+            if mounts.iter().any(|mount| Asked::of(mount).destination == path.path()) {
+                continue;
+            }
+            // /dev/shm needs a /dev that is not the image's.
+            if path.path().starts_with("/dev")
+                && !mounts.iter().any(|mount| Asked::of(mount).destination == Path::new("/dev"))
+            {
+                continue;
+            }
+            let options = options(limits);
+            let enforced = format!("tmpfs on {path} {}", options.join(","));
+            self.record(Rule::Writable, "root.readonly".into(), "a writable root".into(), enforced);
+            let mut mount = Mount::default();
+            mount.set_destination(path.path().to_owned());
+            mount.set_typ(Some("tmpfs".to_owned()));
+            mount.set_source(Some("tmpfs".into()));
+            mount.set_options(Some(options));
+            // Before what is mounted in it, after what it is in.
+            let before = mounts.iter().position(|mount| Asked::of(mount).destination.starts_with(path.path()));
+            mounts.insert(before.unwrap_or(mounts.len()), mount);
+        }
+    }
+
+    /// Hidden and read-only paths, also of a procfs or sysfs that is mounted elsewhere.
+    fn paths(&mut self, spec: &mut Spec, mounts: &[Mount]) {
+        let rules = &self.profile.filesystem;
+        let elsewhere: Vec<(&str, PathBuf)> = mounts
+            .iter()
+            .map(Asked::of)
+            .filter_map(|asked| match asked.kind.as_str() {
+                "proc" => Some(("/proc", asked.destination)),
+                "sysfs" => Some(("/sys", asked.destination)),
+                _ => None,
+            })
+            .filter(|(usual, destination)| destination != Path::new(usual))
+            .collect();
+        let all = |paths: &Option<BTreeSet<Absolute>>| -> Vec<String> {
+            let mut all: Vec<String> = paths.iter().flatten().map(ToString::to_string).collect();
+            for (usual, destination) in &elsewhere {
+                let moved = paths.iter().flatten().filter_map(|path| path.path().strip_prefix(usual).ok());
+                all.extend(moved.map(|rest| destination.join(rest).to_string_lossy().into_owned()));
+            }
+            all
+        };
+        let (masked, readonly) = (all(&rules.masked), all(&rules.readonly));
+        if masked.is_empty() && readonly.is_empty() {
+            return;
+        }
+        let mut linux = spec.linux().clone().unwrap_or_default();
+        let mut hidden = linux.masked_paths().clone().unwrap_or_default();
+        self.add_paths(Rule::Masked, "linux.maskedPaths", &mut hidden, masked);
+        let mut fixed = linux.readonly_paths().clone().unwrap_or_default();
+        // What is hidden need not be read-only as well.
+        let readonly = readonly.into_iter().filter(|path| !hidden.contains(path)).collect();
+        self.add_paths(Rule::Readonly, "linux.readonlyPaths", &mut fixed, readonly);
+        linux.set_masked_paths(Some(hidden).filter(|paths| !paths.is_empty()));
+        linux.set_readonly_paths(Some(fixed).filter(|paths| !paths.is_empty()));
+        spec.set_linux(Some(linux));
+    }
+
+    fn add_paths(&mut self, rule: Rule, path: &str, paths: &mut Vec<String>, wanted: Vec<String>) {
+        let known: BTreeSet<String> = paths.iter().map(|path| clean(path)).collect();
+        let missing: Vec<_> = wanted.into_iter().filter(|path| !known.contains(path)).collect();
+        if !missing.is_empty() && self.open(rule, path, missing.join(", ")) {
+            paths.extend(missing);
+        }
+    }
+}
+
+/// Options at the end: the last of two that contradict each other counts.
+fn add(mount: &mut Mount, options: &[&str]) {
+    let mut all = mount.options().clone().unwrap_or_default();
+    all.extend(options.iter().map(|option| (*option).to_owned()));
+    mount.set_options(Some(all));
+}
+
+/// The options of a tmpfs with these limits.
+fn options(limits: &Tmpfs) -> Vec<String> {
+    let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
+    if limits.noexec {
+        options.push("noexec".to_owned());
+    }
+    options.push(format!("mode={}", limits.mode.unwrap_or(Octal(0o1777))));
+    options.push(format!("size={}", limits.size.0));
+    options.extend(limits.inodes.map(|inodes| format!("nr_inodes={inodes}")));
+    options
+}

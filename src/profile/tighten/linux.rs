@@ -1,0 +1,167 @@
+//! Namespaces, the network, names, kernel parameters and hooks.
+#![forbid(unsafe_code)]
+
+use super::{Cut, HookCheck};
+use crate::profile::format::{Reach, Rule};
+use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Spec};
+use std::path::Path;
+
+fn is_new(namespace: &LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
+}
+
+fn new(kind: LinuxNamespaceType) -> LinuxNamespace {
+    let mut namespace = LinuxNamespace::default();
+    namespace.set_typ(kind);
+    namespace
+}
+
+impl Cut<'_> {
+    pub(super) fn namespaces(&mut self, spec: &mut Spec) {
+        let rules = &self.profile.namespaces;
+        let mut linux = spec.linux().clone().unwrap_or_default();
+        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+        if let Some(joinable) = &rules.joinable {
+            for (at, namespace) in namespaces.iter_mut().enumerate() {
+                if is_new(namespace) || joinable.contains(&namespace.typ()) {
+                    continue;
+                }
+                let path = format!("linux.namespaces[{at}].path");
+                let requested = format!("the {} namespace of another", namespace.typ());
+                if namespace.typ() == LinuxNamespaceType::User {
+                    self.refuse(Rule::Namespaces, path, format!("{requested} is asked for, only one of its own allowed"));
+                } else if self.beyond(Rule::Namespaces, path, requested, "one of its own") {
+                    namespace.set_path(None);
+                }
+            }
+        }
+        for &kind in rules.own.iter().flatten() {
+            if namespaces.iter().any(|namespace| namespace.typ() == kind) {
+                continue;
+            }
+            let path = "linux.namespaces";
+            let requested = format!("the {kind} namespace of the host");
+            if kind == LinuxNamespaceType::User {
+                self.refuse(Rule::Namespaces, path, "a user namespace of its own is missing, and its mappings are not known");
+            } else if kind == LinuxNamespaceType::Time && self.host.lacks_time_namespace {
+                self.cannot(Rule::Namespaces, path, "this kernel has no time namespaces");
+            } else if self.beyond(Rule::Namespaces, path, requested, "one of its own") {
+                namespaces.push(new(kind));
+            }
+        }
+        if !namespaces.is_empty() {
+            linux.set_namespaces(Some(namespaces));
+            spec.set_linux(Some(linux));
+        }
+    }
+
+    pub(super) fn network(&mut self, spec: &mut Spec) {
+        let reach = self.profile.network.reach.unwrap_or(Reach::Host);
+        if reach == Reach::Host {
+            return;
+        }
+        let mut linux = spec.linux().clone().unwrap_or_default();
+        let mut namespaces = linux.namespaces().clone().unwrap_or_default();
+        let at = namespaces.iter().position(|namespace| namespace.typ() == LinuxNamespaceType::Network);
+        match at {
+            None => {
+                if self.beyond(Rule::Network, "linux.namespaces", "the host's network", "a network namespace of its own") {
+                    namespaces.push(new(LinuxNamespaceType::Network));
+                }
+            }
+            Some(at) if reach == Reach::None && !is_new(&namespaces[at]) => {
+                let path = format!("linux.namespaces[{at}].path");
+                if self.beyond(Rule::Network, path, "the network of another", "no network but loopback") {
+                    namespaces[at].set_path(None);
+                }
+            }
+            Some(_) => {}
+        }
+        linux.set_namespaces(Some(namespaces));
+        if reach == Reach::None && linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+            let mut names: Vec<_> = linux.net_devices().iter().flatten().map(|(name, _)| name.clone()).collect();
+            names.sort();
+            if self.beyond(Rule::Network, "linux.netDevices", names.join(", "), "no device but loopback") {
+                linux.set_net_devices(None);
+            }
+        }
+        spec.set_linux(Some(linux));
+    }
+
+    pub(super) fn hostname(&mut self, spec: &mut Spec) {
+        let Some(default) = &self.profile.hostname.default else { return };
+        let own = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten();
+        // In a namespace that is joined, the name is what its first container has set.
+        let is_own = own.into_iter().any(|namespace| namespace.typ() == LinuxNamespaceType::Uts && is_new(namespace));
+        let unnamed = spec.hostname().as_ref().is_none_or(String::is_empty);
+        if is_own && unnamed && self.open(Rule::Hostname, "hostname", default) {
+            spec.set_hostname(Some(default.clone()));
+        }
+    }
+
+    pub(super) fn sysctls(&mut self, spec: &mut Spec) {
+        let Some(allow) = &self.profile.sysctls.allow else { return };
+        let Some(linux) = spec.linux_mut() else { return };
+        let Some(mut values) = linux.sysctl().clone() else { return };
+        let mut names: Vec<_> = values.keys().cloned().collect();
+        names.sort();
+        for name in names {
+            // Both spellings of sysctl(8) are read: net/ipv4/ip_forward is net.ipv4.ip_forward.
+            let dotted = crate::spec::sysctl::path(&name).map_or_else(|| name.clone(), |path| path.replace('/', "."));
+            if allow.iter().any(|pattern| pattern.matches(&dotted)) {
+                continue;
+            }
+            let requested = format!("{name}={}", values[&name]);
+            if self.beyond(Rule::Sysctls, format!("linux.sysctl[{name:?}]"), requested, "the kernel's default") {
+                values.remove(&name);
+            }
+        }
+        linux.set_sysctl(Some(values));
+    }
+
+    #[allow(deprecated, reason = "prestart hooks are run, so they are checked")]
+    pub(super) fn hooks(&mut self, spec: &mut Spec) {
+        if self.profile.hooks.allow.is_none() {
+            return;
+        }
+        let Some(hooks) = spec.hooks_mut() else { return };
+        for (kind, get, set) in [
+            ("prestart", oci_spec::runtime::Hooks::prestart as Get, oci_spec::runtime::Hooks::set_prestart as Set),
+            ("createRuntime", oci_spec::runtime::Hooks::create_runtime, oci_spec::runtime::Hooks::set_create_runtime),
+            ("createContainer", oci_spec::runtime::Hooks::create_container, oci_spec::runtime::Hooks::set_create_container),
+            ("startContainer", oci_spec::runtime::Hooks::start_container, oci_spec::runtime::Hooks::set_start_container),
+            ("poststart", oci_spec::runtime::Hooks::poststart, oci_spec::runtime::Hooks::set_poststart),
+            ("poststop", oci_spec::runtime::Hooks::poststop, oci_spec::runtime::Hooks::set_poststop),
+        ] {
+            let Some(listed) = get(hooks).clone() else { continue };
+            let mut kept = Vec::new();
+            for (at, hook) in listed.into_iter().enumerate() {
+                let path = format!("hooks.{kind}[{at}]");
+                if self.hook(&path, hook.path()) {
+                    kept.push(hook);
+                }
+            }
+            set(hooks, Some(kept).filter(|kept| !kept.is_empty()));
+        }
+    }
+
+    /// Whether a hook is kept.
+    fn hook(&mut self, at: &str, path: &Path) -> bool {
+        let allowed = self.profile.hooks.allow.iter().flatten().find(|hook| hook.path.path() == path);
+        let Some(allowed) = allowed else {
+            return !self.beyond(Rule::Hooks, format!("{at}.path"), path.display(), "no such hook");
+        };
+        if let Some(sha256) = &allowed.sha256 {
+            self.done.hooks.push(HookCheck {
+                path: path.to_owned(),
+                sha256: sha256.clone(),
+                at: format!("{at}.path"),
+                profile: self.profile.name.clone(),
+            });
+        }
+        true
+    }
+}
+
+type Get = fn(&oci_spec::runtime::Hooks) -> &Option<Vec<Hook>>;
+type Set = fn(&mut oci_spec::runtime::Hooks, Option<Vec<Hook>>) -> &mut oci_spec::runtime::Hooks;

@@ -1,0 +1,1 @@
+//! What a tightened configuration is.
