@@ -18,6 +18,7 @@ pub mod posture;
 pub mod profile;
 pub mod rdt;
 pub mod report;
+pub mod sandbox;
 pub mod seccomp;
 pub mod spec;
 pub mod state;

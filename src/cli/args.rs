@@ -4,6 +4,7 @@
 //! fields are what `--help` prints.
 #![forbid(unsafe_code)]
 
+use super::sandbox::Sandbox;
 use super::value;
 use crate::plan::hardening::Need;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -148,6 +149,8 @@ pub enum Command {
     Plan(Plan),
     /// List or remove the unpacked images that `sandbox --image` keeps
     Cache(Cache),
+    /// Run an untrusted program on this machine, with as little as it needs
+    Sandbox(Box<Sandbox>),
     /// Print the version
     Version,
     /// `help`, `-h` and `--help` at any level: the text to print.

@@ -55,6 +55,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
+        init: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
@@ -105,8 +106,11 @@ impl Bundle {
         let loaded = spec::parse(&config).map_err(invalid).explained()?;
         session.report.warn_of(&loaded.warnings);
         let mut spec = loaded.spec;
-        listen_environment(&mut spec);
-        if notify::is_requested() {
+        // A sandbox has nothing of the caller's service manager.
+        if !options.init {
+            listen_environment(&mut spec);
+        }
+        if notify::is_requested() && !options.init {
             notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         }
         let rootless = !nix::unistd::geteuid().is_root();
@@ -180,6 +184,17 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
     let bundle = Bundle::load(session, args, id)?;
+    make_of(session, args, id, bundle, starter)
+}
+
+/// Makes the container of a bundle that was compiled before.
+pub(super) fn make_of(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    bundle: Bundle,
+    starter: Starter,
+) -> anyhow::Result<Made> {
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;

@@ -86,7 +86,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
-        b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
+        b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     let terminal = request.process.terminal().unwrap_or_default();

@@ -17,6 +17,7 @@ pub mod mount;
 pub mod numa;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod tty;
 
