@@ -11,6 +11,7 @@ pub mod cmd;
 pub mod criu;
 pub mod doctor;
 pub mod host;
+pub mod image;
 pub mod launch;
 pub mod path;
 pub mod plan;

@@ -90,6 +90,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         // A process that is born into an existing pid namespace is seen there from its first moment.
         b.child.append(&mut shield.raise);
     }
+    let labels = process::open_labels(&mut b, program, "process");
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
@@ -160,6 +161,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         agent: agent.as_ref(),
         supervised: supervised.is_some(),
         seccomp_rest: seccomp_rest.as_ref(),
+        labels,
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
