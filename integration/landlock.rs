@@ -91,7 +91,8 @@ fn what_the_mounts_allow_still_works() {
         let mut bundle = usual(Bundle::new(name));
         if userns {
             let map = json!([{ "containerID": 0, "hostID": 0, "size": 65_536 }]);
-            bundle = bundle.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+            bundle =
+                bundle.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
         }
         let container = Container::new(bundle);
         let again = || fs::write(container.bundle.path().join("volume"), "old\n").expect("the volume");
@@ -100,7 +101,9 @@ fn what_the_mounts_allow_still_works() {
         let held = fenced(&container, SCOPES, &container.run_command(&[])).finish();
         assert_eq!(free.stdout(), held.stdout(), "{free:?}\n{held:?}");
         assert_eq!(free.stderr(), held.stderr());
-        for word in ["moved", "removed", "null", "full", "devices", "shared", "out", "volume", "fixed", "readonly", "closed"] {
+        for word in
+            ["moved", "removed", "null", "full", "devices", "shared", "out", "volume", "fixed", "readonly", "closed"]
+        {
             assert!(held.stdout().lines().any(|line| line == word), "{word}: {held:?}");
         }
     }
@@ -116,7 +119,8 @@ fn terminals_take_commands() {
         .shell(&format!("fence {words}; stty cols 91 rows 17; stty size; echo typed > /dev/tty"));
     let container = Container::new(bundle);
     let run = fenced(&container, SCOPES, &container.run_command(&[]));
-    let line: Vec<_> = std::iter::once(run.get_program()).chain(run.get_args()).map(|arg| arg.to_string_lossy()).collect();
+    let line: Vec<_> =
+        std::iter::once(run.get_program()).chain(run.get_args()).map(|arg| arg.to_string_lossy()).collect();
     let shown = Command::new("script").args(["-qec", &line.join(" "), "/dev/null"]).finish().ok().stdout();
     // script(1) echoes the end of its own empty input.
     let lines: Vec<&str> = shown.lines().map(|line| line.trim().trim_start_matches("^@")).collect();
@@ -217,7 +221,8 @@ fn sockets_and_processes_of_the_host_are_out_of_reach_in_its_namespaces() {
 fn a_hook_in_the_container_is_not_held_and_its_program_is() {
     landlock!(1);
     let bundle = Bundle::new("llhook").mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev"]);
-    let hook = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "cp /bin/busybox /tmp/echo && /tmp/echo hook > /tmp/by"] }]);
+    let hook =
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", "cp /bin/busybox /tmp/echo && /tmp/echo hook > /tmp/by"] }]);
     let bundle = bundle.set("/hooks/startContainer", hook).shell("cat /tmp/by; /tmp/echo no || echo held");
     let container = Container::new(bundle);
     let held = fenced(&container, "execute = [\"/bin\"]", &container.run_command(&[])).finish();
@@ -229,7 +234,8 @@ fn a_process_born_last_is_held_too() {
     landlock!(1);
     let neighbour = Bundle::new("llpod").sleeping().started();
     let pid = PathBuf::from(format!("/proc/{}/ns/pid", neighbour.pid()));
-    let bundle = Bundle::new("llshared").namespace("pid", Some(&pid)).shell("cp /bin/busybox /tmp/x; /tmp/x true || echo held");
+    let bundle =
+        Bundle::new("llshared").namespace("pid", Some(&pid)).shell("cp /bin/busybox /tmp/x; /tmp/x true || echo held");
     let container = Container::new(bundle.mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev"]));
     let held = fenced(&container, "execute = [\"/bin\"]", &container.run_command(&[])).finish();
     assert_eq!(held.stdout(), "held\n", "{held:?}");
@@ -243,9 +249,13 @@ fn a_process_that_joins_is_held_by_the_rules_of_its_container() {
     let keys = format!("execute = [\"/bin\"]\n{SCOPES}");
     container.keep(fenced(&container, &keys, &container.create_command(&[])).finish()).ok();
     container.start().ok();
-    container.sh("cp /bin/busybox /tmp/x; /tmp/x true || echo held; kill -0 1 && echo reaches").ok().prints("held\nreaches");
+    container
+        .sh("cp /bin/busybox /tmp/x; /tmp/x true || echo held; kill -0 1 && echo reaches")
+        .ok()
+        .prints("held\nreaches");
     // A file that --process names asks for no no_new_privs: the profile does.
-    let process = json!({ "args": ["/tmp/x", "true"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] });
+    let process =
+        json!({ "args": ["/tmp/x", "true"], "cwd": "/", "user": { "uid": 0, "gid": 0 }, "env": ["PATH=/bin"] });
     let file = container.bundle.file("process.json", &process.to_string());
     let mut exec = container.runtime.command(["exec", "--process"]);
     let outcome = exec.arg(file).arg(container.id()).finish();
@@ -262,7 +272,8 @@ fn the_plan_says_what_the_rules_will_be() {
     let mut plan = container.runtime.command(["plan", "--bundle"]);
     plan.arg(container.bundle.path());
     let text = fenced(&container, SCOPES, &plan).finish_within(seconds(30)).ok().stdout();
-    let at = |word: &str| text.lines().position(|line| line.contains(word)).unwrap_or_else(|| panic!("{word}:\n{text}"));
+    let at =
+        |word: &str| text.lines().position(|line| line.contains(word)).unwrap_or_else(|| panic!("{word}:\n{text}"));
     assert!(at("make Landlock rules, ABI 7: read /; execute /; write ") < at("set uid"));
     assert!(at("set no_new_privs") < at("restrict this process to the Landlock rules, and verify"));
 }

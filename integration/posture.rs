@@ -28,10 +28,8 @@ fn globally(flags: &[&str], command: &Command) -> Command {
     with
 }
 
-fn requiring(container: &Container, needs: &str, command: &Command) -> Outcome {
-    let outcome = globally(&["--require", needs], command).finish();
-    let _same = container;
-    outcome
+fn requiring(needs: &str, command: &Command) -> Outcome {
+    globally(&["--require", needs], command).finish()
 }
 
 /// A container that is as closed as a configuration alone can make it.
@@ -42,10 +40,13 @@ fn closed(name: &str) -> Bundle {
         .set("/process/capabilities", json!({}))
         .set("/linux/resources/memory", json!({ "limit": 64 << 20 }))
         .set("/linux/resources/pids", json!({ "limit": 32 }))
-        .set("/linux/seccomp", json!({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "syscalls": [{ "names": ["keyctl"], "action": "SCMP_ACT_ERRNO" }],
-        }))
+        .set(
+            "/linux/seccomp",
+            json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["keyctl"], "action": "SCMP_ACT_ERRNO" }],
+            }),
+        )
         .mount("/tmp", "tmpfs", "tmpfs", &["nosuid", "nodev", "noexec"]);
     for kind in ["cgroup", "time"] {
         bundle = bundle.namespace(kind, None);
@@ -93,7 +94,8 @@ fn the_kernels_answers_are_told_layer_by_layer() {
 #[test]
 fn an_open_container_looks_open() {
     posture!();
-    let bundle = Bundle::new("postureopen").writable().set("/process/noNewPrivileges", false).sleeping();
+    let bundle =
+        Bundle::new("postureopen").writable().set("/process/noNewPrivileges", false).remove("/hostname").sleeping();
     let container = bundle.without_namespace("network").without_namespace("uts").started();
     let is = posture(&container);
     assert_eq!(is["noNewPrivs"], false);
@@ -126,14 +128,15 @@ fn a_hardened_container_tells_its_posture_unasked() {
     assert!(state["posture"].is_null(), "for people, when they ask");
 }
 
-const MET: &str = "seccomp,nnp,nonroot,no-caps,readonly-root,cgroup,memory,pids,pidns,netns,ipcns,utsns,cgroupns,mntns,timens";
+const MET: &str =
+    "seccomp,nnp,nonroot,no-caps,readonly-root,cgroup,memory,pids,pidns,netns,ipcns,utsns,cgroupns,mntns,timens";
 
 #[test]
 fn what_is_required_and_there_lets_the_program_start() {
     controllers!("memory", "pids");
     posture!();
     let container = Container::new(closed("requiremet"));
-    container.keep(requiring(&container, MET, &container.create_command(&[]))).ok();
+    container.keep(requiring(MET, &container.create_command(&[]))).ok();
     container.start().ok();
     // What joins is held to it as well, asked or not.
     container.exec(["true"]).ok();
@@ -147,11 +150,10 @@ fn what_is_required_and_there_lets_the_program_start() {
 #[test]
 fn what_is_required_and_missing_stops_create_run_and_exec() {
     posture!();
-    let marker = "sh -c 'touch /started'";
     let bundle = Bundle::new("requiremiss").writable().shell("touch /started; sleep 1000");
     let container = Container::new(bundle.set("/process/noNewPrivileges", false));
     for command in [container.create_command(&[]), container.run_command(&[])] {
-        let outcome = requiring(&container, "landlock>=1,seccomp,nnp,userns,nonroot,readonly-root,no-caps,memory", &command);
+        let outcome = requiring("landlock>=1,seccomp,nnp,userns,nonroot,readonly-root,no-caps,memory", &command);
         assert_eq!(outcome.code(), 1, "{outcome:?}");
         for word in ["landlock", "seccomp", "nnp", "userns", "nonroot", "readonly-root", "no-caps", "memory"] {
             assert!(outcome.stderr().contains(&format!("{word} is required: ")), "{word}: {outcome:?}");
@@ -159,14 +161,14 @@ fn what_is_required_and_missing_stops_create_run_and_exec() {
         assert!(outcome.stderr().contains("hint: "), "{outcome:?}");
         container.leaves_nothing();
     }
-    assert!(!container.bundle.rootfs().join("started").exists(), "{marker}");
+    assert!(!container.bundle.rootfs().join("started").exists());
     container.create().ok();
     container.start().ok();
-    let exec = requiring(&container, "nnp", &container.exec_command(&[], &["touch", "/execed"]));
+    let exec = requiring("nnp", &container.exec_command(&[], &["touch", "/execed"]));
     assert_eq!(exec.code(), 255, "{exec:?}");
     assert!(exec.stderr().contains("--require: nnp is required: process.noNewPrivileges is not true"), "{exec:?}");
     assert!(!container.bundle.rootfs().join("execed").exists());
-    requiring(&container, "pidns", &container.exec_command(&[], &["true"])).ok();
+    requiring("pidns", &container.exec_command(&[], &["true"])).ok();
 }
 
 #[test]
@@ -176,7 +178,7 @@ fn a_namespace_of_the_host_is_none_of_the_containers() {
     let own = std::path::Path::new("/proc/self/ns/net");
     let container = Container::new(Bundle::new("requirens").namespace("network", Some(own)));
     container.run().ok();
-    let outcome = requiring(&container, "netns", &container.run_command(&[]));
+    let outcome = requiring("netns", &container.run_command(&[]));
     assert_eq!(outcome.code(), 1, "{outcome:?}");
     assert!(outcome.stderr().contains("the net namespace is another one"), "{outcome:?}");
     container.leaves_nothing();
@@ -196,14 +198,16 @@ fn an_ordinary_user_is_told_and_held_as_well() {
         .without_mount("/dev/pts")
         .sleeping();
     let container = Container::rootless(bundle, USER);
-    container.keep(requiring(&container, "userns,nnp,pidns", &container.create_command(&[]))).ok();
+    container.keep(requiring("userns,nnp,pidns", &container.create_command(&[]))).ok();
     container.start().ok();
     let is = posture(&container);
     assert_eq!(is["namespaces"]["user"], "own", "{is:#}");
     assert_eq!(is["uid"][0], USER);
     assert!(is["unread"].is_null(), "{is:#}");
-    assert!(fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("status").contains("NoNewPrivs:\t1"));
-    let memory = requiring(&container, "memory", &container.exec_command(&[], &["true"]));
+    assert!(
+        fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("status").contains("NoNewPrivs:\t1")
+    );
+    let memory = requiring("memory", &container.exec_command(&[], &["true"]));
     assert!(memory.stderr().contains("memory is required"), "{memory:?}");
     container.kill("KILL").ok();
     container.wait_status("stopped");
@@ -226,6 +230,9 @@ fn the_doctor_knows_that_containers_run_here() {
     refused.args(["--user", "--map-root-user", "sh", "-c", script, "sh"]).arg(&container.runtime.program).arg("doctor");
     let refused = refused.finish();
     assert_eq!(refused.code(), 1, "{refused:?}");
-    assert!(refused.stdout().contains("missing  making namespaces    they cannot be made: no space left"), "{refused:?}");
+    assert!(
+        refused.stdout().contains("missing  making namespaces    they cannot be made: no space left"),
+        "{refused:?}"
+    );
     assert!(refused.stdout().contains("pent cannot run containers"), "{refused:?}");
 }
