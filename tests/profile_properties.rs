@@ -36,17 +36,42 @@ fn host() -> Host {
 
 // What configurations ask for.
 
-const NAMES: [&str; 8] = ["CHOWN", "SETUID", "SETGID", "NET_BIND_SERVICE", "KILL", "SYS_ADMIN", "NET_RAW", "SYS_PTRACE"];
+const NAMES: [&str; 8] =
+    ["CHOWN", "SETUID", "SETGID", "NET_BIND_SERVICE", "KILL", "SYS_ADMIN", "NET_RAW", "SYS_PTRACE"];
 const LIMITS: [&str; 5] = ["nofile", "core", "memlock", "nproc", "stack"];
 const NAMESPACES: [&str; 8] = ["pid", "network", "mount", "ipc", "uts", "cgroup", "time", "user"];
 const DESTINATIONS: [&str; 9] =
     ["/tmp", "/run", "/dev/shm", "/data", "/var/cache", "/proc", "/sys", "/mnt/proc", "/dev"];
-const SOURCES: [&str; 8] = ["/", "/srv/data", "/srv", "/etc/shadow", "/var/run/docker.sock", "relative", "/home/../etc", "/dev/fuse"];
+const SOURCES: [&str; 8] =
+    ["/", "/srv/data", "/srv", "/etc/shadow", "/var/run/docker.sock", "relative", "/home/../etc", "/dev/fuse"];
 const OPTIONS: [&str; 24] = [
-    "ro", "rw", "rro", "nosuid", "suid", "nodev", "dev", "noexec", "exec", "rbind", "bind", "shared", "rshared", "rslave", "size=1g",
-    "size=4k", "size=50%", "size=0", "nr_inodes=10", "nr_inodes=0", "nr_blocks=9999999", "size=2g,nr_inodes=0", "mode=1777", "private",
+    "ro",
+    "rw",
+    "rro",
+    "nosuid",
+    "suid",
+    "nodev",
+    "dev",
+    "noexec",
+    "exec",
+    "rbind",
+    "bind",
+    "shared",
+    "rshared",
+    "rslave",
+    "size=1g",
+    "size=4k",
+    "size=50%",
+    "size=0",
+    "nr_inodes=10",
+    "nr_inodes=0",
+    "nr_blocks=9999999",
+    "size=2g,nr_inodes=0",
+    "mode=1777",
+    "private",
 ];
-const SYSCTLS: [&str; 4] = ["net.ipv4.ip_unprivileged_port_start", "kernel.msgmax", "net/ipv4/ip_forward", "fs.mqueue.msg_max"];
+const SYSCTLS: [&str; 4] =
+    ["net.ipv4.ip_unprivileged_port_start", "kernel.msgmax", "net/ipv4/ip_forward", "fs.mqueue.msg_max"];
 const VARIABLES: [&str; 6] = ["PATH=/bin", "LD_PRELOAD=/x.so", "HOME=/root", "LC_ALL=C", "SECRET=1", "EMPTY"];
 
 fn some<T: Clone + std::fmt::Debug + 'static>(of: &'static [T]) -> impl Strategy<Value = Vec<T>> {
@@ -133,12 +158,18 @@ fn any_linux() -> BoxedStrategy<Value> {
     let resources = object(vec![
         ("devices", maybe(prop::collection::vec(device_rule, 0..4).prop_map(|rules| json!(rules)))),
         ("pids", maybe(prop::sample::select(&[-1i64, 0, 16, 100_000][..]).prop_map(|limit| json!({ "limit": limit })))),
-        ("memory", maybe(object(vec![
-            ("limit", number(&[-1, 1 << 20, 1 << 30, 1 << 40])),
-            ("swap", number(&[-1, 1 << 21, 1 << 31, 1 << 41])),
-            ("disableOOMKiller", maybe(any::<bool>().prop_map(|yes| json!(yes)))),
-        ]))),
-        ("cpu", maybe(object(vec![("quota", number(&[-1, 0, 5000, 900_000])), ("period", number(&[10_000, 100_000]))]))),
+        (
+            "memory",
+            maybe(object(vec![
+                ("limit", number(&[-1, 1 << 20, 1 << 30, 1 << 40])),
+                ("swap", number(&[-1, 1 << 21, 1 << 31, 1 << 41])),
+                ("disableOOMKiller", maybe(any::<bool>().prop_map(|yes| json!(yes)))),
+            ])),
+        ),
+        (
+            "cpu",
+            maybe(object(vec![("quota", number(&[-1, 0, 5000, 900_000])), ("period", number(&[10_000, 100_000]))])),
+        ),
         ("unified", maybe(Just(json!({ "pids.max": "max", "memory.high": "max" })))),
     ]);
     let devices = prop::sample::subsequence(
@@ -149,18 +180,25 @@ fn any_linux() -> BoxedStrategy<Value> {
         ],
         0..=3,
     );
-    let sysctl = some(&SYSCTLS).prop_map(|names| Value::Object(names.iter().map(|n| ((*n).to_owned(), json!("1"))).collect()));
+    let sysctl =
+        some(&SYSCTLS).prop_map(|names| Value::Object(names.iter().map(|n| ((*n).to_owned(), json!("1"))).collect()));
     object(vec![
         ("namespaces", maybe(namespaces)),
         ("resources", maybe(resources)),
         ("devices", maybe(devices.prop_map(|all| json!(all)))),
         ("sysctl", maybe(sysctl)),
-        ("uidMappings", number(&[0, 1000, 100_000]).prop_map(|host| {
-            host.map(|host| json!([{ "containerID": 0, "hostID": host, "size": 65536 }]))
-        }).boxed()),
+        (
+            "uidMappings",
+            number(&[0, 1000, 100_000])
+                .prop_map(|host| host.map(|host| json!([{ "containerID": 0, "hostID": host, "size": 65536 }])))
+                .boxed(),
+        ),
         ("maskedPaths", maybe(some(&["/proc/kcore", "/proc/keys"]).prop_map(|paths| json!(paths)))),
         ("readonlyPaths", maybe(some(&["/proc/sys", "/proc/bus"]).prop_map(|paths| json!(paths)))),
-        ("rootfsPropagation", maybe(prop::sample::select(&["shared", "rslave", "rprivate"][..]).prop_map(|p| json!(p)))),
+        (
+            "rootfsPropagation",
+            maybe(prop::sample::select(&["shared", "rslave", "rprivate"][..]).prop_map(|p| json!(p))),
+        ),
     ])
 }
 
@@ -180,7 +218,13 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         ("hooks", maybe(hooks)),
         ("linux", maybe(any_linux())),
     ]);
-    spec.prop_map(|value| serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}")))
+    spec.prop_map(|value| {
+        let mut spec: Spec = serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"));
+        // What a configuration without the member means to `plan::compile`.
+        let linux = spec.linux().clone().unwrap_or_default();
+        spec.set_linux(Some(linux));
+        spec
+    })
 }
 
 // What profiles say.
@@ -195,7 +239,8 @@ fn flag() -> BoxedStrategy<Option<Value>> {
 
 fn any_profile() -> impl Strategy<Value = Profile> {
     let writable = some(&["/tmp", "/run", "/dev/shm", "/var/cache"]).prop_map(|paths| {
-        let one = |path: &&str| ((*path).to_owned(), json!({ "size": "64M", "inodes": 100, "noexec": path.len() != 4 }));
+        let one =
+            |path: &&str| ((*path).to_owned(), json!({ "size": "64M", "inodes": 100, "noexec": path.len() != 4 }));
         Value::Object(paths.iter().map(one).collect())
     });
     let rlimits = some(&LIMITS).prop_flat_map(|names| {
@@ -205,7 +250,9 @@ fn any_profile() -> impl Strategy<Value = Profile> {
     });
     let own = some(&NAMESPACES[..7]).prop_map(|names| json!(names));
     let devices = flag().prop_map(|fuse| match fuse {
-        Some(Value::Bool(true)) => json!({ "allow": { "/dev/fuse": { "type": "c", "major": 10, "minor": 229, "access": "rw" } } }),
+        Some(Value::Bool(true)) => {
+            json!({ "allow": { "/dev/fuse": { "type": "c", "major": 10, "minor": 229, "access": "rw" } } })
+        }
         Some(_) => json!({ "allow": {} }),
         None => json!({}),
     });
@@ -220,44 +267,48 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         ("name", Just(Some(json!("random"))).boxed()),
         ("modes", Just(Some(modes)).boxed()),
         ("process", maybe(object(vec![("no_new_privs", flag())]))),
-        ("user", maybe(object(vec![
-            ("non_root", flag()),
-            ("mapped_root", flag()),
-            ("instead", number(&[65534])),
-        ]))),
-        ("capabilities", maybe(object(vec![
-            ("allow", names(&NAMES)),
-            ("effective", names(&NAMES)),
-            ("ambient", names(&NAMES)),
-        ]))),
-        ("filesystem", maybe(object(vec![
-            ("readonly_root", flag()),
-            ("nosuid", flag()),
-            ("nodev", flag()),
-            ("private_propagation", flag()),
-            ("writable", maybe(writable)),
-            ("sources", names(&["/srv", "/dev/fuse"])),
-            ("forbidden_sources", names(&["/etc", "/var/run/docker.sock"])),
-            ("writable_sources", names(&["/srv/data"])),
-            ("types", names(&["bind", "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup"])),
-            ("readonly_types", names(&["sysfs", "cgroup"])),
-            ("masked", names(&["/proc/kcore", "/sys/firmware"])),
-            ("readonly", names(&["/proc/sys", "/proc/irq"])),
-        ]))),
+        ("user", maybe(object(vec![("non_root", flag()), ("mapped_root", flag()), ("instead", number(&[65534]))]))),
+        (
+            "capabilities",
+            maybe(object(vec![("allow", names(&NAMES)), ("effective", names(&NAMES)), ("ambient", names(&NAMES))])),
+        ),
+        (
+            "filesystem",
+            maybe(object(vec![
+                ("readonly_root", flag()),
+                ("nosuid", flag()),
+                ("nodev", flag()),
+                ("private_propagation", flag()),
+                ("writable", maybe(writable)),
+                ("sources", names(&["/srv", "/dev/fuse"])),
+                ("forbidden_sources", names(&["/etc", "/var/run/docker.sock"])),
+                ("writable_sources", names(&["/srv/data"])),
+                ("types", names(&["bind", "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup"])),
+                ("readonly_types", names(&["sysfs", "cgroup"])),
+                ("masked", names(&["/proc/kcore", "/sys/firmware"])),
+                ("readonly", names(&["/proc/sys", "/proc/irq"])),
+            ])),
+        ),
         ("namespaces", maybe(object(vec![("own", maybe(own)), ("joinable", names(&NAMESPACES[..3]))]))),
-        ("network", maybe(object(vec![(
-            "reach",
-            maybe(prop::sample::select(&["none", "container", "host"][..]).prop_map(|reach| json!(reach))),
-        )]))),
+        (
+            "network",
+            maybe(object(vec![(
+                "reach",
+                maybe(prop::sample::select(&["none", "container", "host"][..]).prop_map(|reach| json!(reach))),
+            )])),
+        ),
         ("devices", devices.prop_map(Some).boxed()),
         ("hooks", hooks.prop_map(Some).boxed()),
         ("rlimits", maybe(rlimits)),
-        ("cgroup", maybe(object(vec![
-            ("memory", number(&[1 << 22, 1 << 29])),
-            ("swap", number(&[0, 1 << 20])),
-            ("pids", number(&[8, 256])),
-            ("cpus", maybe(prop::sample::select(&[0.25, 2.0][..]).prop_map(|cpus| json!(cpus)))),
-        ]))),
+        (
+            "cgroup",
+            maybe(object(vec![
+                ("memory", number(&[1 << 22, 1 << 29])),
+                ("swap", number(&[0, 1 << 20])),
+                ("pids", number(&[8, 256])),
+                ("cpus", maybe(prop::sample::select(&[0.25, 2.0][..]).prop_map(|cpus| json!(cpus)))),
+            ])),
+        ),
         ("environment", maybe(object(vec![("allow", names(&["PATH", "LC_*"])), ("deny", names(&["LD_*", "HOME"]))]))),
         ("hostname", maybe(Just(json!({ "default": "inside" })))),
         ("sysctls", maybe(object(vec![("allow", names(&["net.*", "kernel.msgmax"]))]))),
@@ -266,14 +317,16 @@ fn any_profile() -> impl Strategy<Value = Profile> {
     profile.prop_map(|value| serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}")))
 }
 
-fn shipped() -> impl Strategy<Value = Profile> {
+fn shipped() -> impl Strategy<Value = &'static str> {
     let names: Vec<&str> = profile::SHIPPED.iter().map(|(name, _)| *name).collect();
-    prop::sample::select(names).prop_map(|name| {
-        let mut profile = profile::load_from(Path::new("/nonexistent"), name).expect("a shipped profile");
-        profile.modes = Rule::ALL.iter().map(|rule| (*rule, Mode::Tighten)).collect();
-        profile.user.instead = Some(65534);
-        profile
-    })
+    prop::sample::select(names)
+}
+
+fn tightening(name: &str) -> Profile {
+    let mut profile = profile::load_from(Path::new("/nonexistent"), name).expect("a shipped profile");
+    profile.modes = Rule::ALL.iter().map(|rule| (*rule, Mode::Tighten)).collect();
+    profile.user.instead = Some(65534);
+    profile
 }
 
 // What the result must be.
@@ -320,7 +373,11 @@ fn check_process(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         let own = linux.namespaces().iter().flatten().any(|ns| ns.typ() == LinuxNamespaceType::User);
         let uid = after.user().uid();
         let outside = if own {
-            let found = linux.uid_mappings().iter().flatten().find(|m| uid >= m.container_id() && uid - m.container_id() < m.size());
+            let found = linux
+                .uid_mappings()
+                .iter()
+                .flatten()
+                .find(|m| uid >= m.container_id() && uid - m.container_id() < m.size());
             found.map(|mapping| mapping.host_id() + (uid - mapping.container_id()))
         } else {
             Some(uid)
@@ -386,7 +443,11 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         let set = seen.options.attributes.set;
         let same: Vec<_> = before
             .iter()
-            .filter(|known| known.destination() == mount.destination() && known.source() == mount.source() && known.typ() == mount.typ())
+            .filter(|known| {
+                known.destination() == mount.destination()
+                    && known.source() == mount.source()
+                    && known.typ() == mount.typ()
+            })
             .map(|known| see(known))
             .collect();
         let added = same.is_empty();
@@ -417,10 +478,17 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
                 if source.is_absolute() { pent::spec::clean(&source.to_string_lossy()).into() } else { source };
             prop_assert!(rules.sources.as_ref().is_none_or(|all| all.iter().any(|s| source.starts_with(s.path()))));
             for forbidden in rules.forbidden_sources.iter().flatten() {
-                prop_assert!(!source.starts_with(forbidden.path()) && !forbidden.path().starts_with(&source), "{mount:?}");
+                prop_assert!(
+                    !source.starts_with(forbidden.path()) && !forbidden.path().starts_with(&source),
+                    "{mount:?}"
+                );
             }
-            let may_write = rules.writable_sources.as_ref().is_none_or(|all| all.iter().any(|s| source.starts_with(s.path())));
-            prop_assert!(may_write || set & attr::RDONLY != 0 && (!seen.recursive || below & attr::RDONLY != 0), "{mount:?}");
+            let may_write =
+                rules.writable_sources.as_ref().is_none_or(|all| all.iter().any(|s| source.starts_with(s.path())));
+            prop_assert!(
+                may_write || set & attr::RDONLY != 0 && (!seen.recursive || below & attr::RDONLY != 0),
+                "{mount:?}"
+            );
         }
         if let Some(writable) = rules.writable.as_ref().filter(|_| seen.kind == "tmpfs" && set & attr::RDONLY == 0) {
             let entry = writable.iter().find(|(path, _)| path.path() == seen.destination);
@@ -430,7 +498,10 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
                     prop_assert!(!limits.noexec || set & attr::NOEXEC != 0, "{mount:?}");
                     let inodes = seen.options.data.iter().rev().find(|(name, _)| name == "nr_inodes");
                     let inodes = inodes.and_then(|(_, value)| value.as_ref()?.parse::<u64>().ok());
-                    prop_assert!(limits.inodes.is_none_or(|most| inodes.is_some_and(|n| n > 0 && n <= most)), "{mount:?}");
+                    prop_assert!(
+                        limits.inodes.is_none_or(|most| inodes.is_some_and(|n| n > 0 && n <= most)),
+                        "{mount:?}"
+                    );
                 }
                 _ => prop_assert_eq!(&seen.destination, Path::new("/dev")),
             }
@@ -465,7 +536,9 @@ fn device_policy(spec: &Spec) -> Option<Policy> {
 fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
     let (before, after) = (asked.linux().clone().unwrap_or_default(), got.linux().clone().unwrap_or_default());
     let is_new = |ns: &oci_spec::runtime::LinuxNamespace| ns.path().is_none();
-    let find = |linux: &oci_spec::runtime::Linux, kind| linux.namespaces().iter().flatten().find(|ns| ns.typ() == kind).cloned();
+    let find = |linux: &oci_spec::runtime::Linux, kind| {
+        linux.namespaces().iter().flatten().find(|ns| ns.typ() == kind).cloned()
+    };
     for ns in before.namespaces().iter().flatten() {
         let kept = find(&after, ns.typ()).expect("a namespace stays");
         prop_assert!(kept.path() == ns.path() || is_new(&kept));
@@ -499,7 +572,8 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
     }
     for mount in got.mounts().iter().flatten().filter(|mount| see(mount).kind == "proc") {
         let at = see(mount).destination;
-        for path in profile.filesystem.masked.iter().flatten().filter_map(|path| path.path().strip_prefix("/proc").ok()) {
+        for path in profile.filesystem.masked.iter().flatten().filter_map(|path| path.path().strip_prefix("/proc").ok())
+        {
             prop_assert!(sorted(after.masked_paths()).contains(&at.join(path).to_string_lossy().into_owned()));
         }
     }
@@ -522,11 +596,16 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
                     let allowed = policy.decide(kind, major, minor, access);
                     prop_assert!(!allowed || asked.decide(kind, major, minor, access));
                     let own = profile.devices.allow.iter().flatten().any(|(_, device)| {
-                        (device.major, device.minor) == (major, minor) && kind == Kind::Char && access & !device.access.0 == 0
+                        (device.major, device.minor) == (major, minor)
+                            && kind == Kind::Char
+                            && access & !device.access.0 == 0
                     });
                     let node = access == 1;
                     let listed = own || node || most.decide(kind, major, minor, access & !1);
-                    prop_assert!(!allowed || profile.devices.allow.is_none() || listed, "{kind:?} {major}:{minor} {access}");
+                    prop_assert!(
+                        !allowed || profile.devices.allow.is_none() || listed,
+                        "{kind:?} {major}:{minor} {access}"
+                    );
                 }
             }
         }
@@ -540,10 +619,12 @@ fn check_resources(before: &oci_spec::runtime::Linux, after: &oci_spec::runtime:
     let positive = |value: Option<i64>| value.filter(|value| *value > 0).unwrap_or(i64::MAX);
     let pids = |all: &oci_spec::runtime::LinuxResources| positive(all.pids().as_ref().map(|pids| pids.limit()));
     prop_assert!(pids(&after) <= pids(&before) && pids(&after) <= profile.cgroup.pids.unwrap_or(i64::MAX));
-    let memory = |all: &oci_spec::runtime::LinuxResources| positive(all.memory().as_ref().and_then(|memory| memory.limit()));
+    let memory =
+        |all: &oci_spec::runtime::LinuxResources| positive(all.memory().as_ref().and_then(|memory| memory.limit()));
     let most = profile.cgroup.memory.map_or(i64::MAX, |size| i64::try_from(size.0).expect("small"));
     prop_assert!(memory(&after) <= memory(&before) && memory(&after) <= most);
-    let swap = |all: &oci_spec::runtime::LinuxResources| positive(all.memory().as_ref().and_then(|memory| memory.swap()));
+    let swap =
+        |all: &oci_spec::runtime::LinuxResources| positive(all.memory().as_ref().and_then(|memory| memory.swap()));
     prop_assert!(swap(&after) <= swap(&before).max(memory(&after)));
     if let Some(most) = profile.cgroup.swap.filter(|_| memory(&after) != i64::MAX) {
         prop_assert!(swap(&after) - memory(&after) <= i64::try_from(most.0).expect("small"));
@@ -563,7 +644,14 @@ fn check_resources(before: &oci_spec::runtime::Linux, after: &oci_spec::runtime:
 fn check_hooks(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
     let all = |spec: &Spec| {
         let hooks = spec.hooks().clone().unwrap_or_default();
-        let lists = [hooks.prestart(), hooks.create_runtime(), hooks.create_container(), hooks.start_container(), hooks.poststart(), hooks.poststop()];
+        let lists = [
+            hooks.prestart(),
+            hooks.create_runtime(),
+            hooks.create_container(),
+            hooks.start_container(),
+            hooks.poststart(),
+            hooks.poststop(),
+        ];
         lists.map(|list| list.clone().unwrap_or_default())
     };
     for (asked, got) in all(asked).iter().zip(all(got)) {
@@ -573,6 +661,24 @@ fn check_hooks(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             prop_assert!(allowed.is_none_or(|allowed| allowed.iter().any(|known| known.path.path() == hook.path())));
         }
     }
+    Ok(())
+}
+
+/// The same, and if not, where.
+fn assert_same(one: &Spec, other: &Spec) -> Check {
+    // Sets have no order in memory.
+    if one == other {
+        return Ok(());
+    }
+    let value = |spec: &Spec| serde_json::to_value(spec).expect("JSON");
+    let (one, other) = (value(one), value(other));
+    for member in ["process", "root", "mounts", "hostname", "hooks", "linux"] {
+        for part in one[member].as_object().into_iter().flatten().map(|(name, _)| name) {
+            prop_assert_eq!(&one[member][part], &other[member][part], "{}.{}", member, part);
+        }
+        prop_assert_eq!(&one[member], &other[member], "{}", member);
+    }
+    prop_assert_eq!(one, other);
     Ok(())
 }
 
@@ -588,12 +694,12 @@ fn check(asked: &Spec, profile: &Profile) -> Check {
     let second = profile::tighten(profile, &mut again, &host()).map_err(|d| TestCaseError::fail(format!("{d:?}")))?;
     let beside_the_filter: Vec<_> = second.changes.iter().filter(|change| change.rule != Rule::Seccomp).collect();
     prop_assert!(beside_the_filter.is_empty(), "{beside_the_filter:#?}");
-    prop_assert_eq!(&again, &got);
+    assert_same(&again, &got)?;
     let text = serde_json::to_vec(&got).expect("JSON");
     let read = pent::spec::parse(&text).map_err(|found| TestCaseError::fail(format!("{found:?}")))?;
-    prop_assert_eq!(serde_json::to_value(&read.spec).expect("JSON"), serde_json::to_value(&got).expect("JSON"));
+    assert_same(&read.spec, &got)?;
     // Whatever differs is recorded.
-    if serde_json::to_value(&got).expect("JSON") != serde_json::to_value(asked).expect("JSON") {
+    if got != *asked {
         let what = serde_json::to_string_pretty(&json!({ "asked": asked, "got": got })).expect("JSON");
         prop_assert!(tightened.changes.iter().any(|change| change.rule != Rule::Seccomp), "nothing recorded: {what}");
     }
@@ -601,7 +707,7 @@ fn check(asked: &Spec, profile: &Profile) -> Check {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 384, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_tightened_configuration_is_no_more_permissive_than_either(spec in any_spec(), profile in any_profile()) {
@@ -609,8 +715,8 @@ proptest! {
     }
 
     #[test]
-    fn also_by_every_shipped_profile(spec in any_spec(), profile in shipped()) {
-        check(&spec, &profile)?;
+    fn also_by_every_shipped_profile(spec in any_spec(), name in shipped()) {
+        check(&spec, &tightening(name))?;
     }
 
     /// In the mode `warn` nothing is changed, and in the mode `enforce` nothing that the configuration states.
@@ -620,7 +726,7 @@ proptest! {
         let mut got = spec.clone();
         let tightened = profile::tighten(&profile, &mut got, &host()).map_err(|d| TestCaseError::fail(format!("{d:?}")))?;
         prop_assert!(tightened.changes.is_empty(), "{:?}", tightened.changes);
-        prop_assert_eq!(serde_json::to_value(&got).expect("JSON"), serde_json::to_value(&spec).expect("JSON"));
+        assert_same(&got, &spec)?;
     }
 
     /// A profile survives the file it is kept in.

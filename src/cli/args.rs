@@ -4,6 +4,7 @@
 //! fields are what `--help` prints.
 #![forbid(unsafe_code)]
 
+use super::sandbox::Sandbox;
 use super::value;
 use crate::plan::hardening::Need;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -152,6 +153,10 @@ pub enum Command {
     Doctor(Doctor),
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
+    /// List or remove the unpacked images that `sandbox --image` keeps
+    Cache(Cache),
+    /// Run an untrusted program on this machine, with as little as it needs
+    Sandbox(Box<Sandbox>),
     /// Print the version
     Version,
     /// `help`, `-h` and `--help` at any level: the text to print.
@@ -324,6 +329,37 @@ pub struct List {
     /// Print the ids only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// List or remove the unpacked images that `sandbox --image` keeps
+///
+/// `pent cache ls` lists them, `pent cache rm ID...` removes those whose ids begin so, `pent cache rm --all` all that are not in use.
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Format of `ls`
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: TableFormat,
+    /// Print the ids only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Remove all images that no sandbox uses
+    #[arg(long, short)]
+    pub all: bool,
+    /// What to do
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: CacheAction,
+    /// The images to remove
+    #[arg(value_name = "ID", trailing_var_arg = true)]
+    pub ids: Vec<String>,
+}
+
+/// What `cache` does.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheAction {
+    /// List the images
+    Ls,
+    /// Remove images
+    Rm,
 }
 
 /// `--format` of `list` and `ps`.

@@ -58,6 +58,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
+        init: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
@@ -141,7 +142,8 @@ impl Bundle {
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings }).explained();
+            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings })
+                .explained();
         }
         session.report.warn_of(&findings);
         Ok(())
@@ -172,8 +174,11 @@ impl Bundle {
     ) -> anyhow::Result<Self> {
         let path = directory.join(spec::FILE_NAME);
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
-        listen_environment(&mut spec);
-        if notify::is_requested() {
+        // A sandbox has nothing of the caller's service manager.
+        if !options.init {
+            listen_environment(&mut spec);
+        }
+        if notify::is_requested() && !options.init {
             notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         }
         let rootless = !nix::unistd::geteuid().is_root();
@@ -242,6 +247,17 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
     let bundle = Bundle::load(session, args, id)?;
+    make_of(session, args, id, bundle, starter)
+}
+
+/// Makes the container of a bundle that was compiled before.
+pub(super) fn make_of(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    bundle: Bundle,
+    starter: Starter,
+) -> anyhow::Result<Made> {
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attend;
+mod cache;
 mod checkpoint;
 mod create;
 pub mod delete;
@@ -19,6 +20,7 @@ mod profiles;
 mod ps;
 mod restore;
 mod run;
+mod sandbox;
 mod spec;
 mod start;
 mod state;
@@ -117,6 +119,8 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Cache(args) => cache::run(session, &args),
+        Command::Sandbox(args) => sandbox::run(session, &args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }
@@ -149,23 +153,30 @@ pub trait Explained<T> {
 
 impl<T, E: StdError + Hint + Send + Sync + 'static> Explained<T> for Result<T, E> {
     fn explained(self) -> anyhow::Result<T> {
-        self.map_err(|error| match error.hint() {
-            None => error.into(),
-            Some(hint) => Hinted { message: chain(&error), hint }.into(),
+        self.map_err(|error| match (error.hint(), error.code()) {
+            (None, None) => error.into(),
+            (hint, code) => Hinted { message: chain(&error), hint, code }.into(),
         })
     }
 }
 
 /// An error made here, with a hint.
 pub fn hinted(message: &str, hint: &str) -> anyhow::Error {
-    Hinted { message: message.to_owned(), hint: hint.to_owned() }.into()
+    Hinted { message: message.to_owned(), hint: Some(hint.to_owned()), code: None }.into()
+}
+
+/// The same error with another hint.
+pub fn with_hint(error: &anyhow::Error, hint: &str) -> anyhow::Error {
+    let Failure { message, code, .. } = render(error);
+    Hinted { message, hint: Some(hint.to_owned()), code }.into()
 }
 
 /// An error already rendered, together with its hint; found again under any `context`.
 #[derive(Debug)]
 struct Hinted {
     message: String,
-    hint: String,
+    hint: Option<String>,
+    code: Option<u8>,
 }
 
 impl fmt::Display for Hinted {
@@ -191,7 +202,12 @@ fn chain(error: &dyn StdError) -> String {
 }
 
 fn render(error: &anyhow::Error) -> Failure {
-    Failure { message: chain(error.as_ref()), hint: error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone()) }
+    let known = error.downcast_ref::<Hinted>();
+    Failure {
+        message: chain(error.as_ref()),
+        hint: known.and_then(|hinted| hinted.hint.clone()),
+        code: known.and_then(|hinted| hinted.code),
+    }
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ pub(super) fn asked(session: &Session<'_>) -> anyhow::Result<Option<Profile>> {
 /// Compares hooks with the digests that profiles want.
 pub(super) fn check_hooks(hooks: &[HookCheck]) -> anyhow::Result<()> {
     for hook in hooks {
-        let found = digest(&hook.path)
-            .with_context(|| format!("{}: cannot read hook {}", hook.at, hook.path.display()))?;
+        let found =
+            digest(&hook.path).with_context(|| format!("{}: cannot read hook {}", hook.at, hook.path.display()))?;
         if found != hook.sha256.to_string() {
             return Err(hinted(
                 &format!(

@@ -36,6 +36,8 @@ pub enum Error {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// When it was about the program itself: what the kernel said of it.
+        program: Option<Errno>,
     },
     /// clone3 itself.
     #[error("cannot create the container's process{}: {}", in_new(namespaces), lower(*errno))]
@@ -128,6 +130,15 @@ impl Hint for Error {
             _ => None,
         }
     }
+
+    fn code(&self) -> Option<u8> {
+        match self {
+            // As shells do: there is none, or there is one and it cannot be executed.
+            Self::Child { program: Some(Errno::ENOENT | Errno::ENOTDIR), .. } => Some(127),
+            Self::Child { program: Some(_), .. } => Some(126),
+            _ => None,
+        }
+    }
 }
 
 impl Error {
@@ -137,7 +148,11 @@ impl Error {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
-            Some(op) => Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) },
+            Some(op) => {
+                let is_program = matches!(op, Op::FindExecutable { .. } | Op::Execute);
+                let program = is_program.then(|| Errno::from_raw(failure.errno));
+                Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure), program }
+            }
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }
     }

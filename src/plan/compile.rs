@@ -28,6 +28,9 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
+    /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
+    /// runtime ends. For a program that does not know how to be pid 1.
+    pub init: bool,
 }
 
 /// Everything that decides what a plan is.
@@ -81,8 +84,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         // A process that is born into an existing pid namespace is seen there from its first moment.
         b.child.append(&mut shield.raise);
     }
+    let labels = process::open_labels(&mut b, program, "process");
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
-    namespaces::user_namespace(&mut b, &namespaces, linux);
+    namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -144,6 +148,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         seccomp: seccomp.as_ref(),
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
+        labels,
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -167,10 +172,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     process::home(&mut b, program);
     process::credentials(&mut b, &context);
+    if request.options.init {
+        // After the credentials: the kernel forgets it when they change.
+        b.child.push(Child::DieWithRuntime);
+    }
     b.meet(Point::Ready);
     b.meet(Point::Started);
     if !hooks.start_container.is_empty() {
         b.child.push(Child::RunHooks { kind: HookKind::StartContainer });
+    }
+    if request.options.init {
+        b.child.push(Child::BecomeInit);
     }
     process::execute(&mut b, &context);
     if let Some(score) = program.oom_score_adj() {
@@ -531,7 +543,8 @@ fn finish_root(
     sysctls(b, linux, mounted);
     if let Some(null) = null {
         b.mount_checks += masks.len();
-        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect() });
+        let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));
+        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect(), as_program });
     }
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
     if !readonly.is_empty() {

@@ -77,14 +77,16 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             b.child.push(Child::ShieldBinary { file });
         }
     }
-    b.child.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
+    let labels = process::open_labels(&mut b, request.process, "process");
+    let keep = std::iter::once(init).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
+    b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
-        b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
+        b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     let terminal = request.process.terminal().unwrap_or_default();
@@ -118,6 +120,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         seccomp: seccomp.as_ref(),
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, false)),
         agent: agent.as_ref(),
+        labels,
         own_user_namespace,
         groups_denied,
         path: "process",

@@ -341,6 +341,8 @@ pub enum Child {
     Birth { new: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
     BecomeRoot { drop_groups: bool },
+    /// Becomes these ids of the user namespace, in which there is no root: the capabilities over it stay.
+    BecomeUser { uid: u32, gid: u32, drop_groups: bool },
     /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
     JoinCgroup,
     /// A new session keyring.
@@ -402,8 +404,14 @@ pub enum Child {
     WriteSysctls { proc: Slot, values: Vec<(Text, Text)> },
     /// Runs hooks inside the container's namespaces.
     RunHooks { kind: HookKind },
-    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs.
-    MaskPaths { null: Slot, paths: Vec<Text> },
+    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs. `as_program`: this process
+    /// is the program's user already, so that what it may not reach is hidden as it is.
+    MaskPaths {
+        null: Slot,
+        paths: Vec<Text>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        as_program: bool,
+    },
     /// Makes trees read-only.
     ReadonlyPaths { paths: Vec<Text> },
     /// A mount that had to stay writable until now becomes read-only.
@@ -474,6 +482,11 @@ pub enum Child {
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.
     SendListener,
+    /// Asks the kernel to kill this process, and with it everything in its pid namespace, when the runtime ends.
+    DieWithRuntime,
+    /// Makes the process that goes on with this script. This one stays what it is, the first of its pid namespace: it passes
+    /// signals on, reaps what is left behind, and ends as the new one ends.
+    BecomeInit,
     /// Executes the program.
     Execute,
 }

@@ -50,7 +50,10 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::SetNoNewPrivs => (77, "no_new_privs"),
         Child::CloseDescriptors { .. } => (80, "the sweep of descriptors"),
         Child::VerifyCredentials(_) => (81, "the check of credentials"),
+        // A change of credentials would undo it.
+        Child::DieWithRuntime => (85, "the signal at the runtime's death"),
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
+        Child::BecomeInit => (91, "the first process"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::SendListener => (96, "handing over the listener"),
         Child::Execute => (100, "the program"),
@@ -162,6 +165,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
             Child::CloneMount(_)
                 | Child::OpenNull { .. }
                 | Child::OpenBinary { .. }
+                | Child::OpenLabel { .. }
                 | Child::ShieldBinary { .. }
                 | Child::ParkBinary { .. }
                 | Child::MakeFilesystem(_)

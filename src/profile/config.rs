@@ -53,7 +53,9 @@ pub enum Refused {
         name: String,
     },
     /// `none`, where the administrator wants a profile.
-    #[error("annotation {ANNOTATION}: {name:?} is asked for in the place of {instead:?}, and {CONFIG} does not allow that")]
+    #[error(
+        "annotation {ANNOTATION}: {name:?} is asked for in the place of {instead:?}, and {CONFIG} does not allow that"
+    )]
     Looser {
         /// What it says.
         name: String,
@@ -162,7 +164,10 @@ mod tests {
         assert_eq!(choose(None, "/run/pent", Some("python")).expect("chosen"), ["python"]);
         assert_eq!(choose(None, "/run/pent", Some("build")).expect("chosen"), ["restricted", "build"]);
         assert_eq!(choose(None, "/run/pent", Some("restricted")).expect("chosen"), ["restricted"]);
-        assert_eq!(choose(Some("restricted"), "/run/pent", Some("baseline")).expect("chosen"), ["restricted", "baseline"]);
+        assert_eq!(
+            choose(Some("restricted"), "/run/pent", Some("baseline")).expect("chosen"),
+            ["restricted", "baseline"]
+        );
         assert!(matches!(choose(None, "/run/pent", Some("none")), Err(Refused::Looser { .. })));
         assert!(matches!(choose(None, "/run/pent", Some("/tmp/mine.toml")), Err(Refused::Path { .. })));
         assert!(choose(None, "/run/containerd/runc/moby", Some("none")).expect("chosen").is_empty());

@@ -9,23 +9,21 @@ mod config;
 mod format;
 mod seccomp;
 mod source;
-mod tighten;
 #[cfg(test)]
 mod tests;
+mod tighten;
 mod values;
 
 pub use config::{ANNOTATION, CONFIG, Config, NONE, Refused};
 pub use format::{
-    Capabilities, Cgroup, Comparison, Condition, Device, DeviceKind, Devices, Environment, False, Filesystem, Hook, Hooks,
-    Hostname, Landlock, Mode, Namespaces, Network, Process, Profile, Reach, Rlimit, Rule, Seccomp, SeccompRule, Sysctls,
-    Terminal, Tmpfs, User, VERSION, Writable,
+    Capabilities, Cgroup, Comparison, Condition, Device, DeviceKind, Devices, Environment, False, Filesystem, Hook,
+    Hooks, Hostname, Landlock, Mode, Namespaces, Network, Process, Profile, Reach, Rlimit, Rule, Seccomp, SeccompRule,
+    Sysctls, Terminal, Tmpfs, User, VERSION, Writable,
 };
 pub use seccomp::compile as compile_seccomp;
 pub use source::{DIRECTORY, Error, SHIPPED, load, load_from, parse};
 pub use tighten::{Change, HookCheck, Tightened, tighten, tighten_process};
-pub use values::{
-    Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall,
-};
+pub use values::{Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};
 
 use crate::host::Host;
 use crate::report::Diagnostic;
@@ -49,7 +47,9 @@ pub fn tighten_process_to_all(
     spec: &Spec,
     host: &Host,
 ) -> Result<Tightened, Vec<Diagnostic>> {
-    profiles.iter().try_fold(Tightened::default(), |all, profile| all.and(tighten_process(profile, process, spec, host)?))
+    profiles
+        .iter()
+        .try_fold(Tightened::default(), |all, profile| all.and(tighten_process(profile, process, spec, host)?))
 }
 
 impl Profile {

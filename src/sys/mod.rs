@@ -18,6 +18,7 @@ pub mod numa;
 pub mod probe;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod tty;
 

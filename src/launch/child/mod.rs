@@ -6,6 +6,7 @@
 
 mod credentials;
 mod devices;
+mod init;
 mod label;
 mod landlock;
 mod mounts;
@@ -109,7 +110,8 @@ impl<'a> Child<'a> {
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
             Op::Birth { new } => self.give_birth(new),
-            Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
+            Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
+            Op::BecomeUser { uid, gid, drop_groups } => Self::become_user(*uid, *gid, *drop_groups),
             Op::JoinCgroup => self.join_cgroup(),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
@@ -139,7 +141,7 @@ impl<'a> Child<'a> {
             Op::UnshareCgroup => Ok(clone::unshare(libc::CLONE_NEWCGROUP)?),
             Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
             Op::RunHooks { kind } => self.run_hooks(*kind),
-            Op::MaskPaths { null, paths } => self.mask_paths(*null, paths),
+            Op::MaskPaths { null, paths, as_program } => self.mask_paths(*null, paths, *as_program),
             Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
@@ -183,6 +185,8 @@ impl<'a> Child<'a> {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
+            Op::DieWithRuntime => Ok(crate::sys::cred::set_parent_death_signal(libc::SIGKILL)?),
+            Op::BecomeInit => init::become_init(),
             Op::Execute => self.execute(),
         }
     }

@@ -1,0 +1,273 @@
+//! `pent sandbox`: an untrusted program, with as little as it needs.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "looks at the host's own file system as the caller sees it; no container is near"
+)]
+
+use super::attend::{Attendance, Bounds, End};
+use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
+use super::{Explained as _, Session, delete, hinted};
+use crate::cgroup::Driver;
+use crate::cli::{Make, Sandbox as Args, SandboxHome};
+use crate::host::Host;
+use crate::plan::Hardening;
+use crate::plan::Options;
+use crate::sandbox::limits::{self, Means};
+use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::sys::{clone, cred, numa};
+use anyhow::Context as _;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What the ids of all sandboxes begin with.
+const PREFIX: &str = "sandbox-";
+/// The program took longer than it may, as of timeout(1).
+const TIMED_OUT: u8 = 124;
+/// 128 + SIGKILL.
+const KILLED: u8 = 137;
+
+pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
+    attempt(session, args).map_err(|error| explain_program(error, args))
+}
+
+/// What a container's messages say of images is of no use here.
+fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
+    let name = args.command.first().map_or("", String::as_str);
+    let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
+    let hint = match super::render(&error).code {
+        Some(127) if found => {
+            "it is hidden in the sandbox, or its interpreter is (/tmp, /run and /var/tmp are private): show its directory with --ro"
+        }
+        Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
+        Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
+        Some(126) => "it must be executable by the sandbox's user, and not below a --tmpfs without exec",
+        _ => return error,
+    };
+    super::with_hint(&error, hint)
+}
+
+fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
+    check_descriptors(0)?;
+    let parent = parent()?;
+    let host = Host::probe(true).explained()?;
+    let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
+    let request = resolve(args)?;
+    let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
+    let surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
+
+    let limited =
+        request.limits.memory.is_some() || request.limits.millicpus.is_some() || request.limits.pids.is_some();
+    let means = if limited || is_root { Means::probe(&host) } else { Means::Rlimits("no limit was asked for") };
+    let replaced = sandbox::settle(&mut made.spec, means, surroundings.processors);
+    if let Some(processors) = replaced.processors {
+        keep_to(processors)?;
+    }
+
+    let options = Options {
+        init: true,
+        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        ..Options::default()
+    };
+    let id = format!("{PREFIX}{}", std::process::id());
+    delete::sweep(session, PREFIX)?;
+    let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
+    let bundle = Bundle::compile(session, &options, Hardening::default(), &id, PathBuf::from("/"), config)?;
+
+    cred::set_child_subreaper().context("cannot become a subreaper")?;
+    let attendance = Attendance::begin()?;
+    let mut container = make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait)?;
+    if !args.quiet {
+        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
+            &request.limits,
+            means,
+            &replaced,
+        )) {
+            say(&line);
+        }
+    }
+    let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    if let Err(error) = container.running.start(&container.bundle.plan).explained() {
+        container.undo();
+        return Err(error);
+    }
+    let terminal = container.running.terminal.take().map(|(master, _)| master);
+    let bounds = Bounds { deadline, keeper: parent };
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, bounds);
+    let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
+    let Made { dir, state, .. } = container;
+    delete::destroy(dir, &state, session.report)?;
+    let (status, end) = ended?;
+    match end {
+        End::TimedOut => {
+            let timeout = request.limits.timeout.unwrap_or_default();
+            say(&format!("timed out after {timeout:?}"));
+            return Ok(TIMED_OUT);
+        }
+        End::Abandoned => say("ended because the process that started pent is gone"),
+        End::Itself => {}
+    }
+    if let Some(story) = memory {
+        say(&story);
+    }
+    Ok(status)
+}
+
+/// One line on stderr. There is nobody left to tell when that fails.
+fn say(line: &str) {
+    use std::io::Write as _;
+    drop(std::io::stderr().write_all(format!("pent: {line}\n").as_bytes()));
+}
+
+/// Whoever started this process: without them there is nobody whom the program would be for. Nothing where that cannot be known.
+fn parent() -> anyhow::Result<Option<OwnedFd>> {
+    let pid = nix::unistd::getppid().as_raw();
+    if pid == 0 {
+        // In a pid namespace that the parent is not in.
+        return Ok(None);
+    }
+    match clone::open_process(pid) {
+        Ok(parent) if nix::unistd::getppid().as_raw() == pid => Ok(Some(parent)),
+        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+            anyhow::bail!("cannot watch the calling process: too many open files")
+        }
+        _ => anyhow::bail!("the process that started pent is gone"),
+    }
+}
+
+/// All refusals at once: the first as the error, the others before it.
+fn refuse(refusals: &[Refusal]) -> anyhow::Error {
+    let messages: Vec<_> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+    let mut hints: Vec<_> =
+        refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
+    hints.dedup();
+    hinted(&messages.join("; "), &hints.join("; "))
+}
+
+/// Paths of the host as they really are, and everything else in the sandbox's own terms.
+fn resolve(args: &Args) -> anyhow::Result<Request> {
+    let mut grants = Vec::new();
+    for (flag, writable, paths) in [("--ro", false, &args.ro), ("--rw", true, &args.rw)] {
+        for path in paths {
+            grants.push(grant(flag, path, writable)?);
+        }
+    }
+    let tmpfs = args.tmpfs.iter().map(|tmpfs| {
+        let target = inside(&tmpfs.path)?;
+        let (target, target_exists) = existing_directory(&target);
+        Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
+    });
+    let environment = args.env.iter().map(|given| match given.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (given.clone(), None),
+    });
+    Ok(Request {
+        command: args.command.clone(),
+        grants,
+        tmpfs: tmpfs.collect::<anyhow::Result<_>>()?,
+        home: match args.home {
+            SandboxHome::Ro => Home::Readonly,
+            SandboxHome::Tmpfs => Home::Tmpfs,
+            SandboxHome::None => Home::Absent,
+        },
+        environment: environment.collect(),
+        workdir: args.workdir.as_deref().map(inside).transpose()?,
+        hostname: args.hostname.clone(),
+        network: match args.net.as_str() {
+            "none" => Network::Absent,
+            "host" => Network::Host,
+            other => return Err(hinted(&format!("--net {other}: not known"), "none or host")),
+        },
+        limits: Limits {
+            memory: args.memory.map(memory).transpose()?,
+            millicpus: args.cpus,
+            pids: args.pids,
+            timeout: args.timeout,
+        },
+    })
+}
+
+fn memory(bytes: i64) -> anyhow::Result<u64> {
+    // Less than the first process itself needs cannot start anything.
+    const LEAST: u64 = 4 << 20;
+    let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= LEAST);
+    bytes.ok_or_else(|| hinted("--memory: too little to start a program", "give at least 4M"))
+}
+
+/// Absolute, by the caller's working directory.
+fn inside(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?;
+    Ok(PathBuf::from(crate::spec::clean(&path.to_string_lossy())))
+}
+
+/// The place without links where something is, or would be.
+fn existing_directory(path: &Path) -> (PathBuf, bool) {
+    match fs::canonicalize(path) {
+        Ok(real) => {
+            let exists = real.is_dir();
+            (real, exists)
+        }
+        Err(_) => (path.to_owned(), false),
+    }
+}
+
+fn grant(flag: &str, text: &str, writable: bool) -> anyhow::Result<Grant> {
+    let (source, target) = match text.rsplit_once(':') {
+        Some((source, target)) if target.starts_with('/') && !source.is_empty() => (source, Some(Path::new(target))),
+        _ => (text, None),
+    };
+    let real = fs::canonicalize(source).with_context(|| format!("{flag} {source}"))?;
+    if real.parent().is_none() {
+        let hint = "name the directories that the program is to have";
+        return Err(hinted(&format!("{flag} {source}: the root as a whole cannot be given"), hint));
+    }
+    let found = fs::metadata(&real).with_context(|| format!("{flag} {source}"))?;
+    if !(found.is_dir() || found.is_file()) && writable {
+        return Err(hinted(&format!("{flag} {source}: neither a file nor a directory"), "name the directory it is in"));
+    }
+    let (target, target_exists) = match target {
+        None => (real.clone(), true),
+        Some(target) => {
+            let target = inside(target)?;
+            let there = fs::canonicalize(&target);
+            let exists = there.as_ref().is_ok_and(|there| there.is_dir() == found.is_dir());
+            (there.unwrap_or(target), exists)
+        }
+    };
+    Ok(Grant { source: real, target, target_exists, writable, directory: found.is_dir() })
+}
+
+/// Runs this process, and so the program, on the first of the processors that it may run on.
+fn keep_to(processors: u32) -> anyhow::Result<()> {
+    let mut mask = numa::cpu_affinity().context("cannot ask for the processors")?;
+    let mut left = processors;
+    for word in &mut mask {
+        for bit in 0..u64::BITS {
+            if *word & (1 << bit) != 0 {
+                if left == 0 {
+                    *word &= !(1 << bit);
+                } else {
+                    left -= 1;
+                }
+            }
+        }
+    }
+    numa::set_cpu_affinity(&mask).context("cannot limit the processors")
+}
+
+/// Why the program was killed, when the kernel says that it was for its memory.
+fn memory_story(container: &Made) -> Option<String> {
+    let cgroup = &container.state.cgroup;
+    if cgroup.is_none() || cgroup.oom_kill_count().ok()? == 0 {
+        return None;
+    }
+    let usage = cgroup.stats().ok()?.memory.usage;
+    Some(format!(
+        "out of memory: limit {}, peak {}",
+        limits::bytes_text(usage.limit),
+        limits::bytes_text(usage.max.max(usage.usage))
+    ))
+}
