@@ -6,6 +6,7 @@ mod cache;
 mod checkpoint;
 mod create;
 pub mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -15,7 +16,9 @@ mod make;
 mod notify;
 mod pause;
 mod plan;
+mod profiles;
 mod ps;
+mod refusals;
 mod restore;
 mod run;
 mod sandbox;
@@ -118,6 +121,7 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Features => features::run(),
         Command::Cache(args) => cache::run(session, &args),
         Command::Sandbox(args) => sandbox::run(session, &args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }

@@ -4,6 +4,7 @@
 use super::op::{Child, Filesystem, IdMap, Namespace, Parent, Prepare, Source};
 use super::{Plan, numa};
 use crate::cgroup::DevicePlan;
+use crate::profile;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
 use std::fmt;
@@ -172,6 +173,7 @@ impl fmt::Display for Parent {
                 devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
             }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
+            Self::Supervise => f.write_str("answer denied calls as the filter says, and report them"),
         }
     }
 }
@@ -301,6 +303,9 @@ impl fmt::Display for Child {
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
+            Self::LoadSeccompRest { instructions, .. } => {
+                write!(f, "load seccomp filter of {instructions} instructions for the calls that took")
+            }
             Self::Execute => f.write_str("execute the program"),
         }
     }
@@ -335,6 +340,13 @@ impl fmt::Display for Plan {
         writeln!(f, "container {}: {}", self.id, program.join(" "))?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
+        }
+        if !self.changes.is_empty() {
+            writeln!(f, "\nrequested, enforced, because of")?;
+            for change in &self.changes {
+                let profile::Change { path, requested, enforced, profile, rule } = change;
+                writeln!(f, "  {path}: {requested} -> {enforced} ({profile}: {rule})")?;
+            }
         }
         writeln!(f, "\nbefore clone")?;
         self.cgroup_lines(f)?;
