@@ -48,6 +48,9 @@ pub struct Sandbox {
     /// End the program after this time, such as 60s: exit status 124
     #[arg(long, value_name = "DURATION", value_parser = value::interval)]
     pub timeout: Option<Duration>,
+    /// What the program is held to beside these options: the name of a profile, or a file [default: restricted]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
     /// Say nothing of limits and of what could not be done quite as asked
     #[arg(long, short)]
     pub quiet: bool,

@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Made, Starter, check_descriptors, make, poststart};
+use super::refusals::Reporting;
 use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
+use crate::launch;
+use crate::refusal::Asker;
 use crate::sys::cred;
 use anyhow::Context as _;
 
@@ -13,8 +16,10 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     if !args.detach && !args.no_subreaper {
         cred::set_child_subreaper().context("cannot become a subreaper")?;
     }
+    let reporting = Reporting::begin(args.report.as_deref(), !args.detach)?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
-    let mut made = make(session, &args.make, &args.id, starter)?;
+    let mut made = make(session, &args.make, &args.id, starter, reporting.watch())?;
+    let mut supervisor = reporting.supervisor(&made.bundle);
     let notify = match notify::Proxy::open(&made.dir) {
         Ok(notify) => notify,
         Err(error) => {
@@ -22,7 +27,8 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    if let Err(error) = made.running.start(&made.bundle.plan).explained() {
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    if let Err(error) = made.running.start_supervised(&made.bundle.plan, by).explained() {
         made.undo();
         return Err(error);
     }
@@ -34,11 +40,12 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
         return notify.map_or(Ok(()), |notify| notify.wait(made.running.pid, session.report)).map(|()| 0);
     };
     let terminal = made.running.terminal.take().map(|(master, _)| master);
-    let code = attendance.until_exit(&made.running.pidfd, terminal, notify)?;
-    if !args.keep {
-        delete(session, made)?;
-    }
-    Ok(code)
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default())?;
+    let report = reporting.conclude(&made, supervisor.as_ref(), code, Asker::Bundle(&made.bundle.spec));
+    let deleted = if args.keep { Ok(()) } else { delete(session, made) };
+    reporting.publish(&report, code, "pent run --report")?;
+    deleted.map(|()| code)
 }
 
 fn delete(session: &Session<'_>, made: Made) -> anyhow::Result<()> {

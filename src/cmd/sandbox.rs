@@ -7,14 +7,15 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
-use super::{Explained as _, Session, delete, hinted};
+use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
-use crate::plan::Hardening;
 use crate::plan::Options;
+use crate::profile;
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::spec;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
 use std::fs;
@@ -24,6 +25,8 @@ use std::time::Instant;
 
 /// What the ids of all sandboxes begin with.
 const PREFIX: &str = "sandbox-";
+/// What programs are held to unless somebody says otherwise.
+const PROFILE: &str = "restricted";
 /// The program took longer than it may, as of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// 128 + SIGKILL.
@@ -52,17 +55,24 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
     let parent = parent()?;
-    let host = Host::probe(true).explained()?;
+    let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let request = resolve(args)?;
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
     let surroundings = Surroundings::probe(is_root, &granted).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
-    let limited =
-        request.limits.memory.is_some() || request.limits.millicpus.is_some() || request.limits.pids.is_some();
-    let means = if limited || is_root { Means::probe(&host) } else { Means::Rlimits("no limit was asked for") };
-    let replaced = sandbox::settle(&mut made.spec, means, surroundings.processors);
+    host.probe_limits().explained()?;
+    let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    let profile = profile::load(name).explained()?.for_container("sandbox");
+    let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
+    let (tightened, profile) =
+        sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    profiles::check_hooks(&tightened.hooks)?;
+    session.report.warn_of(&tightened.warnings);
+
+    let means = Means::probe(&host);
+    let replaced = sandbox::settle(&mut made.spec, &request, means, surroundings.processors);
     if let Some(processors) = replaced.processors {
         keep_to(processors)?;
     }
@@ -75,7 +85,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let id = format!("{PREFIX}{}", std::process::id());
     delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
-    let bundle = Bundle::compile(session, &options, Hardening::default(), &id, PathBuf::from("/"), config)?;
+    let mut hardening = tightened.hardening;
+    hardening.require.extend(make::hardening(session).require);
+    let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.plan.changes = tightened.changes;
+    bundle.profiles = vec![profile];
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
@@ -96,7 +110,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, bounds);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, None, bounds);
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
@@ -266,7 +280,7 @@ fn memory_story(container: &Made) -> Option<String> {
     }
     let usage = cgroup.stats().ok()?.memory.usage;
     Some(format!(
-        "out of memory: limit {}, peak {}",
+        "out of memory: limit {}, peak {}; raise it with --memory",
         limits::bytes_text(usage.limit),
         limits::bytes_text(usage.max.max(usage.usage))
     ))

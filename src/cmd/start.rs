@@ -51,13 +51,14 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
 }
 
 /// The filter of the container notifies: the agent that its configuration names gets the listener.
-fn hand_over(dir: &Dir, state: &State, listener: &OwnedFd) -> Result<(), launch::Error> {
+fn hand_over(dir: &Dir, state: &State, listener: &OwnedFd) -> Result<bool, launch::Error> {
     let agent = || {
         let spec = stored(&dir.load_config()?)?;
         let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         policy.and_then(plan::agent).context("the stored configuration has no seccomp agent")
     };
     launch::agent::send(&agent().map_err(launch::Error::Caller)?, &hook_state(state), state.init.pid, listener)
+        .map(|()| true)
 }
 
 fn stored(config: &[u8]) -> anyhow::Result<Spec> {

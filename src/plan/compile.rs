@@ -28,6 +28,8 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
+    /// How much is reported of what is refused, if anything.
+    pub report: Option<crate::refusal::Watch>,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.
     pub init: bool,
@@ -66,6 +68,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
+    let notify::Filters { seccomp, seccomp_rest, supervised } =
+        notify::supervise(&mut b, request.options.report, seccomp);
     let mut cgroup = compile_cgroup(&mut b, request, linux);
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
@@ -149,6 +153,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         labels,
+        supervised: supervised.is_some(),
+        seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -222,6 +228,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
         seccomp,
         agent,
+        seccomp_rest,
+        supervised,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,

@@ -173,6 +173,7 @@ impl fmt::Display for Parent {
                 devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
             }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
+            Self::Supervise => f.write_str("answer denied calls as the filter says, and report them"),
         }
     }
 }
@@ -302,6 +303,9 @@ impl fmt::Display for Child {
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
+            Self::LoadSeccompRest { instructions, .. } => {
+                write!(f, "load seccomp filter of {instructions} instructions for the calls that took")
+            }
             Self::Execute => f.write_str("execute the program"),
         }
     }

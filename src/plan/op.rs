@@ -235,6 +235,8 @@ pub enum Parent {
     MoveNetDevices { devices: Vec<NetDevice> },
     /// Takes the filter's listener from the child and sends it to the seccomp agent.
     SendListener { path: Text },
+    /// Takes the filter's listener from the child, and answers what it asks.
+    Supervise,
 }
 
 /// The hooks of config.md, POSIX-platform hooks.
@@ -482,6 +484,8 @@ pub enum Child {
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.
     SendListener,
+    /// Loads the filter for the calls that handing the listener over took, and that the first one therefore allows.
+    LoadSeccompRest { flags: u32, instructions: usize },
     /// Asks the kernel to kill this process, and with it everything in its pid namespace, when the runtime ends.
     DieWithRuntime,
     /// Makes the process that goes on with this script. This one stays what it is, the first of its pid namespace: it passes

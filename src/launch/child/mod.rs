@@ -55,6 +55,7 @@ pub(super) struct Child<'a> {
     pub(super) argv: &'a Argv,
     pub(super) env: &'a mut Environment,
     pub(super) filter: &'a [u64],
+    pub(super) filter_rest: &'a [u64],
     pub(super) segments: &'a [Segment],
     pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
     /// The version 1 hierarchies, for one operation.
@@ -185,6 +186,7 @@ impl<'a> Child<'a> {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
+            Op::LoadSeccompRest { flags, .. } => Ok(crate::sys::seccomp::load(self.filter_rest, *flags).map(drop)?),
             Op::DieWithRuntime => Ok(crate::sys::cred::set_parent_death_signal(libc::SIGKILL)?),
             Op::BecomeInit => init::become_init(),
             Op::Execute => self.execute(),
