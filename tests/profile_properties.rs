@@ -26,6 +26,7 @@ fn host() -> Host {
         user_manager: None,
         rlimits: BTreeMap::from([("RLIMIT_NOFILE".to_owned(), (512, 4096)), ("RLIMIT_CORE".to_owned(), (0, u64::MAX))]),
         lacks_time_namespace: false,
+        seccomp_wait_killable: true,
         landlock_abi: 6,
         apparmor: false,
         selinux: false,
