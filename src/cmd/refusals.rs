@@ -72,7 +72,9 @@ impl Reporting {
             notes.push("only limits are reported: the filter of the container could not be made to ask".to_owned());
         }
         if supervisor.is_some_and(Supervisor::is_blind) {
-            notes.push("files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned());
+            notes.push(
+                "files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned(),
+            );
         }
         Report::new(&made.state.id, code, &record, asker, notes)
     }
