@@ -24,12 +24,13 @@ pub(super) enum Reporting {
 
 impl Reporting {
     /// By `--report[=FILE]`. Without it there is a terminal to say something on, or nobody to read it.
-    pub(super) fn begin(report: Option<&Path>, attended: bool) -> anyhow::Result<Self> {
+    /// On a terminal this much is heard of.
+    pub(super) fn begin(report: Option<&Path>, on_terminal: Watch, attended: bool) -> anyhow::Result<Self> {
         let Some(path) = report else {
             // Under a filter that may have a listener there can be no second one: without a report nobody misses it.
             let alone = seccomp::mode() == Ok(0);
             let short = attended && alone && std::io::stderr().is_terminal();
-            return Ok(if short { Self::Short(Watch::Denied) } else { Self::None });
+            return Ok(if short { Self::Short(on_terminal) } else { Self::None });
         };
         if !attended {
             return Err(hinted(

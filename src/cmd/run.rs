@@ -6,7 +6,7 @@ use super::refusals::Reporting;
 use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
 use crate::launch;
-use crate::refusal::Asker;
+use crate::refusal::{Asker, Watch};
 use crate::sys::cred;
 use anyhow::Context as _;
 
@@ -16,7 +16,7 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     if !args.detach && !args.no_subreaper {
         cred::set_child_subreaper().context("cannot become a subreaper")?;
     }
-    let reporting = Reporting::begin(args.report.as_deref(), !args.detach)?;
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Denied, !args.detach)?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
     let mut made = make(session, &args.make, &args.id, starter, reporting.watch())?;
     let mut supervisor = reporting.supervisor(&made.bundle);

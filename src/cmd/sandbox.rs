@@ -4,12 +4,15 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
+use super::refusals::Reporting;
 use super::{Explained as _, Session, delete, hinted, make};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
+use crate::launch;
 use crate::plan::Options;
 use crate::profile;
+use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
 use crate::spec;
@@ -49,6 +52,7 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
@@ -73,6 +77,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let options = Options {
         init: true,
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        report: reporting.watch(),
         ..Options::default()
     };
     let id = format!("{PREFIX}{}", std::process::id());
@@ -80,7 +85,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
-    let bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, &name));
+    let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
@@ -91,17 +98,21 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         }
     }
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
-    if let Err(error) = container.running.start(&container.bundle.plan).explained() {
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo();
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, None, bounds);
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    let report = conclude(&reporting, &container, supervisor.as_ref(), ended.as_ref().map_or(1, |(status, _)| *status));
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     let (status, end) = ended?;
+    let told = reporting.publish(&report, status, "pent sandbox --report");
     match end {
         End::TimedOut => {
             let timeout = request.limits.timeout.unwrap_or_default();
@@ -114,7 +125,29 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     if let Some(story) = memory {
         say(&story);
     }
-    Ok(status)
+    told.map(|()| status)
+}
+
+/// What the program was refused, and the flags that would allow it.
+fn conclude(reporting: &Reporting, container: &Made, supervisor: Option<&Supervisor>, status: u8) -> Report {
+    let mounts = container.bundle.spec.mounts().iter().flatten();
+    let in_memory = |mount: &&oci_spec::runtime::Mount| {
+        mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
+    };
+    let tmpfs: Vec<_> =
+        mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
+    let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
+    let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
+    let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
+    let flags = Flags { tmpfs, hidden, single_hosts: false };
+    reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
+}
+
+/// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
+/// followed.
+fn is_on_host(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
 }
 
 /// One line on stderr. There is nobody left to tell when that fails.

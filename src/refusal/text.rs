@@ -270,11 +270,11 @@ mod tests {
             call: "socket",
             errno: libc::EPERM,
             detail: "restricted".into(),
-            about: About::Call { arch: 0xc000_003e, nr: 41 },
+            about: About::Call { arch: 0xc000_003e, nr: 41, profile: None },
             ..refusal("socket(AF_ALG)", "", Layer::Seccomp)
         });
         record.add(Refusal { about: directory, ..refusal("write", "/x\x1b]0;y\x07", Layer::ReadOnlyRoot) });
-        Report::new("box", 1, &record, Asker::Sandbox(&Flags::default()), vec!["a note".into()])
+        Report::new("box", 1, &record, Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }), vec!["a note".into()])
     }
 
     #[test]
