@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Made, Starter, check_descriptors, make, poststart};
-use super::refusals::Reporting;
+use super::refusals::{Keeper, Reporting};
 use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
 use crate::launch;
@@ -27,8 +27,14 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
-    if let Err(error) = made.running.start_supervised(&made.bundle.plan, by).explained() {
+    let mut keeper = Keeper::new(session, &made.bundle, &args.id);
+    let by: Option<&mut dyn launch::Supervisor> = match &mut supervisor {
+        Some(_) if args.detach => Some(&mut keeper),
+        Some(supervisor) => Some(supervisor),
+        None => None,
+    };
+    let started = made.running.start_supervised(&made.bundle.plan, by).explained();
+    if let Err(error) = started.and_then(|()| keeper.failed.map_or(Ok(()), Err)) {
         made.undo();
         return Err(error);
     }

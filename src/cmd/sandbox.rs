@@ -139,7 +139,9 @@ fn conclude(reporting: &Reporting, container: &Made, supervisor: Option<&Supervi
     let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
     let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
-    let flags = Flags { tmpfs, hidden, single_hosts: false };
+    let process = container.bundle.spec.process().as_ref();
+    let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let flags = Flags { tmpfs, hidden, own, single_hosts: false };
     reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
 }
 

@@ -79,6 +79,8 @@ pub struct Flags {
     pub tmpfs: Vec<Vec<u8>>,
     /// Paths that are absent in the sandbox, and there on the host.
     pub hidden: Vec<Vec<u8>>,
+    /// The working directory: what is written there is meant to stay.
+    pub own: Vec<u8>,
     /// Whether `--net` takes single hosts.
     pub single_hosts: bool,
 }
@@ -151,7 +153,8 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     match (refusal.layer, refusal.about.clone()) {
         // In memory where that is as good, or where the host's own directory would refuse as well.
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
-            give(if empty || !permitted { "--tmpfs" } else { "--rw" }, subject)
+            let stays = permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
+            give(if stays { "--rw" } else { "--tmpfs" }, subject)
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
             let path = if refusal.action == "remove" { parent(subject) } else { subject };
@@ -447,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_given_flags() {
-        let flags = Flags { tmpfs: vec![b"/tmp".to_vec()], hidden: vec![b"/home/u/.ssh/key".to_vec()], single_hosts: true };
+        let flags = Flags { tmpfs: vec![b"/tmp".to_vec()], hidden: vec![b"/home/u/.ssh/key".to_vec()], own: b"/home/u/work".to_vec(), single_hosts: true };
         let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
             Remedy::Flags { flags } => flags,
@@ -456,6 +459,7 @@ mod tests {
         let directory = |empty, permitted| About::Directory { empty, permitted };
         let write = |path: &str, about_it| remedy(about("write", path, Layer::ReadOnlyRoot, about_it));
         assert_eq!(write("/var/cache/app", directory(true, true)), "--tmpfs /var/cache/app");
+        assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
         assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
         assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
