@@ -373,7 +373,8 @@ fn what_is_not_a_matter_of_the_configuration_is_said() {
         let hidden = bundle.rootfs().join("etc/hidden");
         fs::create_dir(&hidden).expect("a directory");
         fs::set_permissions(&hidden, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("mode");
-        let container = container(who, bundle.capabilities(&[]).shell("cat /etc/hidden/x; cat /etc/nothing; socat 2>&1; exit 1"));
+        let container =
+            container(who, bundle.capabilities(&[]).shell("cat /etc/hidden/x; cat /etc/nothing; socat 2>&1; exit 1"));
         let (_, report) = report(&container);
         let subjects = |layer| refusals(&report, layer).iter().map(|r| r["subject"].clone()).collect::<Vec<_>>();
         assert_eq!(subjects("permissions"), ["/etc/hidden"], "{who:?} {report:#}");
@@ -384,7 +385,8 @@ fn what_is_not_a_matter_of_the_configuration_is_said() {
 #[test]
 fn a_remedy_is_not_given_for_everything() {
     pent_only!();
-    let bundle = denying(Bundle::new("reportsurface"), &["unshare", "mount"]).shell("unshare -U true; mount -t tmpfs x /tmp; exit 1");
+    let bundle = denying(Bundle::new("reportsurface"), &["unshare", "mount"])
+        .shell("unshare -U true; mount -t tmpfs x /tmp; exit 1");
     let (_, report) = report(&container(As::Root, bundle));
     let found = refusals(&report, "seccomp");
     assert_eq!(found.len(), 2, "{report:#}");
@@ -402,7 +404,11 @@ fn lines_are_for_people_and_names_cannot_play_tricks() {
         let text = outcome.stderr();
         let lines: Vec<_> = text.lines().filter(|line| line.starts_with("denied")).collect();
         assert_eq!(lines.len(), 1, "both are in the same directory: {text}");
-        assert!(lines[0].contains("read-only root") && lines[0].contains("(2 times)") && lines[0].contains("/root/readonly"));
+        assert!(
+            lines[0].contains("read-only root")
+                && lines[0].contains("(2 times)")
+                && lines[0].contains("/root/readonly")
+        );
         let script = r#"cat "$(printf '/\033]0;owned\007\n denied  x')"; false"#;
         container.bundle.write();
         let container = self::container(who, Bundle::new("reportlines").shell(script));
@@ -446,7 +452,8 @@ fn a_flood_fills_neither_memory_nor_report() {
     pent_only!();
     for who in [As::Root, As::User] {
         let names = ["personality"];
-        let bundle = denying(Bundle::new("reportflood"), &names).with_probe("report").args(["report", "flood", "20000"]);
+        let bundle =
+            denying(Bundle::new("reportflood"), &names).with_probe("report").args(["report", "flood", "20000"]);
         let container = container(who, bundle);
         let file = container.bundle.path().join("report.json");
         let mut run = container.run_command(&[&format!("--report={}", file.display())]);
@@ -466,7 +473,10 @@ fn a_flood_fills_neither_memory_nor_report() {
         assert!(text.len() < 4 << 20, "{} bytes", text.len());
         let report: Value = serde_json::from_str(&text).expect("JSON");
         assert!(report["refusals"].as_array().expect("a list").len() < 500);
-        assert!(report["omitted"].as_array().expect("a list").iter().any(|omitted| omitted["layer"] == "absent-path"), "{report:#}");
+        assert!(
+            report["omitted"].as_array().expect("a list").iter().any(|omitted| omitted["layer"] == "absent-path"),
+            "{report:#}"
+        );
     }
 }
 
@@ -490,7 +500,8 @@ fn a_name_that_changes_while_it_is_looked_at_changes_only_the_report() {
 fn without_its_supervisor_a_denied_call_fails_and_never_succeeds() {
     pent_only!();
     for who in [As::Root, As::User] {
-        let bundle = denying(with_tmp(Bundle::new("reportkilled")), &["mkdir"]).with_probe("report").args(["report", "errno"]);
+        let bundle =
+            denying(with_tmp(Bundle::new("reportkilled")), &["mkdir"]).with_probe("report").args(["report", "errno"]);
         let container = container(who, bundle);
         let output = container.bundle.path().join("output");
         let pid_file = container.pid_file();

@@ -20,7 +20,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 use goflags::{FlagsEnd, Sorted};
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use thiserror::Error;
 
 /// Exit code of every failure but exec's.
@@ -156,8 +157,24 @@ pub fn command() -> clap::Command {
 /// Reads the arguments of the process, the first being its own name. A mistake is in [`Invocation::command`].
 #[must_use]
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
+    let mut argv = argv.into_iter();
+    let by_name = argv.next().and_then(|name| profile_of(&name));
+    let mut invocation = parse_arguments(argv);
+    if invocation.global.profile.is_none() {
+        invocation.global.profile = by_name;
+    }
+    invocation
+}
+
+/// The profile that the program's own name asks for: callers that can only name a binary choose it by a link `pent-NAME`.
+fn profile_of(program: &OsStr) -> Option<String> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    name.strip_prefix("pent-").filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn parse_arguments(argv: impl Iterator<Item = OsString>) -> Invocation {
     let mut root = command();
-    let sorted = match goflags::sort(&root, argv.into_iter().skip(1), FlagsEnd::FirstPositional) {
+    let sorted = match goflags::sort(&root, argv, FlagsEnd::FirstPositional) {
         Ok(sorted) => sorted,
         Err(mistake) => return Invocation { global: Global::default(), command: Err(mistake), failure_code: FAILURE },
     };
@@ -203,7 +220,8 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
         return Ok((matches(root, argv)?.0.global, Command::Help(help)));
     }
     let found = built(root, &verb)?;
-    let end = if matches!(verb.as_str(), "exec" | "ps" | "sandbox") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
+    let end =
+        if matches!(verb.as_str(), "exec" | "ps" | "sandbox") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
     let sorted = goflags::sort(found, words, end)?;
     if sorted.help {
         let help = help(found);

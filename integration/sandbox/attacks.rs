@@ -20,7 +20,9 @@ fn secrets_cannot_be_read_by_any_path() {
             script.push_str(&format!("for r in '' /proc/self/root /proc/1/root /proc/$$/root /proc/self/cwd/../../..{home}/../../.. ../../../../../../..; do try \"$r{home}/{secret}\"; done; try ../{secret}; "));
         }
         // By descriptors, and by whatever else has one.
-        script.push_str(&format!("for d in /proc/*/fd/* /proc/*/cwd; do try \"$d/{home}/.netrc\"; try \"$d/../.netrc\"; done; "));
+        script.push_str(&format!(
+            "for d in /proc/*/fd/* /proc/*/cwd; do try \"$d/{home}/.netrc\"; try \"$d/../.netrc\"; done; "
+        ));
         script.push_str(&format!("find /srv /opt /var/lib {home} -xdev -path '*{home}*' -name id_ed25519 2>/dev/null; grep -rs 'is secret' {home}/../.. 2>/dev/null --include=.netrc --include=credentials | grep {home} | head -3; echo done"));
         let seen = caller.shell(&[], &script);
         assert_eq!(seen.trimmed(), "done", "{seen:?}");
@@ -51,7 +53,10 @@ fn a_second_path_to_the_home_hides_what_the_first_does() {
         let mut view = std::process::Command::new("unshare");
         let script = "mount --bind \"$0\" \"$1\" && mount --bind \"$0/.ssh\" \"$2\" && shift 2 && exec \"$@\"";
         view.args(["--mount", "sh", "-c", script]).arg(caller.home()).arg(&again).arg(&part);
-        view.arg(pent.get_program()).args(pent.get_args()).current_dir(caller.path("home/project")).env("HOME", caller.home());
+        view.arg(pent.get_program())
+            .args(pent.get_args())
+            .current_dir(caller.path("home/project"))
+            .env("HOME", caller.home());
         let seen = support::Finish::finish(&mut view);
         let notes = if caller.user.is_some() { "notes\n" } else { "" };
         assert_eq!(seen.stdout(), format!("{notes}done\n"), "{seen:?}");
@@ -67,7 +72,10 @@ fn links_to_secrets_lead_nowhere() {
         std::os::unix::fs::symlink(caller.path("vault/token"), caller.path("home/.vault-token")).expect("a link");
         std::os::unix::fs::symlink(caller.path("vault/keys"), caller.path("home/.password-store")).expect("a link");
         let vault = caller.path("vault");
-        let script = format!("cat ~/.vault-token ~/.password-store/k {0}/token {0}/keys/k 2>/dev/null; echo done", vault.display());
+        let script = format!(
+            "cat ~/.vault-token ~/.password-store/k {0}/token {0}/keys/k 2>/dev/null; echo done",
+            vault.display()
+        );
         caller.shell(&[], &script).ok().prints("done");
     });
 }
@@ -95,7 +103,10 @@ fn root_s_files_are_closed_to_root_s_programs() {
     // Anybody's way to it is open, but it is root's.
     caller.file("elsewhere/key", "only root\n", 0o600);
     caller.file("home/project/own", "of the project\n", 0o600);
-    let script = format!("cat own; cat {}; cat /etc/shadow; cat /proc/kcore | head -c 1; echo done", caller.path("elsewhere/key").display());
+    let script = format!(
+        "cat own; cat {}; cat /etc/shadow; cat /proc/kcore | head -c 1; echo done",
+        caller.path("elsewhere/key").display()
+    );
     let seen = caller.shell(&[], &script);
     assert_eq!(seen.trimmed(), "of the project\ndone", "{seen:?}");
     // A directory that lets nobody pass, on the way to what is granted: what else is in it stays unseen.

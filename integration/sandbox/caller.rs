@@ -111,7 +111,12 @@ impl Caller {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut words: Vec<String> = Vec::new();
         if let Some(user) = self.user {
-            words.extend(["setpriv".into(), format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
+            words.extend([
+                "setpriv".into(),
+                format!("--reuid={user}"),
+                format!("--regid={user}"),
+                "--clear-groups".into(),
+            ]);
         }
         words.extend([self.program.to_string_lossy().into_owned(), "--root".into()]);
         words.extend([self.path("state").to_string_lossy().into_owned(), "sandbox".into()]);
@@ -144,7 +149,8 @@ impl Caller {
     pub(crate) fn leftovers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("state")).into_iter().flatten().flatten();
         let states: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        let mut found: Vec<String> = states.iter().flat_map(|id| cgroup_dirs(id)).map(|path| path.display().to_string()).collect();
+        let mut found: Vec<String> =
+            states.iter().flat_map(|id| cgroup_dirs(id)).map(|path| path.display().to_string()).collect();
         found.extend(states);
         let table = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
         let own = self.dir.path().to_string_lossy().into_owned();

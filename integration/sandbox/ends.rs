@@ -81,7 +81,9 @@ fn what_it_leaves_running_ends_with_it() {
     privileged!();
     as_each(|caller| {
         let word = format!("{}", 2_000_000 + std::process::id());
-        let daemon = format!("(setsid setsid nohup sh -c 'trap \"\" TERM HUP INT; sleep 100; : {word}' >/dev/null 2>&1 &) ; sleep 0.2; echo gone");
+        let daemon = format!(
+            "(setsid setsid nohup sh -c 'trap \"\" TERM HUP INT; sleep 100; : {word}' >/dev/null 2>&1 &) ; sleep 0.2; echo gone"
+        );
         caller.shell(&[], &daemon).ok().prints("gone");
         wait_until("the daemon has ended", seconds(5), || Caller::processes(&word) == 0);
     });
@@ -91,7 +93,8 @@ fn what_it_leaves_running_ends_with_it() {
 fn orphans_are_reaped() {
     privileged!();
     as_each(|caller| {
-        let script = "for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 &' &); done; sleep 0.6; cat /proc/[0-9]*/stat | grep -c ' Z '";
+        let script =
+            "for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 &' &); done; sleep 0.6; cat /proc/[0-9]*/stat | grep -c ' Z '";
         caller.shell(&[], script).exits(1).prints("0");
     });
 }
@@ -145,7 +148,8 @@ fn streams_are_passed_on() {
         let seen = command.finish_with("typed\n").ok();
         assert_eq!((seen.stdout().as_str(), seen.stderr().as_str()), ("typed\n", "error\n"));
         // A pipe that the program closes is closed.
-        let mut child = caller.command(&["--", "sh", "-c", "exec >&-; sleep 1"]).stdout(Stdio::piped()).spawn().expect("a sandbox");
+        let mut child =
+            caller.command(&["--", "sh", "-c", "exec >&-; sleep 1"]).stdout(Stdio::piped()).spawn().expect("a sandbox");
         let begun = std::time::Instant::now();
         let mut text = String::new();
         let mut out = child.stdout.take().expect("piped");

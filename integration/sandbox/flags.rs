@@ -43,7 +43,11 @@ fn tmp_and_run_are_private() {
             outside.path().display()
         );
         let seen = caller.shell(&[], &script);
-        assert_eq!(seen.trimmed(), "/dev/shm:\n\n/run:\n\n/tmp:\n\n/var/tmp:\n/tmp\n/run\n/var/tmp\n/dev/shm", "{seen:?}");
+        assert_eq!(
+            seen.trimmed(),
+            "/dev/shm:\n\n/run:\n\n/tmp:\n\n/var/tmp:\n/tmp\n/run\n/var/tmp\n/dev/shm",
+            "{seen:?}"
+        );
     });
 }
 
@@ -54,7 +58,13 @@ fn the_program_has_no_rights_and_is_alone() {
         let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; ls -d /proc/[0-9]* | wc -l; \
                       for n in user pid mnt ipc uts cgroup net time; do readlink /proc/self/ns/$n; done";
         let seen = caller.shell(&[], script).ok().stdout();
-        for line in ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        for line in [
+            "CapPrm:\t0000000000000000",
+            "CapEff:\t0000000000000000",
+            "CapBnd:\t0000000000000000",
+            "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
             assert!(seen.contains(line), "{line} in {seen}");
         }
         for kind in ["user", "pid", "mnt", "ipc", "uts", "cgroup", "net", "time"] {
@@ -70,7 +80,9 @@ fn there_is_no_network() {
     privileged!();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let script = format!("tail -n +3 /proc/net/dev | wc -l; grep -c : /proc/net/route; exec 3<>/dev/tcp/127.0.0.1/{port} && echo CONNECTED");
+    let script = format!(
+        "tail -n +3 /proc/net/dev | wc -l; grep -c : /proc/net/route; exec 3<>/dev/tcp/127.0.0.1/{port} && echo CONNECTED"
+    );
     as_each(|caller| {
         let seen = caller.run(&["--", "bash", "-c", &script]);
         assert_eq!(seen.trimmed(), "1\n0", "{seen:?}");
@@ -87,7 +99,12 @@ fn the_environment_is_clean() {
     as_each(|caller| {
         let home = caller.home();
         let mut command = caller.command(&["--env", "PASSED", "--env", "SET=a=b", "--", "env"]);
-        command.env("PASSED", "on").env("LANG", "C.UTF-8").env("LC_ALL", "C").env("TERM", "dumb").env("LD_PRELOAD", "/evil.so");
+        command
+            .env("PASSED", "on")
+            .env("LANG", "C.UTF-8")
+            .env("LC_ALL", "C")
+            .env("TERM", "dumb")
+            .env("LD_PRELOAD", "/evil.so");
         let seen = crate::support::Finish::finish(&mut command).ok().stdout();
         let mut names: Vec<&str> = seen.lines().collect();
         names.sort_unstable();
@@ -111,9 +128,16 @@ fn the_environment_is_clean() {
 fn rw_lets_it_write_there_and_nowhere_else() {
     privileged!();
     as_each(|caller| {
-        caller.shell(&["--rw", "."], "echo new >made && cat made && echo no >../other || echo refused").ok().prints("new\nrefused");
+        caller
+            .shell(&["--rw", "."], "echo new >made && cat made && echo no >../other || echo refused")
+            .ok()
+            .prints("new\nrefused");
         let made = fs::metadata(caller.path("home/project/made")).expect("the file");
-        assert_eq!((made.uid(), made.gid()), (caller.user.unwrap_or(0), caller.user.unwrap_or(0)), "it is the caller's");
+        assert_eq!(
+            (made.uid(), made.gid()),
+            (caller.user.unwrap_or(0), caller.user.unwrap_or(0)),
+            "it is the caller's"
+        );
         let file = caller.file("home/one", "1\n", 0o600);
         caller.shell(&["--rw", file.to_str().expect("a path")], "echo 2 >>~/one; cat ~/one").ok().prints("1\n2");
         caller.run(&["--rw", "/", "--", "true"]).exits(125).says("the root as a whole");
@@ -129,13 +153,19 @@ fn ro_shows_what_is_hidden_or_private() {
     let outside = outside.path().to_str().expect("a path");
     as_each(|caller| {
         let _own = std::os::unix::fs::chown(outside, caller.user, caller.user);
-        caller.shell(&["--ro", outside], &format!("cat {outside}/f; touch {outside}/g || echo refused")).ok().prints("in tmp\nrefused");
+        caller
+            .shell(&["--ro", outside], &format!("cat {outside}/f; touch {outside}/g || echo refused"))
+            .ok()
+            .prints("in tmp\nrefused");
         let ssh = format!("{}/.ssh", caller.home());
         caller.shell(&["--ro", &ssh], "cat ~/.ssh/id_ed25519; cat ~/.netrc").prints(".ssh/id_ed25519 is secret");
         // One file of a hidden directory, and not its neighbours.
         caller.file("home/.docker/key", "neighbour\n", 0o600);
         let one = format!("{}/.docker/config.json", caller.home());
-        caller.shell(&["--ro", &one], "cat ~/.docker/config.json; ls ~/.docker").ok().prints(".docker/config.json is secret\nconfig.json");
+        caller
+            .shell(&["--ro", &one], "cat ~/.docker/config.json; ls ~/.docker")
+            .ok()
+            .prints(".docker/config.json is secret\nconfig.json");
         // Under another name.
         let renamed = format!("{}:/mnt", caller.home());
         caller.shell(&["--ro", &renamed], "cat /mnt/notes; cat /mnt/.ssh/id_ed25519 /mnt/.netrc").prints("notes");
@@ -178,7 +208,10 @@ fn the_home_is_readonly_in_memory_or_not_there() {
 fn directory_and_name_are_as_asked() {
     privileged!();
     as_each(|caller| {
-        caller.run(&["--workdir", "/usr", "--hostname", "box", "--", "sh", "-c", "pwd; hostname"]).ok().prints("/usr\nbox");
+        caller
+            .run(&["--workdir", "/usr", "--hostname", "box", "--", "sh", "-c", "pwd; hostname"])
+            .ok()
+            .prints("/usr\nbox");
         caller.run(&["-w", "/nonexistent", "--", "true"]).exits(125).says("/nonexistent");
     });
 }

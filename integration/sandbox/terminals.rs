@@ -8,7 +8,10 @@ use std::process::Command;
 /// Runs the sandbox on a pty of script(1), which is the caller's terminal.
 fn on_a_terminal(caller: &Caller, flags: &str, script: &str) -> Outcome {
     let pent = caller.command(&[]);
-    let words: Vec<String> = std::iter::once(pent.get_program()).chain(pent.get_args()).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words: Vec<String> = std::iter::once(pent.get_program())
+        .chain(pent.get_args())
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
     let mut command = Command::new("script");
     let line = format!("stty rows 33 cols 99; {} {flags} -- sh -c '{script}'", words.join(" "));
     command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
@@ -36,12 +39,22 @@ fn characters_cannot_be_put_into_any_terminal() {
         caller.probe("inject");
         for redirection in ["", " </dev/null", " >/dev/stderr 2>&1"] {
             let pent = caller.command(&["--", "./inject"]);
-            let words: Vec<String> = std::iter::once(pent.get_program()).chain(pent.get_args()).map(|word| word.to_string_lossy().into_owned()).collect();
+            let words: Vec<String> = std::iter::once(pent.get_program())
+                .chain(pent.get_args())
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
             let mut command = Command::new("script");
-            command.args(["--quiet", "--return", "--command", &format!("{}{redirection}", words.join(" ")), "/dev/null"]);
+            command.args([
+                "--quiet",
+                "--return",
+                "--command",
+                &format!("{}{redirection}", words.join(" ")),
+                "/dev/null",
+            ]);
             command.current_dir(caller.path("home/project")).env("HOME", caller.home());
             let seen = command.finish_with("");
-            let attacks: Vec<String> = seen.stdout().lines().filter(|line| line.contains("inject")).map(str::to_owned).collect();
+            let attacks: Vec<String> =
+                seen.stdout().lines().filter(|line| line.contains("inject")).map(str::to_owned).collect();
             assert!(!attacks.is_empty(), "{seen:?}");
             for attack in attacks {
                 let results = attack.split("inject").nth(1).expect("results");

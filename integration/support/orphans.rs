@@ -26,8 +26,8 @@ pub(super) fn adopt() {
     ONCE.call_once(|| {
         // libtest has no time limit of its own.
         std::thread::spawn(|| {
-            std::thread::sleep(seconds(300));
-            writeln!(std::io::stderr(), "a test target still runs after five minutes: aborting").ok();
+            std::thread::sleep(seconds(900));
+            writeln!(std::io::stderr(), "a test target still runs after fifteen minutes: aborting").ok();
             std::process::abort();
         });
         nix::sys::prctl::set_child_subreaper(true).expect("child subreaper");

@@ -57,6 +57,10 @@ pub struct Global {
     /// no-caps, readonly-root, cgroup, memory, pids, userns, pidns, netns, ipcns, utsns, cgroupns, mntns, timens, apparmor, selinux
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub require: Vec<Need>,
+    /// Hold create, run and exec to a profile: a name, or a file if there is a slash in it; a program called pent-NAME does so by
+    /// itself, and `none` asks for none
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<String>,
     /// Accepted for old callers and ignored, as runc does
     #[arg(long, value_name = "PATH")]
     pub criu: Option<PathBuf>,
@@ -145,8 +149,12 @@ pub enum Command {
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
+    /// Print what this host offers and lacks, and the command that changes it
+    Doctor(Doctor),
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
+    /// List or remove the unpacked images that `sandbox --image` keeps
+    Cache(Cache),
     /// Run an untrusted program on this machine, with as little as it needs
     Sandbox(Box<Sandbox>),
     /// Print the version
@@ -324,6 +332,37 @@ pub struct List {
     /// Print the ids only
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// List or remove the unpacked images that `sandbox --image` keeps
+///
+/// `pent cache ls` lists them, `pent cache rm ID...` removes those whose ids begin so, `pent cache rm --all` all that are not in use.
+#[derive(Args, Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Format of `ls`
+    #[arg(long, short, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: TableFormat,
+    /// Print the ids only
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Remove all images that no sandbox uses
+    #[arg(long, short)]
+    pub all: bool,
+    /// What to do
+    #[arg(value_name = "ACTION", value_enum)]
+    pub action: CacheAction,
+    /// The images to remove
+    #[arg(value_name = "ID", trailing_var_arg = true)]
+    pub ids: Vec<String>,
+}
+
+/// What `cache` does.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheAction {
+    /// List the images
+    Ls,
+    /// Remove images
+    Rm,
 }
 
 /// `--format` of `list` and `ps`.
@@ -571,6 +610,14 @@ pub struct Spec {
     /// Write a configuration that needs no root privilege
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// `pent doctor`
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print the ordered operations of a bundle without doing them

@@ -48,9 +48,9 @@ pub struct Sandbox {
     /// End the program after this time, such as 60s: exit status 124
     #[arg(long, value_name = "DURATION", value_parser = value::interval)]
     pub timeout: Option<Duration>,
-    /// What the program is held to beside these options: the name of a profile, or a file
-    #[arg(long, value_name = "PROFILE", default_value = "restricted")]
-    pub profile: String,
+    /// What the program is held to beside these options: the name of a profile, or a file [default: restricted]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
     /// Say at the end what the program was refused, by whom, and what would allow it; as JSON in a file
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
     pub report: Option<PathBuf>,

@@ -90,6 +90,8 @@ mod tests {
             terminal: false,
             poststop: false,
             rdt: false,
+            hardened: false,
+            landlock: None,
         };
         assert_eq!(
             table(&[(state, Status::Running)]),

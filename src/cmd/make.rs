@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted, notify, refusals};
+use super::{Explained as _, Session, hinted, notify, profiles, refusals};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -9,6 +9,7 @@ use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::hardening::{Need, Requirement};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
+use crate::profile::{self, Profile};
 use crate::rdt::{Rdt, RdtPlan};
 use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
@@ -28,6 +29,8 @@ pub(super) struct Bundle {
     pub(super) config: Vec<u8>,
     pub(super) spec: Spec,
     pub(super) hardening: Hardening,
+    /// What the container is held to, and with it whatever joins it.
+    pub(super) profiles: Vec<Profile>,
     pub(super) plan: Plan,
     /// For reports: made when one is asked for.
     pub(super) facts: Option<Facts>,
@@ -93,7 +96,61 @@ impl Bundle {
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
         let config = spec::read(&directory).explained()?;
-        Self::compile(session, &options(session, args, report), hardening(session), id, directory, config)
+        let spec = Self::parse(session, &directory, &config)?;
+        let profiles = profiles::chosen(session, &spec, id)?;
+        let options = options(session, args, report);
+        if profiles.is_empty() {
+            Self::validate(session, &directory, &spec)?;
+            return Self::compile_spec(session, &options, hardening(session), id, directory, config, spec);
+        }
+        Self::held(session, &options, profiles, id, directory, spec)
+    }
+
+    /// Cuts a configuration to profiles and compiles what is left, which is also what later commands are told the configuration is.
+    pub(super) fn held(
+        session: &Session<'_>,
+        options: &Options,
+        profiles: Vec<Profile>,
+        id: &str,
+        directory: PathBuf,
+        mut spec: Spec,
+    ) -> anyhow::Result<Self> {
+        let invalid = |diagnostics| spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics };
+        // As it was written: tightening may remove what is wrong, and the places of what follows change.
+        Self::validate(session, &directory, &spec)?;
+        let mut host = Host::probe(false).explained()?;
+        host.probe_limits().explained()?;
+        let tightened = profile::tighten_to_all(&profiles, &mut spec, &host).map_err(invalid).explained()?;
+        session.report.warn_of(&tightened.warnings);
+        for change in &tightened.changes {
+            session.report.debug(change);
+        }
+        profiles::check_hooks(&tightened.hooks)?;
+        let mut hardening = tightened.hardening;
+        hardening.require.extend(self::hardening(session).require);
+        let config = serde_json::to_vec(&spec).context("cannot write the tightened configuration")?;
+        let mut bundle = Self::compile_spec(session, options, hardening, id, directory, config, spec)?;
+        bundle.plan.changes = tightened.changes;
+        bundle.profiles = profiles;
+        Ok(bundle)
+    }
+
+    fn parse(session: &Session<'_>, directory: &Path, config: &[u8]) -> anyhow::Result<Spec> {
+        let invalid = |diagnostics| spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics };
+        let loaded = spec::parse(config).map_err(invalid).explained()?;
+        session.report.warn_of(&loaded.warnings);
+        Ok(loaded.spec)
+    }
+
+    fn validate(session: &Session<'_>, directory: &Path, spec: &Spec) -> anyhow::Result<()> {
+        let rootless = !nix::unistd::geteuid().is_root();
+        let findings = spec::validate(spec, &spec::Context { needs_process: true, rootless });
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings })
+                .explained();
+        }
+        session.report.warn_of(&findings);
+        Ok(())
     }
 
     /// Compiles a configuration that was read before.
@@ -105,11 +162,22 @@ impl Bundle {
         directory: PathBuf,
         config: Vec<u8>,
     ) -> anyhow::Result<Self> {
-        let path = directory.join("config.json");
+        let spec = Self::parse(session, &directory, &config)?;
+        Self::validate(session, &directory, &spec)?;
+        Self::compile_spec(session, options, hardening, id, directory, config, spec)
+    }
+
+    fn compile_spec(
+        session: &Session<'_>,
+        options: &Options,
+        hardening: Hardening,
+        id: &str,
+        directory: PathBuf,
+        config: Vec<u8>,
+        mut spec: Spec,
+    ) -> anyhow::Result<Self> {
+        let path = directory.join(spec::FILE_NAME);
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
-        let loaded = spec::parse(&config).map_err(invalid).explained()?;
-        session.report.warn_of(&loaded.warnings);
-        let mut spec = loaded.spec;
         // A sandbox has nothing of the caller's service manager.
         if !options.init {
             listen_environment(&mut spec);
@@ -118,11 +186,6 @@ impl Bundle {
             notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         }
         let rootless = !nix::unistd::geteuid().is_root();
-        let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
-        if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(invalid(findings)).explained();
-        }
-        session.report.warn_of(&findings);
         let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let cgroups_path = cgroups_path.map(|path| path.to_string_lossy());
         let mut host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
@@ -135,7 +198,19 @@ impl Bundle {
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
         let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
-        Ok(Self { directory, config, spec, hardening, plan, facts })
+        Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan, facts })
+    }
+
+    /// The names of its profiles, for messages.
+    pub(super) fn profile_names(&self) -> String {
+        self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What refusals are explained by.
+    pub(super) fn facts(&self) -> Facts {
+        let facts = self.facts.clone().unwrap_or_default();
+        let names = Some(self.profile_names()).filter(|names| !names.is_empty());
+        Facts { profile: names.or(facts.profile), ..facts }
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -258,6 +333,9 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
     if !bundle.hardening.is_empty() {
         dir.save_hardening(&bundle.hardening).explained()?;
     }
+    if !bundle.profiles.is_empty() {
+        dir.save_profiles(&bundle.profiles).explained()?;
+    }
     notify::prepare(dir)?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
     if !planned.is_none() {
@@ -357,6 +435,7 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
         rdt: bundle.plan.rdt.is_some(),
         hardened: !bundle.hardening.is_empty(),
+        profiles: bundle.profiles.iter().map(|profile| profile.name.clone()).collect(),
         landlock: None,
     }
 }

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 mod attend;
+mod cache;
 mod checkpoint;
 mod create;
 pub mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -14,6 +16,7 @@ mod make;
 mod notify;
 mod pause;
 mod plan;
+mod profiles;
 mod ps;
 mod refusals;
 mod restore;
@@ -116,7 +119,9 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
+        Command::Cache(args) => cache::run(session, &args),
         Command::Sandbox(args) => sandbox::run(session, &args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }

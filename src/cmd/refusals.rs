@@ -62,7 +62,7 @@ impl Reporting {
     /// Whoever answers for the filter of a bundle that was compiled for this report.
     pub(super) fn supervisor(&self, bundle: &Bundle) -> Option<Supervisor> {
         let supervised = bundle.plan.supervised.as_ref()?;
-        Some(Supervisor::new(supervised, bundle.facts.clone().unwrap_or_default()))
+        Some(Supervisor::new(supervised, bundle.facts()))
     }
 
     /// What there is to say of a program that has ended, before its cgroup is removed.
@@ -77,7 +77,9 @@ impl Reporting {
             notes.push("only limits are reported: the filter of the container could not be made to ask".to_owned());
         }
         if supervisor.is_some_and(Supervisor::is_blind) {
-            notes.push("files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned());
+            notes.push(
+                "files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned(),
+            );
         }
         Report::new(&made.state.id, code, &record, asker, notes)
     }
@@ -135,7 +137,7 @@ impl<'a> Keeper<'a> {
 
     fn start(&self, listener: OwnedFd) -> anyhow::Result<()> {
         let supervised = self.bundle.plan.supervised.as_ref().context("the filter asks, and nobody is to answer")?;
-        let supervisor = Supervisor::new(supervised, self.bundle.facts.clone().unwrap_or_default());
+        let supervisor = Supervisor::new(supervised, self.bundle.facts());
         let log = match &self.session.global.log {
             Some(log) => Some(open_beside(log)?),
             None => {

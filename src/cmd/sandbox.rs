@@ -1,11 +1,14 @@
 //! `pent sandbox`: an untrusted program, with as little as it needs.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "looks at the host's own file system as the caller sees it; no container is near")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "looks at the host's own file system as the caller sees it; no container is near"
+)]
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
 use super::refusals::Reporting;
-use super::{Explained as _, Session, delete, hinted, make};
+use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
@@ -25,6 +28,8 @@ use std::time::Instant;
 
 /// What the ids of all sandboxes begin with.
 const PREFIX: &str = "sandbox-";
+/// What programs are held to unless somebody says otherwise.
+const PROFILE: &str = "restricted";
 /// The program took longer than it may, as of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// 128 + SIGKILL.
@@ -62,10 +67,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
     host.probe_limits().explained()?;
-    let profile = profile::load(&args.profile).explained()?;
-    let name = profile.name.clone();
+    let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    let profile = profile::load(name).explained()?.for_container("sandbox");
     let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
-    let tightened = sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    let (tightened, profile) =
+        sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    profiles::check_hooks(&tightened.hooks)?;
     session.report.warn_of(&tightened.warnings);
 
     let means = Means::probe(&host);
@@ -87,13 +94,19 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
     bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, &name));
+    bundle.plan.changes = tightened.changes;
+    bundle.profiles = vec![profile];
     let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
     let mut container = make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait)?;
     if !args.quiet {
-        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(&request.limits, means, &replaced)) {
+        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
+            &request.limits,
+            means,
+            &replaced,
+        )) {
             say(&line);
         }
     }
@@ -167,7 +180,9 @@ fn parent() -> anyhow::Result<Option<OwnedFd>> {
     }
     match clone::open_process(pid) {
         Ok(parent) if nix::unistd::getppid().as_raw() == pid => Ok(Some(parent)),
-        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => anyhow::bail!("cannot watch the calling process: too many open files"),
+        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+            anyhow::bail!("cannot watch the calling process: too many open files")
+        }
         _ => anyhow::bail!("the process that started pent is gone"),
     }
 }
@@ -175,7 +190,8 @@ fn parent() -> anyhow::Result<Option<OwnedFd>> {
 /// All refusals at once: the first as the error, the others before it.
 fn refuse(refusals: &[Refusal]) -> anyhow::Error {
     let messages: Vec<_> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
-    let mut hints: Vec<_> = refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
+    let mut hints: Vec<_> =
+        refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
     hints.dedup();
     hinted(&messages.join("; "), &hints.join("; "))
 }

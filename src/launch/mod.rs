@@ -377,7 +377,8 @@ impl Running {
                     agent::send(agent, &self.state, self.pid, &listener)?;
                     self.meet(plan, Point::ListenerSent)?;
                 }
-                (Some((Message::Listener, Some(listener))), None) if plan.supervised.is_some() => match &mut supervisor {
+                (Some((Message::Listener, Some(listener))), None) if plan.supervised.is_some() => match &mut supervisor
+                {
                     Some(supervisor) => supervisor.take(listener),
                     None => return Err(system(Errno::EPROTO)),
                 },

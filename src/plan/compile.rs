@@ -68,7 +68,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
-    let notify::Filters { seccomp, seccomp_rest, supervised } = notify::supervise(&mut b, request.options.report, seccomp);
+    let notify::Filters { seccomp, seccomp_rest, supervised } =
+        notify::supervise(&mut b, request.options.report, seccomp);
     let mut cgroup = compile_cgroup(&mut b, request, linux);
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
@@ -87,6 +88,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         // A process that is born into an existing pid namespace is seen there from its first moment.
         b.child.append(&mut shield.raise);
     }
+    let labels = process::open_labels(&mut b, program, "process");
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
@@ -150,6 +152,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         seccomp: seccomp.as_ref(),
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
+        labels,
         supervised: supervised.is_some(),
         seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),

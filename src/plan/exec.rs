@@ -77,7 +77,9 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
             b.child.push(Child::ShieldBinary { file });
         }
     }
-    b.child.push(Child::LeaveHost { keep: vec![init], preserve: request.preserve_fds });
+    let labels = process::open_labels(&mut b, request.process, "process");
+    let keep = std::iter::once(init).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
+    b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
@@ -118,6 +120,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         seccomp: seccomp.as_ref(),
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, false)),
         agent: agent.as_ref(),
+        labels,
         supervised: false,
         seccomp_rest: None,
         own_user_namespace,

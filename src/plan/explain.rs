@@ -4,6 +4,7 @@
 use super::op::{Child, Filesystem, IdMap, Namespace, Parent, Prepare, Source};
 use super::{Plan, numa};
 use crate::cgroup::DevicePlan;
+use crate::profile;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
 use std::fmt;
@@ -339,6 +340,13 @@ impl fmt::Display for Plan {
         writeln!(f, "container {}: {}", self.id, program.join(" "))?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
+        }
+        if !self.changes.is_empty() {
+            writeln!(f, "\nrequested, enforced, because of")?;
+            for change in &self.changes {
+                let profile::Change { path, requested, enforced, profile, rule } = change;
+                writeln!(f, "  {path}: {requested} -> {enforced} ({profile}: {rule})")?;
+            }
         }
         writeln!(f, "\nbefore clone")?;
         self.cgroup_lines(f)?;

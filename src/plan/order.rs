@@ -169,6 +169,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
             Child::CloneMount(_)
                 | Child::OpenNull { .. }
                 | Child::OpenBinary { .. }
+                | Child::OpenLabel { .. }
                 | Child::ShieldBinary { .. }
                 | Child::ParkBinary { .. }
                 | Child::MakeFilesystem(_)

@@ -39,7 +39,12 @@ pub(super) struct Context<'a> {
     pub(super) preserve_fds: u32,
     /// Whether the process itself is born only when everything else is done, with no more rights than the program.
     pub(super) born_last: bool,
+    /// What [`open_labels`] has opened.
+    pub(super) labels: Vec<Label>,
 }
+
+/// The open file of a label, and what goes into it.
+pub(super) type Label = (Slot, Module, Text);
 
 /// The program and its arguments.
 pub(super) fn program(process: &Process) -> Program {
@@ -170,7 +175,6 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     let late = if context.seccomp.is_some() && !no_new_privs { SYS_ADMIN } else { 0 };
     let cwd = Text::path(process.cwd());
 
-    let labels = open_labels(b, context);
     b.child.push(Child::OwnStdio { uid: user.uid(), gid: user.gid() });
     b.child.push(Child::ChangeDirectory { path: cwd.clone(), last_try: false });
     b.child.push(Child::SetUmask { mask: user.umask().unwrap_or(0o022) });
@@ -192,8 +196,8 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     b.child.push(Child::SetUid { uid: user.uid() });
     b.child.push(Child::SetCapabilities { effective: effective | late, permitted: permitted | late, inheritable });
     b.child.push(Child::SetAmbient { set: ambient });
-    for (slot, module, label) in labels {
-        b.child.push(Child::SetExecLabel { slot, module, label });
+    for (slot, module, label) in &context.labels {
+        b.child.push(Child::SetExecLabel { slot: *slot, module: *module, label: label.clone() });
     }
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
@@ -241,11 +245,12 @@ fn birth(b: &mut Builder<'_>, process: &Process) {
     b.child.append(&mut late);
 }
 
-/// The labels that are asked for. Their files are opened before the rights are given up that a procfs of our own needs.
-fn open_labels(b: &mut Builder<'_>, context: &Context<'_>) -> Vec<(Slot, Module, Text)> {
+/// The labels that are asked for. Their files are opened first of all, by the process that will set them: the procfs that shows
+/// it may be the host's alone, and one of its own takes rights.
+pub(super) fn open_labels(b: &mut Builder<'_>, process: &Process, path: &str) -> Vec<Label> {
     let asked = [
-        (Module::Apparmor, context.process.apparmor_profile(), b.host.apparmor),
-        (Module::Selinux, context.process.selinux_label(), b.host.selinux),
+        (Module::Apparmor, process.apparmor_profile(), b.host.apparmor),
+        (Module::Selinux, process.selinux_label(), b.host.selinux),
     ];
     let mut labels = Vec::new();
     for (module, label, enabled) in asked {
@@ -256,7 +261,7 @@ fn open_labels(b: &mut Builder<'_>, context: &Context<'_>) -> Vec<(Slot, Module,
             labels.push((slot, module, Text::new(label)));
         } else if module == Module::Selinux || label != "unconfined" {
             b.error(
-                format!("{}.{}", context.path, module.field()),
+                format!("{path}.{}", module.field()),
                 format!("{} is not enabled on this host", module.name()),
                 "enable it, or leave it out of the configuration",
             );

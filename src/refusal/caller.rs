@@ -143,7 +143,9 @@ impl Caller {
         });
         let link = match number {
             None | Some(Some(libc::AT_FDCWD)) => self.link(c"cwd").ok()?,
-            Some(Some(number)) if number >= 0 => self.link(&c_string(format!("fd/{number}").into_bytes()).ok()?).ok()?,
+            Some(Some(number)) if number >= 0 => {
+                self.link(&c_string(format!("fd/{number}").into_bytes()).ok()?).ok()?
+            }
             Some(_) => return None,
         };
         let root = self.link(c"root").ok()?;

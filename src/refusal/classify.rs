@@ -154,7 +154,11 @@ impl<'a> Look<'a> {
             Err(hidden) => return hidden,
         };
         let Some(target) = &found.target else {
-            return if has(libc::O_CREAT) { self.in_directory("write", &found) } else { self.absent(action, &found.path) };
+            return if has(libc::O_CREAT) {
+                self.in_directory("write", &found)
+            } else {
+                self.absent(action, &found.path)
+            };
         };
         if has(libc::O_TMPFILE) && writes {
             return self.write_directory("write", target.as_fd(), &found.path);
@@ -172,8 +176,9 @@ impl<'a> Look<'a> {
             access if access == bits(libc::O_RDWR) => READ | WRITE,
             _ => READ,
         };
-        (!may(&st, self.rights(), want))
-            .then(|| self.refusal(action, &found.path, Layer::Permissions, libc::EACCES, About::File { permitted: false }))
+        (!may(&st, self.rights(), want)).then(|| {
+            self.refusal(action, &found.path, Layer::Permissions, libc::EACCES, About::File { permitted: false })
+        })
     }
 
     fn absent(&self, action: &str, path: &[u8]) -> Option<Refusal> {
@@ -372,7 +377,12 @@ impl<'a> Look<'a> {
         let initial = self.rights().is_contained() && !apart;
         if to.port() != 0 && to.port() < first && (initial || !self.rights().has(cap::NET_BIND_SERVICE)) {
             let refusal = self.lacking(cap::NET_BIND_SERVICE, initial);
-            return Some(Refusal { action: "bind".into(), subject: to.to_string().into_bytes(), errno: libc::EACCES, ..refusal });
+            return Some(Refusal {
+                action: "bind".into(),
+                subject: to.to_string().into_bytes(),
+                errno: libc::EACCES,
+                ..refusal
+            });
         }
         let ports = self.facts.landlock.as_ref()?.bind_tcp.as_ref()?;
         (to.port() != 0 && !ports.contains(&to.port()))
@@ -501,7 +511,15 @@ mod tests {
     #[test]
     fn directories_are_empty_or_not() {
         let directory = tempfile::tempdir().expect("a directory");
-        let open = || fd::open(fd::CWD, &super::super::caller::c_string(directory.path().as_os_str().as_encoded_bytes().to_vec()).expect("a path"), libc::O_PATH).expect("opened");
+        let open = || {
+            fd::open(
+                fd::CWD,
+                &super::super::caller::c_string(directory.path().as_os_str().as_encoded_bytes().to_vec())
+                    .expect("a path"),
+                libc::O_PATH,
+            )
+            .expect("opened")
+        };
         assert!(is_empty(open().as_fd()));
         std::fs::write(directory.path().join("x"), "").expect("a file");
         assert!(!is_empty(open().as_fd()));

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 /// A system call as its caller would write it, with the one argument that usually is why it is denied.
 pub(super) fn describe(abis: &[Abi], arch: u32, nr: u32, args: [u64; 6]) -> (String, &'static str) {
-    let of_arch = |abi: &&Abi| abi.audit_arch() == arch && (**abi == Abi::X32) == (nr & X32_BIT != 0 && arch == Abi::X32.audit_arch());
+    let of_arch = |abi: &&Abi| {
+        abi.audit_arch() == arch && (**abi == Abi::X32) == (nr & X32_BIT != 0 && arch == Abi::X32.audit_arch())
+    };
     let abi = abis.iter().find(of_arch).copied();
     let known = abi.and_then(|abi| syscalls::on(abi).find(|(_, number)| *number == nr));
     let Some((name, _)) = known else { return (format!("system call {nr}"), "unknown") };
@@ -30,10 +32,52 @@ fn named(value: u32, names: &[(u32, &str)]) -> String {
 
 /// linux/socket.h.
 const FAMILIES: [&str; 46] = [
-    "UNSPEC", "UNIX", "INET", "AX25", "IPX", "APPLETALK", "NETROM", "BRIDGE", "ATMPVC", "X25", "INET6", "ROSE", "DECnet",
-    "NETBEUI", "SECURITY", "KEY", "NETLINK", "PACKET", "ASH", "ECONET", "ATMSVC", "RDS", "SNA", "IRDA", "PPPOX", "WANPIPE",
-    "LLC", "IB", "MPLS", "CAN", "TIPC", "BLUETOOTH", "IUCV", "RXRPC", "ISDN", "PHONET", "IEEE802154", "CAIF", "ALG", "NFC",
-    "VSOCK", "KCM", "QIPCRTR", "SMC", "XDP", "MCTP",
+    "UNSPEC",
+    "UNIX",
+    "INET",
+    "AX25",
+    "IPX",
+    "APPLETALK",
+    "NETROM",
+    "BRIDGE",
+    "ATMPVC",
+    "X25",
+    "INET6",
+    "ROSE",
+    "DECnet",
+    "NETBEUI",
+    "SECURITY",
+    "KEY",
+    "NETLINK",
+    "PACKET",
+    "ASH",
+    "ECONET",
+    "ATMSVC",
+    "RDS",
+    "SNA",
+    "IRDA",
+    "PPPOX",
+    "WANPIPE",
+    "LLC",
+    "IB",
+    "MPLS",
+    "CAN",
+    "TIPC",
+    "BLUETOOTH",
+    "IUCV",
+    "RXRPC",
+    "ISDN",
+    "PHONET",
+    "IEEE802154",
+    "CAIF",
+    "ALG",
+    "NFC",
+    "VSOCK",
+    "KCM",
+    "QIPCRTR",
+    "SMC",
+    "XDP",
+    "MCTP",
 ];
 
 fn family(number: u32) -> String {
@@ -63,16 +107,31 @@ fn namespaces(flags: u64) -> Option<String> {
 
 /// linux/prctl.h: what filters usually look at.
 const PRCTL: &[(u32, &str)] = &[
-    (8, "PR_SET_KEEPCAPS"), (15, "PR_SET_NAME"), (22, "PR_SET_SECCOMP"), (23, "PR_CAPBSET_READ"), (24, "PR_CAPBSET_DROP"),
-    (28, "PR_SET_SECUREBITS"), (35, "PR_SET_MM"), (36, "PR_SET_CHILD_SUBREAPER"), (38, "PR_SET_NO_NEW_PRIVS"),
-    (47, "PR_CAP_AMBIENT"), (52, "PR_SET_SPECULATION_CTRL"), (59, "PR_SET_SYSCALL_USER_DISPATCH"),
-    (0x5961_6d61, "PR_SET_PTRACER"), (0x5356_4d41, "PR_SET_VMA"),
+    (8, "PR_SET_KEEPCAPS"),
+    (15, "PR_SET_NAME"),
+    (22, "PR_SET_SECCOMP"),
+    (23, "PR_CAPBSET_READ"),
+    (24, "PR_CAPBSET_DROP"),
+    (28, "PR_SET_SECUREBITS"),
+    (35, "PR_SET_MM"),
+    (36, "PR_SET_CHILD_SUBREAPER"),
+    (38, "PR_SET_NO_NEW_PRIVS"),
+    (47, "PR_CAP_AMBIENT"),
+    (52, "PR_SET_SPECULATION_CTRL"),
+    (59, "PR_SET_SYSCALL_USER_DISPATCH"),
+    (0x5961_6d61, "PR_SET_PTRACER"),
+    (0x5356_4d41, "PR_SET_VMA"),
 ];
 
 /// asm-generic/ioctls.h, linux/tiocl.h.
 const IOCTL: &[(u32, &str)] = &[
-    (0x5412, "TIOCSTI"), (0x541c, "TIOCLINUX"), (0x5422, "TIOCGPTLCK"), (0x540e, "TIOCSCTTY"), (0x541d, "TIOCCONS"),
-    (0x541a, "TIOCSSOFTCAR"), (0x8901, "FIOSETOWN"),
+    (0x5412, "TIOCSTI"),
+    (0x541c, "TIOCLINUX"),
+    (0x5422, "TIOCGPTLCK"),
+    (0x540e, "TIOCSCTTY"),
+    (0x541d, "TIOCCONS"),
+    (0x541a, "TIOCSSOFTCAR"),
+    (0x8901, "FIOSETOWN"),
 ];
 
 #[cfg(test)]
@@ -91,7 +150,10 @@ mod tests {
         assert_eq!(say("unshare", [0x1002_0000, 0, 0, 0, 0, 0]), "unshare(CLONE_NEWNS|CLONE_NEWUSER)");
         assert_eq!(say("ioctl", [0, 0x5412, 0, 0, 0, 0]), "ioctl(TIOCSTI)");
         assert_eq!(say("mount", [0; 6]), "mount()");
-        assert_eq!(describe(&[Abi::X86_64], Abi::X86_64.audit_arch(), 5000, [0; 6]), ("system call 5000".into(), "unknown"));
+        assert_eq!(
+            describe(&[Abi::X86_64], Abi::X86_64.audit_arch(), 5000, [0; 6]),
+            ("system call 5000".into(), "unknown")
+        );
         assert_eq!(describe(&[Abi::X86_64, Abi::X86], Abi::X86.audit_arch(), 21, [0; 6]).0, "mount()");
     }
 }

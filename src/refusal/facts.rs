@@ -65,7 +65,9 @@ mod tests {
 
     #[test]
     fn below_is_by_components() {
-        assert!(is_below(b"/a/b", b"/a") && is_below(b"/a", b"/a") && is_below(b"/a", b"/") && is_below(b"/a/b", b"/a/"));
+        assert!(
+            is_below(b"/a/b", b"/a") && is_below(b"/a", b"/a") && is_below(b"/a", b"/") && is_below(b"/a/b", b"/a/")
+        );
         assert!(!is_below(b"/ab", b"/a") && !is_below(b"/", b"/a"));
     }
 }

@@ -109,7 +109,9 @@ mod tests {
         inet6[18..20].copy_from_slice(&[255, 255]);
         assert_eq!(parse(&inet6), Some(Address::Inet("0.0.0.1:53".parse().expect("an address"))));
         assert_eq!(parse(b"\x01\0/run/x\0y"), Some(Address::Unix(b"/run/x".to_vec())));
-        for nothing in [&b""[..], b"\x01", b"\x01\0\0abstract", b"\x02\0\0", b"\x11\0abcdefgh", &inet[..7], &inet6[..23]] {
+        for nothing in
+            [&b""[..], b"\x01", b"\x01\0\0abstract", b"\x02\0\0", b"\x11\0abcdefgh", &inet[..7], &inet6[..23]]
+        {
             assert_eq!(parse(nothing), None);
         }
     }

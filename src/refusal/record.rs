@@ -179,7 +179,9 @@ impl Record {
     pub fn all(&self) -> Vec<Counted> {
         let mut all: Vec<_> = self.places.iter().collect();
         all.sort_unstable_by_key(|(_, place)| **place);
-        all.into_iter().map(|(refusal, place)| Counted { refusal: refusal.clone(), count: self.counts[*place] }).collect()
+        all.into_iter()
+            .map(|(refusal, place)| Counted { refusal: refusal.clone(), count: self.counts[*place] })
+            .collect()
     }
 
     /// How many times there was no room, by layer.

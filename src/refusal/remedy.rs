@@ -106,17 +106,68 @@ fn none(why: impl Into<String>) -> Remedy {
 
 /// System calls that reach kernel code which contained programs do not need: most escapes of the last years began in one of them.
 const SURFACE: &[&str] = &[
-    "add_key", "bpf", "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "finit_module", "delete_module", "io_uring_enter",
-    "io_uring_register", "io_uring_setup", "kexec_file_load", "kexec_load", "keyctl", "mount", "mount_setattr", "move_mount",
-    "open_by_handle_at", "open_tree", "perf_event_open", "pivot_root", "process_madvise", "process_vm_readv",
-    "process_vm_writev", "ptrace", "request_key", "setns", "umount2", "unshare", "userfaultfd", "vmsplice", "iopl", "ioperm",
-    "modify_ldt", "quotactl", "reboot", "swapon", "swapoff", "acct", "nfsservctl", "uselib", "kcmp", "lookup_dcookie",
+    "add_key",
+    "bpf",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pivot_root",
+    "process_madvise",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "request_key",
+    "setns",
+    "umount2",
+    "unshare",
+    "userfaultfd",
+    "vmsplice",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "quotactl",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "nfsservctl",
+    "uselib",
+    "kcmp",
+    "lookup_dcookie",
 ];
 
 /// Capabilities that are the host's root by another name, or close to it.
 const POWERFUL: &[&str] = &[
-    "CAP_SYS_ADMIN", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_PTRACE", "CAP_SYS_BOOT", "CAP_SYS_TIME", "CAP_DAC_READ_SEARCH",
-    "CAP_MKNOD", "CAP_BPF", "CAP_PERFMON", "CAP_NET_ADMIN", "CAP_SYSLOG", "CAP_MAC_ADMIN", "CAP_MAC_OVERRIDE",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_TIME",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_MKNOD",
+    "CAP_BPF",
+    "CAP_PERFMON",
+    "CAP_NET_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_MAC_ADMIN",
+    "CAP_MAC_OVERRIDE",
 ];
 
 fn unwise(refusal: &Refusal) -> Option<&'static str> {
@@ -178,7 +229,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         (Layer::Seccomp, About::Call { profile: Some(profile), .. }) => {
             Remedy::Flags { flags: format!("--profile {}", shell_word(profile.as_bytes())) }
         }
-        (Layer::PidsLimit, About::Limit(Some(limit))) => Remedy::Flags { flags: format!("--pids {}", limit.saturating_mul(2)) },
+        (Layer::PidsLimit, About::Limit(Some(limit))) => {
+            Remedy::Flags { flags: format!("--pids {}", limit.saturating_mul(2)) }
+        }
         (Layer::MemoryLimit, About::Limit(Some(limit))) => {
             Remedy::Flags { flags: format!("--memory {}M", (limit.saturating_mul(2) >> 20).max(1)) }
         }
@@ -231,12 +284,14 @@ fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
             None => none("the network namespace of /linux/namespaces leads nowhere"),
         },
         (Layer::NoRoute, _) => none("the network namespace has no route to there"),
-        (Layer::PidsLimit, About::Limit(Some(limit))) => {
-            patch(Operation::Replace { path: "/linux/resources/pids/limit".into(), value: json!(limit.saturating_mul(2)) })
-        }
-        (Layer::MemoryLimit, About::Limit(Some(limit))) => {
-            patch(Operation::Replace { path: "/linux/resources/memory/limit".into(), value: json!(limit.saturating_mul(2)) })
-        }
+        (Layer::PidsLimit, About::Limit(Some(limit))) => patch(Operation::Replace {
+            path: "/linux/resources/pids/limit".into(),
+            value: json!(limit.saturating_mul(2)),
+        }),
+        (Layer::MemoryLimit, About::Limit(Some(limit))) => patch(Operation::Replace {
+            path: "/linux/resources/memory/limit".into(),
+            value: json!(limit.saturating_mul(2)),
+        }),
         (Layer::Permissions, _) => none("owner and mode of the file, for /process/user"),
         (Layer::AbsentPath, _) => none("not in the root file system, nor in /mounts"),
         _ => none("config.json does not decide this"),
@@ -405,7 +460,8 @@ mod tests {
         assert_eq!(root["patch"], json!([{ "op": "replace", "path": "/root/readonly", "value": false }]));
         let data = of_bundle(&about("write", "/data/x", Layer::ReadOnlyMount, full.clone()));
         assert_eq!(data["patch"], json!([{ "op": "remove", "path": "/mounts/1/options/1" }]));
-        let sys = of_bundle(&about("write", "/proc/sys/kernel/x", Layer::ReadOnlyMount, About::File { permitted: true }));
+        let sys =
+            of_bundle(&about("write", "/proc/sys/kernel/x", Layer::ReadOnlyMount, About::File { permitted: true }));
         assert_eq!(sys["patch"], json!([{ "op": "remove", "path": "/linux/readonlyPaths/0" }]));
         let keys = of_bundle(&refusal("read", "/proc/keys", Layer::MaskedPath));
         assert_eq!(keys["patch"], json!([{ "op": "remove", "path": "/linux/maskedPaths/1" }]));
@@ -463,7 +519,10 @@ mod tests {
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
         assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
         assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
-        assert_eq!(remedy(about("remove", "/home/u/f", Layer::ReadOnlyRoot, About::File { permitted: true })), "--rw /home/u");
+        assert_eq!(
+            remedy(about("remove", "/home/u/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
+            "--rw /home/u"
+        );
         assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
         assert_eq!(remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }), "--profile build");
         assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");

@@ -59,7 +59,8 @@ impl Supervisor {
     /// For the filter of a plan.
     #[must_use]
     pub fn new(supervised: &Supervised, facts: Facts) -> Self {
-        let own_network = std::fs::read_link("/proc/self/ns/net").map(|link| link.into_os_string().into_encoded_bytes());
+        let own_network =
+            std::fs::read_link("/proc/self/ns/net").map(|link| link.into_os_string().into_encoded_bytes());
         Self {
             program: supervised.program.clone(),
             facts,

@@ -17,7 +17,9 @@ pub(super) fn shell_word(bytes: &[u8]) -> String {
         Ok("") => "''".to_owned(),
         Ok(text) if text.chars().all(plain) => text.to_owned(),
         // Letters only: what changes the direction of writing or joins others could show another name than it is.
-        Ok(text) if text.chars().all(|c| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric())) => {
+        Ok(text)
+            if text.chars().all(|c| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric())) =>
+        {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
         _ => {
@@ -271,7 +273,10 @@ mod tests {
         let mut record = Record::default();
         let address = "140.82.112.5:443".parse().expect("an address");
         record.add(refusal("read", "/nowhere", Layer::AbsentPath));
-        record.add(Refusal { about: About::Address(address), ..refusal("connect", "140.82.112.5:443", Layer::NoNetwork) });
+        record.add(Refusal {
+            about: About::Address(address),
+            ..refusal("connect", "140.82.112.5:443", Layer::NoNetwork)
+        });
         let directory = About::Directory { empty: true, permitted: true };
         for _ in 0..3 {
             record.add(Refusal { about: directory.clone(), ..refusal("write", "/var/cache/app", Layer::ReadOnlyRoot) });

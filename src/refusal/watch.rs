@@ -202,9 +202,7 @@ impl Watch {
         };
         CALLS
             .iter()
-            .filter_map(|(name, kind)| {
-                Some(Watched { nr: syscalls::number(name, native)?, only: condition(*kind) })
-            })
+            .filter_map(|(name, kind)| Some(Watched { nr: syscalls::number(name, native)?, only: condition(*kind) }))
             .collect()
     }
 }

@@ -8,8 +8,21 @@ use std::collections::BTreeMap;
 
 /// Variables that say how to talk to the user, and hold no secrets.
 const ALLOWED: &[&str] = &[
-    "COLORTERM", "COLUMNS", "EDITOR", "LANG", "LANGUAGE", "LINES", "LOGNAME", "NO_COLOR", "PAGER", "PATH", "SHELL", "TERM", "TZ",
-    "USER", "VISUAL",
+    "COLORTERM",
+    "COLUMNS",
+    "EDITOR",
+    "LANG",
+    "LANGUAGE",
+    "LINES",
+    "LOGNAME",
+    "NO_COLOR",
+    "PAGER",
+    "PATH",
+    "SHELL",
+    "TERM",
+    "TZ",
+    "USER",
+    "VISUAL",
 ];
 const ALLOWED_PREFIX: &str = "LC_";
 /// Where programs are when the caller does not say.
@@ -29,9 +42,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, refusals: &mut Vec
     // As systemd-nspawn and podman tell programs that ask.
     all.insert("container".into(), "pent".into());
     for (name, value) in &request.environment {
-        let value = value.clone().or_else(|| {
-            host.environment.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone())
-        });
+        let value = value
+            .clone()
+            .or_else(|| host.environment.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()));
         match value {
             Some(value) => {
                 all.insert(name.clone(), value);

@@ -217,8 +217,12 @@ const VARIABLES: &[&str] = &[
 ];
 
 /// Variables with a directory that may stand for a part of a home, and what it stands for.
-const MOVED: &[(&str, &str)] =
-    &[("XDG_CONFIG_HOME", ".config"), ("XDG_DATA_HOME", ".local/share"), ("XDG_CACHE_HOME", ".cache"), ("CARGO_HOME", ".cargo")];
+const MOVED: &[(&str, &str)] = &[
+    ("XDG_CONFIG_HOME", ".config"),
+    ("XDG_DATA_HOME", ".local/share"),
+    ("XDG_CACHE_HOME", ".cache"),
+    ("CARGO_HOME", ".cargo"),
+];
 
 /// Something hidden, as it was found on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -246,7 +250,9 @@ pub fn candidates(homes: &[PathBuf], environment: &[(String, String)]) -> Vec<Pa
             paths.extend(places.map(PathBuf::from));
         }
         if name == "DBUS_SESSION_BUS_ADDRESS" {
-            let sockets = value.split([';', ',']).filter_map(|part| part.strip_prefix("unix:path=").or_else(|| part.strip_prefix("path=")));
+            let sockets = value
+                .split([';', ','])
+                .filter_map(|part| part.strip_prefix("unix:path=").or_else(|| part.strip_prefix("path=")));
             paths.extend(sockets.map(PathBuf::from));
         }
     }
@@ -380,7 +386,10 @@ mod tests {
         assert_eq!(found, [PathBuf::from("/data/homes/ann/.ssh"), PathBuf::from("/mnt/keys of work")]);
         assert_eq!(aliases(Path::new("/etc/shadow"), &mounts), Vec::<PathBuf>::new());
         assert_eq!(aliases(Path::new("/data/homes/ann/.aws"), &mounts), [PathBuf::from("/home/ann/.aws")]);
-        assert_eq!(mount_of(Path::new("/home/ann"), &mounts).map(|mount| mount.root.as_path()), Some(Path::new("/homes")));
+        assert_eq!(
+            mount_of(Path::new("/home/ann"), &mounts).map(|mount| mount.root.as_path()),
+            Some(Path::new("/homes"))
+        );
     }
 
     #[test]
@@ -394,7 +403,15 @@ mod tests {
             set("EDITOR", "/usr/bin/vi"),
         ];
         let found = candidates(&[PathBuf::from("/home/ann")], &environment);
-        for path in ["/home/ann/.ssh", "/conf/gcloud", "/k/one", "/k/two", "/opt/cargo/credentials.toml", "/bus/x", "/etc/shadow"] {
+        for path in [
+            "/home/ann/.ssh",
+            "/conf/gcloud",
+            "/k/one",
+            "/k/two",
+            "/opt/cargo/credentials.toml",
+            "/bus/x",
+            "/etc/shadow",
+        ] {
             assert!(found.contains(&PathBuf::from(path)), "{path}");
         }
         assert!(!found.iter().any(|path| path.starts_with("/usr") || path.is_relative()));
@@ -411,7 +428,9 @@ mod tests {
 ";
         let found = listening_sockets(table);
         // What is abstract has no path to hide; hiding one that is not there does no harm.
-        assert!(found.contains(&PathBuf::from("/var/lib/mysql/mysql.sock")) && found.contains(&PathBuf::from("/srv/a b")));
+        assert!(
+            found.contains(&PathBuf::from("/var/lib/mysql/mysql.sock")) && found.contains(&PathBuf::from("/srv/a b"))
+        );
         assert!(!found.contains(&PathBuf::from("/var/lib/other")));
     }
 }

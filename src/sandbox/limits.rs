@@ -5,7 +5,9 @@ use super::request::Limits;
 use crate::cgroup::{Driver, Layout, OwnCgroup};
 use crate::host::Host;
 use nix::unistd::AccessFlags;
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec};
+use oci_spec::runtime::{
+    LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec,
+};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -209,7 +211,9 @@ mod tests {
         let why = Means::Rlimits("none is delegated");
         assert_eq!(
             describe(&limits, why, &replaced).as_deref(),
-            Some("limits: memory 512M for each process (RLIMIT_DATA), cpus 0.5 rounded up to 1 processor (affinity), processes 64 (RLIMIT_NPROC); without a cgroup: none is delegated")
+            Some(
+                "limits: memory 512M for each process (RLIMIT_DATA), cpus 0.5 rounded up to 1 processor (affinity), processes 64 (RLIMIT_NPROC); without a cgroup: none is delegated"
+            )
         );
     }
 }

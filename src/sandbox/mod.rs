@@ -91,9 +91,7 @@ impl Ids {
                 let nobody = (ROOT_OUTSIDE, ROOT_OUTSIDE);
                 Self { inside: nobody, outside: ROOT_OUTSIDE, outside_group: ROOT_OUTSIDE }
             }
-            (false, 0) => {
-                Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid }
-            }
+            (false, 0) => Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid },
             (false, uid) => Self { inside: (uid, host.gid), outside: uid, outside_group: host.gid },
         }
     }
@@ -199,7 +197,7 @@ fn own_rules() -> Value {
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ioctl(0x5412), ioctl(0x541c)] })
 }
 
-/// Cuts a sandbox to a profile, but for what its flags name.
+/// Cuts a sandbox to a profile, but for what its flags name; and the profile that lets them through.
 ///
 /// # Errors
 /// What the profile refuses ([`profile::tighten`]).
@@ -208,7 +206,7 @@ pub fn restrict(
     profile: Profile,
     request: &Request,
     host: &Host,
-) -> Result<Tightened, Vec<Diagnostic>> {
+) -> Result<(Tightened, Profile), Vec<Diagnostic>> {
     let limits = request.limits.or(&profile.cgroup);
     if let Some(linux) = spec.linux_mut() {
         linux.set_resources(Some(limits::resources(&limits)));
@@ -217,7 +215,7 @@ pub fn restrict(
     let profile = widen::widened(profile, spec, request);
     let tightened = profile::tighten(&profile, spec, host)?;
     widen::keep_environment(spec, &before, request);
-    Ok(tightened)
+    Ok((tightened, profile))
 }
 
 /// Fits a configuration to what can limit it: once its profile has had its say.

@@ -53,7 +53,8 @@ impl Planned {
 
 /// File systems that can map the ids of their owners, in mounts of their own (mount_setattr(2)); of those with files of the user
 /// only.
-const MAPPABLE: &[&str] = &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
+const MAPPABLE: &[&str] =
+    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
 
 /// Decides what the program sees.
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
@@ -123,15 +124,28 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     let is_home = host.home.as_deref() == Some(directory) && request.home != Home::Readonly;
     let kernel = ["/proc", "/sys", "/dev"].iter().any(|path| directory.starts_with(path));
     let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
-    let secret = hidden.iter().find(|hidden| directory.starts_with(&hidden.path) && !host.other_homes.contains(&hidden.path));
+    let secret =
+        hidden.iter().find(|hidden| directory.starts_with(&hidden.path) && !host.other_homes.contains(&hidden.path));
     let itself = |path: &Path| matches!(path.to_str(), Some("/tmp" | "/var/tmp" | "/run" | "/dev/shm"));
     if let Some(secret) = secret.filter(|_| !granted && request.workdir.is_none()) {
         refusals.push(Refusal {
-            message: format!("the working directory {} is hidden: {} holds credentials", directory.display(), secret.path.display()),
+            message: format!(
+                "the working directory {} is hidden: {} holds credentials",
+                directory.display(),
+                secret.path.display()
+            ),
             hint: format!("go elsewhere, name another with --workdir, or show it with --ro {}", directory.display()),
         });
-    } else if !replaced && !is_home && !kernel && !granted && secret.is_none() && directory.parent().is_some() && !itself(directory) {
-        let in_home = request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
+    } else if !replaced
+        && !is_home
+        && !kernel
+        && !granted
+        && secret.is_none()
+        && directory.parent().is_some()
+        && !itself(directory)
+    {
+        let in_home =
+            request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
         let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
         if is_private(directory) || in_home || in_another || host.is_root {
             all.push(implicit(directory));
@@ -239,7 +253,10 @@ impl Table {
         for grant in grants {
             let granted = |path: &Path| grants.iter().any(|other| other.directory && path.starts_with(&other.target));
             for closed in host.closed_directories(&grant.target) {
-                let in_memory = self.planned.iter().any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && closed.starts_with(&mount.target));
+                let in_memory = self
+                    .planned
+                    .iter()
+                    .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && closed.starts_with(&mount.target));
                 let replaced = request.tmpfs.iter().any(|tmpfs| closed.starts_with(&tmpfs.target));
                 if !granted(&closed) && !in_memory && !replaced {
                     self.planned.push(Planned::closed(closed));
@@ -270,8 +287,7 @@ impl Table {
 
     fn write(self, masked: Vec<String>) -> FileSystem {
         // Before anything is looked up in it: no mount point may be made on the host.
-        let mut mounts =
-            vec![json!({ "destination": "/", "options": ["remount", "rro", "rnosuid", "rnodev"] })];
+        let mut mounts = vec![json!({ "destination": "/", "options": ["remount", "rro", "rnosuid", "rnodev"] })];
         let mut closed = Vec::new();
         for Planned { target, kind } in self.planned {
             mounts.push(match kind {
@@ -323,13 +339,12 @@ fn bind(target: &Path, source: &Path, writable: bool, mapped: bool) -> Value {
 
 /// Mount points that do not exist, where they cannot be made: everywhere but in memory.
 fn missing_targets(planned: &[Planned], tmpfs: &[Tmpfs], grants: &[Grant]) -> Vec<Refusal> {
-    let flags = tmpfs
-        .iter()
-        .filter(|tmpfs| !tmpfs.target_exists)
-        .map(|tmpfs| ("--tmpfs", &tmpfs.target))
-        .chain(grants.iter().filter(|grant| !grant.target_exists).map(|grant| {
-            (if grant.writable { "--rw" } else { "--ro" }, &grant.target)
-        }));
+    let flags = tmpfs.iter().filter(|tmpfs| !tmpfs.target_exists).map(|tmpfs| ("--tmpfs", &tmpfs.target)).chain(
+        grants
+            .iter()
+            .filter(|grant| !grant.target_exists)
+            .map(|grant| (if grant.writable { "--rw" } else { "--ro" }, &grant.target)),
+    );
     let missing = flags.filter(|(_, target)| {
         let above = planned.iter().filter(|mount| target.starts_with(&mount.target) && mount.target != **target);
         let nearest = above.max_by_key(|mount| mount.target.components().count());
@@ -337,7 +352,10 @@ fn missing_targets(planned: &[Planned], tmpfs: &[Tmpfs], grants: &[Grant]) -> Ve
     });
     missing
         .map(|(flag, target)| Refusal {
-            message: format!("{flag}: there is no {} to mount on, and the host's file system is read-only", target.display()),
+            message: format!(
+                "{flag}: there is no {} to mount on, and the host's file system is read-only",
+                target.display()
+            ),
             hint: "make it on the host, or choose a place below /tmp, /run or another --tmpfs".into(),
         })
         .collect()

@@ -96,7 +96,11 @@ impl Limits {
     /// What was asked for, and what a profile says where nothing was.
     #[must_use]
     pub fn or(self, profile: &crate::profile::Cgroup) -> Self {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of processors, above 0 and small")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of processors, above 0 and small"
+        )]
         let millicpus = |cpus: f64| (cpus * 1000.0).round() as u64;
         Self {
             memory: self.memory.or(profile.memory.map(|size| size.0)),

@@ -1,7 +1,10 @@
 //! What a sandbox depends on besides its flags: the caller, the directory, the environment, what there is on the host. Probed once,
 //! then plain data, so that tests use fixtures.
 #![forbid(unsafe_code)]
-#![allow(clippy::disallowed_methods, reason = "looks at the host's own file system as the caller sees it; no container is near")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "looks at the host's own file system as the caller sees it; no container is near"
+)]
 
 use super::hidden::{self, Hidden, HostMount};
 use std::collections::BTreeSet;
@@ -144,7 +147,11 @@ fn read(path: &str) -> Result<String, Error> {
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
-    paths.iter().map(PathBuf::from).filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())).collect()
+    paths
+        .iter()
+        .map(PathBuf::from)
+        .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()))
+        .collect()
 }
 
 /// A line of passwd(5).

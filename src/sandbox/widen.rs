@@ -48,9 +48,10 @@ pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> P
         }
     }
     if request.network == Network::Host {
-        profile.namespaces.own = profile.namespaces.own.map(|own| {
-            own.into_iter().filter(|kind| *kind != LinuxNamespaceType::Network).collect()
-        });
+        profile.namespaces.own = profile
+            .namespaces
+            .own
+            .map(|own| own.into_iter().filter(|kind| *kind != LinuxNamespaceType::Network).collect());
         profile.network.reach = Some(Reach::Host);
     }
     profile.cgroup = crate::profile::Cgroup::default();

@@ -21,8 +21,8 @@ mod table;
 mod tape;
 
 pub use abi::{Abi, X32_BIT};
-pub use compose::compose;
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
+pub use compose::compose;
 pub use notifying::{NoNotice, Watched, notifying, only};
 
 use crate::report::Diagnostic;

@@ -15,6 +15,7 @@ pub mod fd;
 pub mod landlock;
 pub mod mount;
 pub mod numa;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
 pub mod signal;

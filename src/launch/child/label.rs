@@ -24,6 +24,8 @@ const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 const LONGEST: usize = 4096 + 64;
 
 impl Child<'_> {
+    /// The file is this process's own: `self` in a procfs is a link whose text the kernel makes up for whoever reads it.
+    ///
     /// A link or a mount on the way to the file would be a way to have the label written elsewhere (CVE-2019-16884,
     /// CVE-2025-52881): there is none in a procfs of our own, and none is followed in the container's.
     pub(super) fn open_label(&mut self, slot: Slot, module: Module) -> Done {
@@ -34,9 +36,11 @@ impl Child<'_> {
             Module::Selinux => &[c"attr/exec"],
         };
         let inside = resolve::BENEATH | resolve::NO_SYMLINKS | resolve::NO_XDEV;
-        let mut number = [0u8; 24];
-        let process = pid_name(&mut number);
-        let process = fd::open_in(proc.as_fd(), process, libc::O_PATH | libc::O_DIRECTORY, 0, inside);
+        let mut name = [0u8; 24];
+        let len = fd::readlink(proc.as_fd(), c"self", &mut name[..23]).map_err(Failure::in_part(NO_PROC))?;
+        name[len] = 0;
+        let name = CStr::from_bytes_until_nul(&name).unwrap_or_default();
+        let process = fd::open_in(proc.as_fd(), name, libc::O_PATH | libc::O_DIRECTORY, 0, inside);
         let process = process.map_err(Failure::in_part(NO_PROC))?;
         let mut found = Err(Errno::ENOENT);
         for name in names {
@@ -91,7 +95,7 @@ fn is_label(module: Module, read: &[u8], label: &[u8]) -> bool {
     name == label || (composed && !name.is_empty())
 }
 
-/// A procfs that is attached nowhere, of this process's own pid namespace.
+/// A procfs that is attached nowhere, of the pid namespace that this process is in.
 fn own_procfs() -> crate::sys::Result<OwnedFd> {
     let context = mount::fsopen(c"proc")?;
     mount::fsconfig_create(context.as_fd())?;
@@ -99,20 +103,13 @@ fn own_procfs() -> crate::sys::Result<OwnedFd> {
     mount::fsmount(context.as_fd(), flags)
 }
 
-/// What is mounted on /proc, for processes that may not make a procfs: in a user namespace, when parts of /proc are masked.
+/// What the host has on /proc, for processes that may not make a procfs.
 /// The kernel lets a process write its own label only, so that a procfs of somebody else's would be refused, not misused.
 fn visible_procfs() -> crate::sys::Result<OwnedFd> {
     let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
     let flags = libc::O_PATH | libc::O_DIRECTORY;
     let proc = fd::open_in(root.as_fd(), c"proc", flags, 0, resolve::BENEATH | resolve::NO_SYMLINKS)?;
     if fd::super_magic(proc.as_fd())? == PROC_SUPER_MAGIC { Ok(proc) } else { Err(Errno::ENOENT) }
-}
-
-/// The name of this process in a procfs of its own pid namespace.
-fn pid_name(buf: &mut [u8; 24]) -> &CStr {
-    let end = super::process::decimal(u64::from(crate::sys::clone::getpid().unsigned_abs()), buf, 0);
-    buf[end] = 0;
-    CStr::from_bytes_until_nul(buf).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,0 +1,311 @@
+//! Layers into a directory. Their content is not trusted: every path is resolved inside the directory, by descriptor.
+//!
+//! Owners, devices, set-user-id bits and extended attributes are left out: a sandbox runs as one user, without devices of
+//! its own, and gains nothing by executing a file.
+#![forbid(unsafe_code)]
+
+use crate::path;
+use crate::sys::fd::{self, resolve};
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::stat::{Mode, UtimensatFlags, futimens, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use tar::EntryType;
+use thiserror::Error;
+
+/// Bytes of all files of an image together.
+const MOST_BYTES: u64 = 64 << 30;
+/// Files, directories and links of an image together.
+const MOST_FILES: u64 = 4_000_000;
+/// Directories in each other; more would need as many open descriptors to remove.
+const DEEPEST: usize = 256;
+/// Stands in a layer for a file below it that is gone (image-spec, layer.md).
+const WHITEOUT: &[u8] = b".wh.";
+/// Stands for everything below it in its directory.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// How much was unpacked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+}
+
+/// Why a layer cannot be unpacked.
+#[derive(Debug, Error)]
+pub(super) enum Fault {
+    #[error("damaged: {0}")]
+    Damaged(#[source] io::Error),
+    #[error("{}: {why}", String::from_utf8_lossy(path).escape_debug())]
+    Entry { path: Vec<u8>, why: String },
+}
+
+/// What a directory gets when everything is in it, since it may take away the right to write there.
+struct Late {
+    mode: u32,
+    time: i64,
+}
+
+/// Layers are put into `root`, the lowest first.
+pub(super) struct Unpacker {
+    root: OwnedFd,
+    owner: Option<(u32, u32)>,
+    directories: BTreeMap<Vec<u8>, Late>,
+    tally: Tally,
+}
+
+impl Unpacker {
+    pub(super) fn new(root: OwnedFd, owner: Option<(u32, u32)>) -> Self {
+        Self { root, owner, directories: BTreeMap::new(), tally: Tally::default() }
+    }
+
+    /// Unpacks a layer over those before it.
+    pub(super) fn layer(&mut self, reader: impl Read) -> Result<(), Fault> {
+        let mut archive = tar::Archive::new(reader);
+        let mut own = HashSet::new();
+        for entry in archive.entries().map_err(Fault::Damaged)? {
+            let mut entry = entry.map_err(Fault::Damaged)?;
+            if matches!(entry.header().entry_type(), EntryType::XGlobalHeader) {
+                continue;
+            }
+            let name = entry.path_bytes().into_owned();
+            let at = |why: String| Fault::Entry { path: name.clone(), why };
+            self.tally.files += 1;
+            self.tally.bytes = self.tally.bytes.saturating_add(entry.size());
+            if self.tally.files > MOST_FILES || self.tally.bytes > MOST_BYTES {
+                return Err(at(format!("the image is larger than {} GiB or {MOST_FILES} files", MOST_BYTES >> 30)));
+            }
+            let path = components(&name).map_err(|why| at(why.to_owned()))?;
+            self.entry(&mut entry, &path, &mut own).map_err(|error| at(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Sets what was put off; how much there is in all.
+    pub(super) fn finish(mut self) -> Result<Tally, Fault> {
+        // The deepest first: a directory may end without the right to enter it.
+        for (path, late) in std::mem::take(&mut self.directories).into_iter().rev() {
+            self.settle(&path, &late).map_err(|error| Fault::Entry { path: path.clone(), why: error.to_string() })?;
+        }
+        Ok(self.tally)
+    }
+
+    fn settle(&self, path: &[u8], late: &Late) -> io::Result<()> {
+        let name = CString::new(path)?;
+        // It may have been removed, or replaced by a link, by a higher layer.
+        let dir = match path::open_plain(self.root.as_fd(), &name, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Ok(dir) => File::from(dir),
+            Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        set_time(&dir, late.time)?;
+        set_mode(&dir, late.mode)
+    }
+
+    fn entry<R: Read>(
+        &mut self,
+        entry: &mut tar::Entry<'_, R>,
+        path: &[u8],
+        own: &mut HashSet<Vec<u8>>,
+    ) -> io::Result<()> {
+        let (parent, name) = match path.iter().rposition(|&b| b == b'/') {
+            Some(at) => (&path[..at], &path[at + 1..]),
+            None => (&path[..0], path),
+        };
+        let mode = entry.header().mode().unwrap_or(0o644) & 0o1777;
+        let time = entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok()).unwrap_or_default();
+        if name.is_empty() {
+            self.directories.insert(Vec::new(), Late { mode, time });
+            return Ok(());
+        }
+        let parent_name = CString::new(parent)?;
+        let dir = path::ensure(self.root.as_fd(), &parent_name, path::Leaf::Directory)?;
+        // An O_PATH descriptor cannot be read, which removing takes.
+        let dir = fd::open(dir.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
+        if name == OPAQUE {
+            return clear(&dir, parent, own);
+        }
+        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
+            let below = [parent, b"/", hidden].concat();
+            let mine = own.contains(if parent.is_empty() { hidden } else { &below });
+            return if mine || hidden.is_empty() || is_dots(hidden) { Ok(()) } else { remove(&dir, hidden) };
+        }
+        self.place(entry, &dir, name, path, Late { mode, time })?;
+        own.insert(path.to_owned());
+        Ok(())
+    }
+
+    fn place<R: Read>(
+        &mut self,
+        entry: &mut tar::Entry<'_, R>,
+        dir: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        late: Late,
+    ) -> io::Result<()> {
+        let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
+        let text = CString::new(name)?;
+        let kind = entry.header().entry_type();
+        match kind {
+            EntryType::Directory => {
+                make_directory(dir, &text)?;
+                self.directories.insert(path.to_owned(), late);
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                remove(dir, name)?;
+                let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+                let file = fd::open_in(dir.as_fd(), &text, flags, 0o600, resolve::BENEATH | resolve::NO_SYMLINKS)?;
+                let mut file = File::from(file);
+                io::copy(entry, &mut file)?;
+                set_mode(&file, late.mode)?;
+                set_time(&file, late.time)?;
+            }
+            EntryType::Symlink => {
+                remove(dir, name)?;
+                fd::symlink(&CString::new(link)?, dir.as_fd(), &text)?;
+                let time = TimeSpec::new(late.time, 0);
+                utimensat(dir, text.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink)?;
+            }
+            EntryType::Link => return self.hard_link(&link, dir, name),
+            EntryType::Fifo => {
+                remove(dir, name)?;
+                fd::mknod(dir.as_fd(), &text, libc::S_IFIFO | late.mode, 0)?;
+            }
+            // A device would not work in a sandbox, which has its own /dev; others are no files.
+            _ => return Ok(()),
+        }
+        match self.owner {
+            Some((uid, gid)) => Ok(nix::unistd::fchownat(
+                dir,
+                text.as_c_str(),
+                Some(uid.into()),
+                Some(gid.into()),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )?),
+            None => Ok(()),
+        }
+    }
+
+    /// A second name. What it names is looked up inside the root too, and a link there is taken as it is.
+    fn hard_link(&self, target: &[u8], dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        let target = components(target).map_err(io::Error::other)?;
+        let (parent, last) = match target.iter().rposition(|&b| b == b'/') {
+            Some(at) => (&target[..at], &target[at + 1..]),
+            None => (&target[..0], target.as_slice()),
+        };
+        let from = path::open(self.root.as_fd(), &CString::new(parent)?, libc::O_PATH | libc::O_DIRECTORY)?;
+        let last = CString::new(last)?;
+        let same = |a: libc::stat, b: libc::stat| (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino);
+        let old = fd::stat_at(from.as_fd(), &last, libc::AT_SYMLINK_NOFOLLOW)?;
+        let text = CString::new(name)?;
+        if fd::stat_at(dir.as_fd(), &text, libc::AT_SYMLINK_NOFOLLOW).is_ok_and(|new| same(old, new)) {
+            return Ok(());
+        }
+        remove(dir, name)?;
+        Ok(linkat(&from, last.as_c_str(), dir, text.as_c_str(), LinkatFlags::empty())?)
+    }
+}
+
+/// The path in an archive without what means nothing: `./a//b/` is `a/b`. A path that leads out is an error, not repaired.
+fn components(path: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let parts: Vec<_> = path.split(|&b| b == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    if parts.contains(&b"..".as_slice()) {
+        return Err("the path leads out of the image");
+    }
+    if parts.len() > DEEPEST {
+        return Err("more directories in each other than an image may have");
+    }
+    if path.contains(&0) {
+        return Err("the path has a NUL byte");
+    }
+    Ok(parts.join(&b'/'))
+}
+
+fn is_dots(name: &[u8]) -> bool {
+    name == b"." || name == b".."
+}
+
+/// A directory that is there stays, with what is in it; anything else of this name goes.
+fn make_directory(dir: &OwnedFd, name: &CStr) -> io::Result<()> {
+    match fd::mkdir(dir.as_fd(), name, 0o700) {
+        Err(Errno::EEXIST) => {}
+        made => return Ok(made?),
+    }
+    let there = fd::stat_at(dir.as_fd(), name, libc::AT_SYMLINK_NOFOLLOW)?;
+    if there.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        remove(dir, name.to_bytes())?;
+        fd::mkdir(dir.as_fd(), name, 0o700)?;
+    }
+    Ok(())
+}
+
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    Ok(nix::sys::stat::fchmod(file, Mode::from_bits_truncate(mode))?)
+}
+
+fn set_time(file: &File, seconds: i64) -> io::Result<()> {
+    let time = TimeSpec::new(seconds, 0);
+    Ok(futimens(file, &time, &time)?)
+}
+
+/// Removes from a directory what this layer has not put there.
+fn clear(dir: &OwnedFd, path: &[u8], own: &HashSet<Vec<u8>>) -> io::Result<()> {
+    let mine: HashSet<&[u8]> = own
+        .iter()
+        .filter_map(|known| match path {
+            [] => Some(known.as_slice()),
+            _ => known.strip_prefix(path)?.strip_prefix(b"/"),
+        })
+        .filter_map(|rest| rest.split(|&b| b == b'/').next())
+        .collect();
+    for name in names(dir)? {
+        if !mine.contains(name.as_slice()) {
+            remove(dir, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file, or a directory with all that is in it, without following a link. What is not there is fine.
+pub(super) fn remove(dir: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let text = CString::new(name)?;
+    match unlinkat(dir, text.as_c_str(), UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::EISDIR | Errno::EPERM) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    let inner = match fd::open(dir.as_fd(), &text, flags) {
+        Ok(inner) => inner,
+        Err(Errno::EACCES) => {
+            fd::chmod(dir.as_fd(), &text, 0o700)?;
+            fd::open(dir.as_fd(), &text, flags)?
+        }
+        Err(errno) => return Err(errno.into()),
+    };
+    // A directory of the image may be without the right to change it.
+    nix::sys::stat::fchmod(&inner, Mode::S_IRWXU)?;
+    for name in names(&inner)? {
+        remove(&inner, &name)?;
+    }
+    Ok(unlinkat(dir, text.as_c_str(), UnlinkatFlags::RemoveDir)?)
+}
+
+fn names(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
+    let mut dir = Dir::openat(dir, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut names = Vec::new();
+    for entry in dir.iter() {
+        let name = entry?.file_name().to_bytes().to_owned();
+        if !is_dots(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
