@@ -121,7 +121,39 @@ fn the_network() {
     let port = listener.local_addr().expect("its address").port();
     std::thread::spawn(move || listener.incoming().for_each(drop));
     as_each(|caller| {
-        cured(caller, &[], "no network", &format!("bash -c 'exec 3<>/dev/tcp/{}/{port}'", own.ip()));
+        let script = format!("bash -c 'exec 3<>/dev/tcp/{}/{port}'", own.ip());
+        // A program that knows no proxy: what is said first is the narrower way, and then the other one.
+        let first = typed(caller, &["--report"], "", &script);
+        let found = remedies(&first.stderr(), "no network");
+        assert_eq!(found, [format!("--net {}:{port}", own.ip())], "{first:?}");
+        let second = typed(caller, &["--report"], &found[0], &script);
+        assert_ne!(second.code(), 0, "{second:?}");
+        assert_eq!(remedies(&second.stderr(), "no network"), ["--net host"], "{second:?}");
+        assert_eq!(typed(caller, &[], "--net host", &script).code(), 0);
+    });
+}
+
+/// Says an HTTP request to whatever is named as proxy, as curl and others do.
+const BY_PROXY: &str = r#"
+target=HOST:PORT; via=${http_proxy:-$HTTP_PROXY}; via=${via#http://}; via=${via%/}; to=${via:-$target}
+exec 3<>/dev/tcp/${to%:*}/${to##*:} || exit 1
+printf 'CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n' "$target" "$target" >&3
+read -r version code rest <&3; test "$code" = 200
+"#;
+
+#[test]
+fn a_single_host() {
+    let probe = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
+    let Ok(SocketAddr::V4(own)) = own else { return skip("the host has no network") };
+    let listener = TcpListener::bind((*own.ip(), 0)).expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || listener.incoming().for_each(|accepted| std::mem::forget(accepted)));
+    as_each(|caller| {
+        let script = BY_PROXY.replace("HOST", &own.ip().to_string()).replace("PORT", &port.to_string());
+        caller.file("home/project/client", &script, 0o644);
+        let more = cured(caller, &[], "no network", "bash ./client");
+        assert_eq!(more, format!("--net {}:{port}", own.ip()));
     });
 }
 

@@ -17,6 +17,7 @@ use crate::plan::Options;
 use crate::profile;
 use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
+use crate::sandbox::net::{self, Destination, Publish};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
 use crate::spec;
 use crate::sys::{clone, cred, numa};
@@ -81,8 +82,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         keep_to(processors)?;
     }
 
+    let network = network(args, &request)?;
+    let ports = network.listen().explained()?;
     let options = Options {
         init: true,
+        hand_over_network: !network.is_empty(),
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
         report: reporting.watch(),
         ..Options::default()
@@ -93,7 +97,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
-    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, &name));
+    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
     let mut supervisor = reporting.supervisor(&bundle);
@@ -110,6 +114,16 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
             say(&line);
         }
     }
+    let network = match container.running.network.take() {
+        Some((user, own)) if !network.is_empty() => match network.start(ports, user, own).explained() {
+            Ok(running) => Some(running),
+            Err(error) => {
+                container.undo();
+                return Err(error);
+            }
+        },
+        _ => None,
+    };
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
@@ -120,7 +134,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let bounds = Bounds { deadline, keeper: parent };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
-    let report = conclude(&reporting, &container, supervisor.as_ref(), ended.as_ref().map_or(1, |(status, _)| *status));
+    drop(network);
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    let report = conclude(&reporting, &container, supervisor.as_ref(), ended.as_ref().map_or(1, |(status, _)| *status), single_hosts);
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
@@ -142,7 +158,13 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 }
 
 /// What the program was refused, and the flags that would allow it.
-fn conclude(reporting: &Reporting, container: &Made, supervisor: Option<&Supervisor>, status: u8) -> Report {
+fn conclude(
+    reporting: &Reporting,
+    container: &Made,
+    supervisor: Option<&Supervisor>,
+    status: u8,
+    single_hosts: bool,
+) -> Report {
     let mounts = container.bundle.spec.mounts().iter().flatten();
     let in_memory = |mount: &&oci_spec::runtime::Mount| {
         mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
@@ -154,7 +176,7 @@ fn conclude(reporting: &Reporting, container: &Made, supervisor: Option<&Supervi
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let flags = Flags { tmpfs, hidden, own, single_hosts: false };
+    let flags = Flags { tmpfs, hidden, own, single_hosts };
     reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
 }
 
@@ -163,6 +185,18 @@ fn conclude(reporting: &Reporting, container: &Made, supervisor: Option<&Supervi
 fn is_on_host(path: &[u8]) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
     !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
+}
+
+/// What of the network there has to be a process for.
+fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
+    let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
+    match &request.network {
+        Network::Host if !args.port.is_empty() => {
+            Err(hinted("--port: with --net host every port of the program is the host's already", "leave out one of them"))
+        }
+        Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
+    }
 }
 
 /// One line on stderr. There is nobody left to tell when that fails.
@@ -226,9 +260,9 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
         workdir: args.workdir.as_deref().map(inside).transpose()?,
         hostname: args.hostname.clone(),
         network: match args.net.as_str() {
-            "none" => Network::Absent,
+            "none" => Network::default(),
             "host" => Network::Host,
-            other => return Err(hinted(&format!("--net {other}: not known"), "none or host")),
+            places => Network::Own(destinations(places)?),
         },
         limits: Limits {
             memory: args.memory.map(memory).transpose()?,
@@ -237,6 +271,12 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
             timeout: args.timeout,
         },
     })
+}
+
+fn destinations(places: &str) -> anyhow::Result<Vec<Destination>> {
+    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let parse = |place: &str| place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint));
+    places.split(',').map(parse).collect()
 }
 
 fn memory(bytes: i64) -> anyhow::Result<u64> {

@@ -81,7 +81,7 @@ pub struct Flags {
     pub hidden: Vec<Vec<u8>>,
     /// The working directory: what is written there is meant to stay.
     pub own: Vec<u8>,
-    /// Whether `--net` takes single hosts.
+    /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
     pub single_hosts: bool,
 }
 
