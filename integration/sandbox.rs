@@ -14,5 +14,7 @@ mod ends;
 mod flags;
 #[path = "sandbox/network.rs"]
 mod network;
+#[path = "sandbox/report.rs"]
+mod report;
 #[path = "sandbox/terminals.rs"]
 mod terminals;

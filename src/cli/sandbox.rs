@@ -54,6 +54,9 @@ pub struct Sandbox {
     /// What the program is held to beside these options: the name of a profile, or a file [default: restricted]
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
+    /// Say at the end what the program was refused, by whom, and what would allow it; as JSON in a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub report: Option<PathBuf>,
     /// Say nothing of limits and of what could not be done quite as asked
     #[arg(long, short)]
     pub quiet: bool,

@@ -7,12 +7,15 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
+use super::refusals::Reporting;
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
+use crate::launch;
 use crate::plan::Options;
 use crate::profile;
+use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::net::{self, Destination, Publish};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
@@ -55,6 +58,7 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
@@ -84,6 +88,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         init: true,
         hand_over_network: !network.is_empty(),
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        report: reporting.watch(),
         ..Options::default()
     };
     let id = format!("{PREFIX}{}", std::process::id());
@@ -92,8 +97,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
+    let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
@@ -118,18 +125,23 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         _ => None,
     };
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
-    if let Err(error) = container.running.start(&container.bundle.plan).explained() {
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo();
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, None, bounds);
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
     drop(network);
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    let report = conclude(&reporting, &container, supervisor.as_ref(), ended.as_ref().map_or(1, |(status, _)| *status), single_hosts);
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     let (status, end) = ended?;
+    let told = reporting.publish(&report, status, "pent sandbox --report");
     match end {
         End::TimedOut => {
             let timeout = request.limits.timeout.unwrap_or_default();
@@ -142,7 +154,37 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     if let Some(story) = memory {
         say(&story);
     }
-    Ok(status)
+    told.map(|()| status)
+}
+
+/// What the program was refused, and the flags that would allow it.
+fn conclude(
+    reporting: &Reporting,
+    container: &Made,
+    supervisor: Option<&Supervisor>,
+    status: u8,
+    single_hosts: bool,
+) -> Report {
+    let mounts = container.bundle.spec.mounts().iter().flatten();
+    let in_memory = |mount: &&oci_spec::runtime::Mount| {
+        mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
+    };
+    let tmpfs: Vec<_> =
+        mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
+    let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
+    let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
+    let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
+    let process = container.bundle.spec.process().as_ref();
+    let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let flags = Flags { tmpfs, hidden, own, single_hosts };
+    reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
+}
+
+/// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
+/// followed.
+fn is_on_host(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
 }
 
 /// What of the network there has to be a process for.

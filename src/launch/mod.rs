@@ -416,14 +416,14 @@ impl Running {
 /// it says whether the child waits for that.
 pub fn start(
     connection: BorrowedFd<'_>,
-    hand_over: impl FnOnce(&OwnedFd) -> Result<bool, Error>,
+    hand_over: impl FnOnce(OwnedFd) -> Result<bool, Error>,
     plan: impl FnOnce() -> Result<Plan, Error>,
 ) -> Result<(), Error> {
     let system = |errno| Error::System { what: "tell the container to start", errno };
     let go_on = |point| wire::send(connection, Message::Continue(point), None).map_err(system);
     go_on(Point::Started)?;
     let mut said = wire::receive(connection).map_err(system)?;
-    if let Some((Message::Listener, Some(listener))) = &said {
+    if let Some((Message::Listener, Some(listener))) = said {
         if hand_over(listener)? {
             go_on(Point::ListenerSent)?;
         }
