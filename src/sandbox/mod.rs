@@ -1,7 +1,7 @@
 //! `pent sandbox`: from flags to a configuration that the same machinery makes and launches as any other container's.
 //!
 //! [`compile`] is pure: what was typed ([`Request`]) and what there is ([`Surroundings`]) become a [`Spec`], which a profile then
-//! tightens. Two choices are told in docs/decisions: as whom the program runs (0011), and how it gets at a network (0012).
+//! tightens. Two choices are told in docs/decisions: as whom the program runs (0011), and how it reaches named hosts (0012).
 #![forbid(unsafe_code)]
 
 mod environment;
