@@ -14,7 +14,7 @@ mod surroundings;
 mod widen;
 
 pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
-pub use surroundings::{Error, Surroundings};
+pub use surroundings::{Closed, Error, Surroundings};
 
 use crate::host::Host;
 use crate::profile::{self, Profile, Tightened};
@@ -22,7 +22,6 @@ use crate::report::Diagnostic;
 use limits::{Means, Replaced};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// Whom root's programs run as, on the host as in the sandbox: nobody, who owns nothing and may nothing.
 const ROOT_OUTSIDE: u32 = 65_534;
@@ -41,26 +40,6 @@ impl crate::report::Hint for Refusal {
     fn hint(&self) -> Option<String> {
         Some(self.hint.clone()).filter(|hint| !hint.is_empty())
     }
-}
-
-/// Where the root file system comes from, when it is not the host's: `--image`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Image {
-    /// The directory, on the host.
-    pub rootfs: PathBuf,
-    /// What the image says of its program.
-    pub defaults: Defaults,
-}
-
-/// The configuration of an image (image-spec, config.md), as far as a sandbox honours it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Defaults {
-    /// `Env`: `NAME=value`.
-    pub environment: Vec<(String, String)>,
-    /// `WorkingDir`.
-    pub directory: Option<PathBuf>,
-    /// `Entrypoint`, then `Cmd`.
-    pub command: Vec<String>,
 }
 
 /// A configuration, and what has to be said about it.
@@ -120,6 +99,10 @@ pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Re
     Ok(Sandbox { spec, notes: file_system.notes })
 }
 
+/// The root file system is the host's own, read-only. An image's would take its place here and in `mounts`, with the image's
+/// environment under the flags' one, and its working directory and command where none are given.
+const ROOT: &str = "/";
+
 /// Paths of /proc that tell about the machine or change it (docs/profiles.md).
 const MASKED: &[&str] = &[
     "/proc/acpi",
@@ -170,7 +153,7 @@ fn config(
                 { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 },
             ],
         },
-        "root": { "path": "/", "readonly": true },
+        "root": { "path": ROOT, "readonly": true },
         "mounts": file_system.mounts,
         "linux": {
             "namespaces": namespaces,

@@ -117,7 +117,8 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     let mut all = Vec::new();
     // To root's files the program is a stranger, unless they are mapped.
     let is_private = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
-    let home = host.home.as_deref().filter(|_| request.home == Home::Readonly);
+    let is_foreign = |path: &Path| host.closed.iter().any(|closed| !closed.of_root && closed.path == path);
+    let home = host.home.as_deref().filter(|home| request.home == Home::Readonly && !is_foreign(home));
     all.extend(home.filter(|home| host.is_root || is_private(home)).map(implicit));
     let directory = host.directory.as_path();
     let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
@@ -253,13 +254,14 @@ impl Table {
         for grant in grants {
             let granted = |path: &Path| grants.iter().any(|other| other.directory && path.starts_with(&other.target));
             for closed in host.closed_directories(&grant.target) {
+                let path = &closed.path;
                 let in_memory = self
                     .planned
                     .iter()
-                    .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && closed.starts_with(&mount.target));
-                let replaced = request.tmpfs.iter().any(|tmpfs| closed.starts_with(&tmpfs.target));
-                if !granted(&closed) && !in_memory && !replaced {
-                    self.planned.push(Planned::closed(closed));
+                    .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && path.starts_with(&mount.target));
+                let replaced = request.tmpfs.iter().any(|tmpfs| path.starts_with(&tmpfs.target));
+                if !(granted(path) && closed.of_root) && !in_memory && !replaced {
+                    self.replace(Planned::closed(path));
                     break;
                 }
             }

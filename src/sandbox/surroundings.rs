@@ -34,7 +34,7 @@ pub struct Surroundings {
     /// Homes of others, without links.
     pub other_homes: Vec<PathBuf>,
     /// Directories that let nobody but their owner pass, among those above what root grants; from the top down.
-    pub closed: Vec<PathBuf>,
+    pub closed: Vec<Closed>,
     /// The mounts of the host.
     pub mounts: Vec<HostMount>,
     /// `/etc/resolv.conf` without links.
@@ -49,6 +49,15 @@ pub struct Surroundings {
     pub terminal: bool,
     /// How many processors there are.
     pub processors: u32,
+}
+
+/// A directory through which a stranger cannot go.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Closed {
+    /// Without links.
+    pub path: PathBuf,
+    /// Root's own: the program goes through where it is mapped.
+    pub of_root: bool,
 }
 
 /// What could not be found out.
@@ -85,8 +94,8 @@ pub(super) const PRIVATE: &[&str] = &["/proc", "/sys", "/dev", "/run", "/tmp", "
 
 impl Surroundings {
     /// Directories above `path` through which a stranger cannot go, from the top down.
-    pub(super) fn closed_directories(&self, path: &Path) -> Vec<PathBuf> {
-        self.closed.iter().filter(|closed| path.starts_with(closed) && path != closed.as_path()).cloned().collect()
+    pub(super) fn closed_directories(&self, path: &Path) -> impl Iterator<Item = &Closed> {
+        self.closed.iter().filter(move |closed| path.starts_with(&closed.path) && path != closed.path)
     }
 
     /// Finds out about the caller and the host.
@@ -110,7 +119,7 @@ impl Surroundings {
         homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
         let hidden = find_hidden(&homes, &environment);
         let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
-        let closed: BTreeSet<PathBuf> = above.filter(|path| lets_nobody_pass(path)).map(Path::to_owned).collect();
+        let closed: BTreeSet<Closed> = above.filter_map(closed).collect();
         Ok(Self {
             uid,
             gid: nix::unistd::getegid().as_raw(),
@@ -135,10 +144,11 @@ impl Surroundings {
     }
 }
 
-/// Whether the permissions for others do not let one go through.
-fn lets_nobody_pass(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 == 0)
+/// A directory whose permissions for others do not let one go through.
+fn closed(path: &Path) -> Option<Closed> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::metadata(path).ok().filter(|found| found.mode() & 0o001 == 0)?;
+    Some(Closed { path: path.to_owned(), of_root: found.uid() == 0 })
 }
 
 fn read(path: &str) -> Result<String, Error> {

@@ -3,7 +3,7 @@
 
 use super::hidden::{Hidden, parse_mounts};
 use super::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MOUNTS: &str = "\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -52,7 +52,7 @@ fn root() -> Surroundings {
         home: Some("/root".into()),
         hidden: vec![hidden("/etc/shadow", false), hidden("/root/.ssh", true), hidden("/home/ann/.ssh", true)],
         other_homes: vec!["/home/ann".into()],
-        closed: vec!["/root".into(), "/srv/private".into()],
+        closed: ["/root", "/srv/private"].map(|path| Closed { path: path.into(), of_root: true }).into(),
         ..ann()
     }
 }
@@ -207,4 +207,20 @@ fn the_configuration_is_valid() {
         let context = crate::spec::Context { needs_process: true, rootless: !host.is_root };
         assert_eq!(crate::spec::validate(&loaded.spec, &context), []);
     }
+}
+
+#[test]
+fn a_home_that_is_not_root_s_is_only_the_way_to_what_is_in_it() {
+    let home = Closed { path: "/home/ann".into(), of_root: false };
+    let host = Surroundings {
+        home: Some("/home/ann".into()),
+        directory: "/home/ann/project".into(),
+        other_homes: Vec::new(),
+        closed: vec![home],
+        ..root()
+    };
+    let seen = view(&run(&["./x"]), &host);
+    assert!(seen.contains("/home/ann tmpfs") && seen.contains("/home/ann change remount,ro"), "{seen}");
+    assert!(seen.contains("/home/ann/project from /home/ann/project mapped"), "{seen}");
+    assert!(!seen.contains("from /home/ann mapped"), "{seen}");
 }
