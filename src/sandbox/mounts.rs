@@ -260,7 +260,7 @@ impl Table {
                     .iter()
                     .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && path.starts_with(&mount.target));
                 let replaced = request.tmpfs.iter().any(|tmpfs| path.starts_with(&tmpfs.target));
-                if !(granted(path) && closed.of_root) && !in_memory && !replaced {
+                if !(in_memory || replaced || granted(path) && closed.of_root) {
                     self.replace(Planned::closed(path));
                     break;
                 }
