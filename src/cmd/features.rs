@@ -58,9 +58,17 @@ fn features() -> Result<Features, OciSpecError> {
         .hooks(owned(known::hooks()))
         .mount_options(owned(known::mount_options()))
         .linux(linux)
-        .annotations(HashMap::new())
+        .annotations(annotations())
         .potentially_unsafe_config_annotations(vec!["org.systemd.property.".to_owned()])
         .build()
+}
+
+/// What is beyond the specification, by annotations as features.md wants: the newest ABI of Landlock that rules are written for, and
+/// the version of the form that a posture has.
+fn annotations() -> HashMap<String, String> {
+    let newest = crate::plan::landlock::newest_abi();
+    let all = [("run.pent.landlock.abi", newest.to_string()), (crate::posture::ANNOTATION, crate::posture::VERSION.to_string())];
+    all.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn owned(names: Vec<&'static str>) -> Vec<String> {
