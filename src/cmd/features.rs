@@ -13,6 +13,10 @@ use oci_spec::runtime::{
 };
 use std::collections::HashMap;
 
+/// What is beyond the specification, by an annotation as features.md wants: the newest ABI of Landlock that rules are written for. One
+/// only, as the type has no order for several.
+const LANDLOCK: &str = "run.pent.landlock.abi";
+
 /// Prints the document, and nothing else: callers take any word on stderr for a failure.
 pub(super) fn run() -> Result<u8> {
     let features = features().context("cannot put the features together")?;
@@ -58,17 +62,9 @@ fn features() -> Result<Features, OciSpecError> {
         .hooks(owned(known::hooks()))
         .mount_options(owned(known::mount_options()))
         .linux(linux)
-        .annotations(annotations())
+        .annotations(HashMap::from([(LANDLOCK.to_owned(), crate::plan::landlock::newest_abi().to_string())]))
         .potentially_unsafe_config_annotations(vec!["org.systemd.property.".to_owned()])
         .build()
-}
-
-/// What is beyond the specification, by annotations as features.md wants: the newest ABI of Landlock that rules are written for, and
-/// the version of the form that a posture has.
-fn annotations() -> HashMap<String, String> {
-    let newest = crate::plan::landlock::newest_abi();
-    let all = [("run.pent.landlock.abi", newest.to_string()), (crate::posture::ANNOTATION, crate::posture::VERSION.to_string())];
-    all.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn owned(names: Vec<&'static str>) -> Vec<String> {
