@@ -296,6 +296,75 @@ fn limits_of_the_cgroup() {
     cured(As::Root, limit(memory, "/linux/resources/memory/limit", 16 << 20), "memory-limit");
 }
 
+fn log_lines(container: &Container) -> Vec<Value> {
+    let text = fs::read_to_string(container.bundle.path().join("refusals.json")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// The processes that answer for this container.
+fn keepers(container: &Container) -> Vec<i32> {
+    let is_keeper = |pid: &i32| read(format!("/proc/{pid}/comm")) == "pent-report";
+    support::processes_of(container.id()).into_iter().map(|(pid, _)| pid).filter(is_keeper).collect()
+}
+
+#[test]
+fn a_container_of_an_engine_has_its_refusals_beside_the_log() {
+    pent_only!();
+    for (who, detached) in [(As::Root, false), (As::Root, true), (As::User, false)] {
+        let script = "mkdir /tmp/x; mkdir /tmp/y; chmod 700 /tmp; until test -e /tmp/go; do sleep 0.1; done; mkdir /tmp/z";
+        let bundle = denying(Bundle::new("reportlog"), &["mkdir", "mkdirat", "chmod", "fchmodat"]).writable();
+        let bundle = bundle.set("/annotations", json!({ "run.pent.report": "log" })).shell(script);
+        let container = container(who, bundle);
+        let log = container.bundle.path().join("log.json");
+        let with_log = |mut command: std::process::Command| {
+            let args: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+            let at = args.iter().position(|arg| arg == "--root").expect("a state directory");
+            let mut again = std::process::Command::new(command.get_program());
+            again.args(&args[..at]).arg("--log").arg(&log).args(&args[at..]);
+            command = again;
+            command
+        };
+        if detached {
+            let pid_file = container.pid_file();
+            let flags = ["--detach", "--pid-file", pid_file.to_str().expect("text")];
+            container.keep(with_log(container.run_command(&flags)).finish()).ok();
+        } else {
+            container.keep(with_log(container.create_command(&[])).finish()).ok();
+            let mut start = container.runtime.command(["start"]);
+            start.arg(container.id());
+            with_log(start).finish().ok();
+        }
+        wait_until("two kinds are written down", seconds(20), || log_lines(&container).len() == 2);
+        let lines = log_lines(&container);
+        assert_eq!((&lines[0]["action"], &lines[1]["action"]), (&json!("mkdir()"), &json!("chmod()")), "{lines:?}");
+        assert_eq!((&lines[0]["id"], &lines[0]["errno"]), (&json!(container.id()), &json!("EACCES")));
+        assert!(container.stderr().contains("Permission denied"), "{}", container.stderr());
+        // Whoever answers has nothing.
+        let keepers = keepers(&container);
+        assert_eq!(keepers.len(), 1, "{who:?}");
+        let status = read(format!("/proc/{}/status", keepers[0]));
+        for line in ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Groups:\t"] {
+            assert!(status.lines().any(|is| is.trim_end() == line.trim_end()), "{line}: {status}");
+        }
+        assert!(status.contains(&format!("Uid:\t{USER}")), "{status}");
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", keepers[0])).expect("descriptors").count();
+        assert_eq!(descriptors, 5, "null three times, the listener, the file");
+        fs::write(container.bundle.rootfs().join("tmp/go"), "").expect("a file");
+        container.wait_status("stopped");
+        wait_until("nobody answers any more", seconds(10), || self::keepers(&container).is_empty());
+        container.delete().ok();
+        container.leaves_nothing();
+        assert_eq!(log_lines(&container).len(), 2);
+    }
+}
+
+#[test]
+fn an_annotation_that_is_not_known_is_refused() {
+    pent_only!();
+    let bundle = Bundle::new("reportannotation").set("/annotations", json!({ "run.pent.report": "yes" }));
+    bundle.run().refused().says("annotation run.pent.report: \"yes\" is not known");
+}
+
 #[test]
 fn what_is_not_a_matter_of_the_configuration_is_said() {
     pent_only!();

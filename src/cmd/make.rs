@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted, notify, profiles};
+use super::{Explained as _, Session, hinted, notify, profiles, refusals};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -62,6 +62,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>)
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         init: false,
+        hand_over_network: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
@@ -192,11 +193,25 @@ impl Bundle {
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
+        let report = options.report.or(refusals::annotated(&spec)?);
+        let options = &Options { report, ..options.clone() };
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
         let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
         Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan, facts })
+    }
+
+    /// The names of its profiles, for messages.
+    pub(super) fn profile_names(&self) -> String {
+        self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What refusals are explained by.
+    pub(super) fn facts(&self) -> Facts {
+        let facts = self.facts.clone().unwrap_or_default();
+        let names = Some(self.profile_names()).filter(|names| !names.is_empty());
+        Facts { profile: names.or(facts.profile), ..facts }
     }
 
     fn rootfs(&self) -> PathBuf {

@@ -1,13 +1,17 @@
 //! What is said at the end of what a program was refused: `--report`, and in short on a terminal when it has failed.
 #![forbid(unsafe_code)]
 
-use super::hinted;
+use super::{Session, hinted};
+use crate::launch;
+use crate::refusal::keeper;
 use super::make::{Bundle, Made};
 use crate::refusal::{About, Asker, Layer, Record, Refusal, Report, Supervisor, Watch};
 use crate::sys::seccomp;
 use anyhow::Context as _;
+use oci_spec::runtime::Spec;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where the report goes.
@@ -24,12 +28,13 @@ pub(super) enum Reporting {
 
 impl Reporting {
     /// By `--report[=FILE]`. Without it there is a terminal to say something on, or nobody to read it.
-    pub(super) fn begin(report: Option<&Path>, attended: bool) -> anyhow::Result<Self> {
+    /// On a terminal this much is heard of.
+    pub(super) fn begin(report: Option<&Path>, on_terminal: Watch, attended: bool) -> anyhow::Result<Self> {
         let Some(path) = report else {
             // Under a filter that may have a listener there can be no second one: without a report nobody misses it.
             let alone = seccomp::mode() == Ok(0);
             let short = attended && alone && std::io::stderr().is_terminal();
-            return Ok(if short { Self::Short(Watch::Denied) } else { Self::None });
+            return Ok(if short { Self::Short(on_terminal) } else { Self::None });
         };
         if !attended {
             return Err(hinted(
@@ -57,7 +62,7 @@ impl Reporting {
     /// Whoever answers for the filter of a bundle that was compiled for this report.
     pub(super) fn supervisor(&self, bundle: &Bundle) -> Option<Supervisor> {
         let supervised = bundle.plan.supervised.as_ref()?;
-        Some(Supervisor::new(supervised, bundle.facts.clone().unwrap_or_default()))
+        Some(Supervisor::new(supervised, bundle.facts()))
     }
 
     /// What there is to say of a program that has ended, before its cgroup is removed.
@@ -97,6 +102,73 @@ impl Reporting {
         drop(std::io::stderr().write_all(text.as_bytes()));
         Ok(())
     }
+}
+
+/// The annotation that has refusals of a container written down that an engine runs.
+const ANNOTATION: &str = "run.pent.report";
+/// Beside the runtime's log.
+const FILE: &str = "refusals.json";
+
+/// What the annotation of a configuration asks for.
+pub(super) fn annotated(spec: &Spec) -> anyhow::Result<Option<Watch>> {
+    match spec.annotations().as_ref().and_then(|annotations| annotations.get(ANNOTATION)).map(String::as_str) {
+        None => Ok(None),
+        Some("log") => Ok(Some(Watch::Denied)),
+        Some(other) => Err(hinted(
+            &format!("annotation {ANNOTATION}: {other:?} is not known"),
+            "log: a line for each kind of refusal, in refusals.json beside the runtime's --log",
+        )),
+    }
+}
+
+/// Answers for a container whose starter does not stay: a process of its own does.
+pub(super) struct Keeper<'a> {
+    session: &'a Session<'a>,
+    bundle: &'a Bundle,
+    id: &'a str,
+    /// Why there is none.
+    pub(super) failed: Option<anyhow::Error>,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(session: &'a Session<'a>, bundle: &'a Bundle, id: &'a str) -> Self {
+        Self { session, bundle, id, failed: None }
+    }
+
+    fn start(&self, listener: OwnedFd) -> anyhow::Result<()> {
+        let supervised = self.bundle.plan.supervised.as_ref().context("the filter asks, and nobody is to answer")?;
+        let supervisor = Supervisor::new(supervised, self.bundle.facts());
+        let log = match &self.session.global.log {
+            Some(log) => Some(open_beside(log)?),
+            None => {
+                self.session.report.warn(format!("{ANNOTATION}: there is no --log: refusals are written nowhere"));
+                None
+            }
+        };
+        keeper::start(supervisor, listener, log.as_ref(), self.id, &self.bundle.spec)
+            .context("cannot start the process that answers for the seccomp filter")
+    }
+}
+
+impl launch::Supervisor for Keeper<'_> {
+    fn take(&mut self, listener: OwnedFd) {
+        self.failed = self.start(listener).err();
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn serve(&mut self) {}
+}
+
+/// The file of refusals in the directory of the log.
+fn open_beside(log: &Path) -> anyhow::Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = log.with_file_name(FILE);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
+    file.map(OwnedFd::from).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What the cgroup refused.

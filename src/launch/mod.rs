@@ -96,6 +96,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
+    /// Its user and its network namespace, when the plan hands them over.
+    pub network: Option<(OwnedFd, OwnedFd)>,
     /// How many Landlock rules it has made: places that are not there have none.
     pub landlock_rules: u32,
     sync: OwnedFd,
@@ -173,6 +175,7 @@ impl Launch<'_> {
             pid,
             pidfd,
             terminal,
+            network: None,
             landlock_rules: 0,
             sync,
             state,
@@ -250,6 +253,12 @@ impl Running {
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
                     _ => return Err(Error::System { what: "receive the terminal", errno: Errno::EPROTO }),
+                },
+                Op::ReceiveNetwork => match (self.receive(plan)?, self.receive(plan)?) {
+                    ((Message::Namespace(0), Some(user)), (Message::Namespace(1), Some(network))) => {
+                        self.network = Some((user, network));
+                    }
+                    _ => return Err(Error::System { what: "receive the network namespace", errno: Errno::EPROTO }),
                 },
                 Op::Adopt => {
                     self.adopt(plan)?;
@@ -407,14 +416,14 @@ impl Running {
 /// it says whether the child waits for that.
 pub fn start(
     connection: BorrowedFd<'_>,
-    hand_over: impl FnOnce(&OwnedFd) -> Result<bool, Error>,
+    hand_over: impl FnOnce(OwnedFd) -> Result<bool, Error>,
     plan: impl FnOnce() -> Result<Plan, Error>,
 ) -> Result<(), Error> {
     let system = |errno| Error::System { what: "tell the container to start", errno };
     let go_on = |point| wire::send(connection, Message::Continue(point), None).map_err(system);
     go_on(Point::Started)?;
     let mut said = wire::receive(connection).map_err(system)?;
-    if let Some((Message::Listener, Some(listener))) = &said {
+    if let Some((Message::Listener, Some(listener))) = said {
         if hand_over(listener)? {
             go_on(Point::ListenerSent)?;
         }

@@ -30,6 +30,8 @@ pub struct Options {
     pub cgroup_driver: cgroup::Driver,
     /// How much is reported of what is refused, if anything.
     pub report: Option<crate::refusal::Watch>,
+    /// The runtime gets the container's user and network namespaces ([`crate::launch::Running::network`]).
+    pub hand_over_network: bool,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.
     pub init: bool,
@@ -135,6 +137,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         joined: namespaces.joined.clone(),
         apart: Vec::new(),
     });
+    if request.options.hand_over_network {
+        // While there is the host's procfs to open them through.
+        b.child.push(Child::SendNetwork);
+        b.parent.push(Parent::ReceiveNetwork);
+    }
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));

@@ -167,6 +167,7 @@ impl fmt::Display for Parent {
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
+            Self::ReceiveNetwork => f.write_str("receive the user and the network namespace"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
             Self::MoveNetDevices { devices } => {
                 f.write_str("move network devices")?;
@@ -196,6 +197,7 @@ impl fmt::Display for Child {
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
             Self::BecomeUser { uid, gid, .. } => write!(f, "become {uid}:{gid} of the user namespace"),
+            Self::SendNetwork => f.write_str("hand the user and the network namespace to the parent"),
             Self::DieWithRuntime => f.write_str("be killed when pent ends"),
             Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),

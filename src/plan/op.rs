@@ -227,6 +227,8 @@ pub enum Parent {
     RunHooks { kind: HookKind },
     /// Takes the master of the child's terminal and hands it on.
     ReceiveTerminal,
+    /// Takes descriptors of the child's user and network namespaces, for whoever connects the network with the host's.
+    ReceiveNetwork,
     /// Takes over the process that the child has made to go on in its place.
     Adopt,
     /// Compares the namespaces of the child with those of the container's init.
@@ -398,6 +400,8 @@ pub enum Child {
     LinkDevice { dev: Slot, name: Text, target: Text },
     /// A pseudo-terminal of the container's own devpts, on /dev/console and on descriptors 0 to 2.
     OpenTerminal { dev: Option<Slot>, uid: u32, gid: u32, size: Option<(u16, u16)> },
+    /// Hands descriptors of this process's user and network namespaces to the parent.
+    SendNetwork,
     /// The terminal on descriptor 0 becomes that of this process's session.
     ControlTerminal,
     /// Enters a new cgroup namespace, rooted in the container's cgroup.

@@ -176,6 +176,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
                 | Child::BindDevice { .. }
                 | Child::MakeDevice { .. }
                 | Child::VerifyNamespaces { .. }
+                | Child::SendNetwork
                 | Child::RunHooks { kind: HookKind::CreateContainer }
         )
     });

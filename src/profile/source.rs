@@ -134,8 +134,8 @@ pub fn load(name_or_path: &str) -> Result<Profile, Error> {
 pub fn load_from(directory: &Path, name_or_path: &str) -> Result<Profile, Error> {
     let mut text = Text::find(directory, name_or_path)?;
     let mut chain = vec![text.name.clone()];
-    let mut own = text.read()?;
-    while let Some(extends) = own.extends.take() {
+    let mut profiles = vec![text.read()?];
+    while let Some(extends) = profiles.last().and_then(|profile| profile.extends.clone()) {
         // A profile of the administrator's that extends its own name extends the shipped one of that name.
         text = if extends == text.name && text.file.is_some() && !extends.contains('/') {
             Text::shipped(directory, &extends)?
@@ -146,13 +146,11 @@ pub fn load_from(directory: &Path, name_or_path: &str) -> Result<Profile, Error>
         if chain.len() > DEEPEST {
             return Err(Error::Circle { origin: text.origin(), chain });
         }
-        let base = text.read()?;
-        let next = base.extends.clone();
-        own = own.over(base);
-        own.extends = next;
+        profiles.push(text.read()?);
     }
-    own.extends = chain.get(1).cloned();
-    Ok(own.settled())
+    // From the one that extends none upwards: what is added and removed refers to what is below.
+    let whole = profiles.into_iter().rev().reduce(|base, profile| profile.over(base.settled()));
+    whole.map(Profile::settled).ok_or_else(|| unknown(directory, name_or_path))
 }
 
 /// A profile's text and where it is from.

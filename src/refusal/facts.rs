@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::plan::hardening::{Hardening, Landlock};
+use crate::seccomp::{self, Program};
 use oci_spec::runtime::Spec;
 
 /// See the fields.
@@ -9,6 +10,12 @@ use oci_spec::runtime::Spec;
 pub struct Facts {
     /// `linux.maskedPaths`.
     pub masked: Vec<Vec<u8>>,
+    /// The profile that it is held to, and the filter of that, which denies beside its own.
+    pub profile: Option<String>,
+    /// See above.
+    pub profile_filter: Option<Program>,
+    /// Its own filter, when another profile could be chosen: `pent sandbox --profile`.
+    pub own_filter: Option<Program>,
     /// Its Landlock rules.
     pub landlock: Option<Landlock>,
     /// The first port that needs no capability (`net.ipv4.ip_unprivileged_port_start`), where the configuration says so.
@@ -25,9 +32,19 @@ impl Facts {
             .and_then(|sysctl| sysctl.get("net.ipv4.ip_unprivileged_port_start"));
         Self {
             masked: masked.map(|path| path.as_bytes().to_vec()).collect(),
+            profile: None,
+            profile_filter: hardening.seccomp.clone(),
+            own_filter: None,
             landlock: hardening.landlock.clone(),
             first_free_port: port.and_then(|port| port.trim().parse().ok()),
         }
+    }
+
+    /// The same of a sandbox, which another profile could be chosen for.
+    pub fn of_sandbox(spec: &Spec, hardening: &Hardening, profile: &str) -> Self {
+        let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let own_filter = policy.and_then(|policy| seccomp::compile(policy).ok());
+        Self { profile: Some(profile.to_owned()), own_filter, ..Self::of(spec, hardening) }
     }
 
     /// The masked path that hides this one.

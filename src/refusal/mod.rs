@@ -9,6 +9,7 @@ mod caller;
 mod classify;
 mod decode;
 mod facts;
+pub mod keeper;
 mod network;
 mod record;
 mod remedy;

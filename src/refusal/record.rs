@@ -104,6 +104,8 @@ pub enum About {
         arch: u32,
         /// The number.
         nr: u32,
+        /// The shipped profile that allows it, where the profile is what denies it and could be another.
+        profile: Option<String>,
     },
     /// A capability by its number; whether that of the initial user namespace is needed.
     Capability(u8, bool),

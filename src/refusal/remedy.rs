@@ -68,15 +68,21 @@ pub enum Asker<'a> {
     Bundle(&'a Spec),
     /// Whoever typed `pent sandbox`.
     Sandbox(&'a Flags),
+    /// Whoever chose these profiles, which decide whatever config.json asks for.
+    Held(&'a str),
 }
 
 /// What `pent sandbox` was asked for already, as far as remedies depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// Places of private directories in memory without execution.
+    /// Directories in memory without execution.
     pub tmpfs: Vec<Vec<u8>>,
-    /// What the host would give, seen from outside: `--ro PATH` shows it.
+    /// Paths that are absent in the sandbox, and there on the host.
     pub hidden: Vec<Vec<u8>>,
+    /// The working directory: what is written there is meant to stay.
+    pub own: Vec<u8>,
+    /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
+    pub single_hosts: bool,
 }
 
 impl Asker<'_> {
@@ -89,6 +95,7 @@ impl Asker<'_> {
         match self {
             Self::Bundle(spec) => bundle(spec, refusal),
             Self::Sandbox(flags) => sandbox(flags, refusal),
+            Self::Held(profiles) => none(format!("held to profile {profiles}")),
         }
     }
 }
@@ -197,7 +204,8 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     match (refusal.layer, refusal.about.clone()) {
         // In memory where that is as good, or where the host's own directory would refuse as well.
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
-            give(if empty || !permitted { "--tmpfs" } else { "--rw" }, subject)
+            let stays = permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
+            give(if stays { "--rw" } else { "--tmpfs" }, subject)
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
             let path = if refusal.action == "remove" { parent(subject) } else { subject };
@@ -205,7 +213,7 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
         (Layer::MaskedPath, _) => give("--ro", subject),
-        (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| is_below(subject, hidden)) => give("--ro", subject),
+        (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => give("--ro", subject),
         (Layer::NoExec, _) => match flags.tmpfs.iter().find(|place| is_below(subject, place)) {
             Some(place) => {
                 let mut place = place.clone();
@@ -214,8 +222,12 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
             }
             None => none("put the program where programs may be executed"),
         },
-        (Layer::NoNetwork | Layer::NoRoute, About::Address(address)) => {
+        (Layer::NoNetwork | Layer::NoRoute, About::Address(address)) if flags.single_hosts => {
             Remedy::Flags { flags: format!("--net {address}") }
+        }
+        (Layer::NoNetwork | Layer::NoRoute, _) => Remedy::Flags { flags: "--net host".into() },
+        (Layer::Seccomp, About::Call { profile: Some(profile), .. }) => {
+            Remedy::Flags { flags: format!("--profile {}", shell_word(profile.as_bytes())) }
         }
         (Layer::PidsLimit, About::Limit(Some(limit))) => {
             Remedy::Flags { flags: format!("--pids {}", limit.saturating_mul(2)) }
@@ -253,7 +265,8 @@ fn patch(operation: Operation) -> Remedy {
 fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
     let subject = refusal.subject.as_slice();
     match (refusal.layer, &refusal.about) {
-        (Layer::Seccomp, About::Call { .. }) => allow_call(spec, refusal),
+        (Layer::Seccomp, About::Call { .. }) if refusal.detail.is_empty() => allow_call(spec, refusal),
+        (Layer::Seccomp, _) => none(format!("profile {}", refusal.detail)),
         (Layer::Capability, About::Capability(number, false)) => {
             give_capability(spec, &capability::names(1 << number).concat())
         }
@@ -477,7 +490,7 @@ mod tests {
     fn calls_are_allowed_unless_that_is_unwise() {
         let call = |action: &str, call: &'static str| Refusal {
             call,
-            ..about(action, "", Layer::Seccomp, About::Call { arch: 0, nr: 0 })
+            ..about(action, "", Layer::Seccomp, About::Call { arch: 0, nr: 0, profile: None })
         };
         let chroot = of_bundle(&call("chroot()", "chroot"));
         assert_eq!(
@@ -493,7 +506,8 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_given_flags() {
-        let flags = Flags { tmpfs: vec![b"/tmp".to_vec()], hidden: vec![b"/home/u/.ssh".to_vec()] };
+        let flags = Flags { tmpfs: vec![b"/tmp".to_vec()], hidden: vec![b"/home/u/.ssh/key".to_vec()], own: b"/home/u/work".to_vec(), single_hosts: true };
+        let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
             Remedy::Flags { flags } => flags,
             other => format!("{other:?}"),
@@ -501,6 +515,7 @@ mod tests {
         let directory = |empty, permitted| About::Directory { empty, permitted };
         let write = |path: &str, about_it| remedy(about("write", path, Layer::ReadOnlyRoot, about_it));
         assert_eq!(write("/var/cache/app", directory(true, true)), "--tmpfs /var/cache/app");
+        assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
         assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
         assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
@@ -509,6 +524,7 @@ mod tests {
             "--rw /home/u"
         );
         assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
+        assert_eq!(remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }), "--profile build");
         assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");

@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::record::{About, Layer, Record, Refusal};
 use super::{decode, watch};
 use crate::launch;
+use crate::profile;
 use crate::plan::Supervised;
 use crate::seccomp::Program;
 use crate::sys::seccomp::{self, Notification};
@@ -32,6 +33,8 @@ pub struct Supervisor {
     looks: Option<bool>,
     /// Refusals that were written down since they were last taken.
     news: Vec<Refusal>,
+    /// The filters of other profiles, once one was asked for.
+    others: Option<Vec<(String, Program)>>,
 }
 
 /// What is answered.
@@ -66,6 +69,7 @@ impl Supervisor {
             own_network: own_network.unwrap_or_default(),
             looks: None,
             news: Vec::new(),
+            others: None,
         }
     }
 
@@ -101,7 +105,8 @@ impl Supervisor {
             Answer::Refuse(errno) => {
                 // An answer that does not arrive is for a caller that is gone.
                 let _answered = seccomp::refuse(listener, call.id, errno);
-                self.write_down(self.denied(&call, errno));
+                let refusal = self.denied(&call, errno);
+                self.write_down(refusal);
             }
             Answer::Continue => {
                 let refusal = self.forecast(listener, &call);
@@ -120,16 +125,24 @@ impl Supervisor {
         }
     }
 
-    fn denied(&self, call: &Notification, errno: i32) -> Refusal {
+    fn denied(&mut self, call: &Notification, errno: i32) -> Refusal {
+        let allows = |filter: &Program| filter.verdict(call.arch, call.nr, call.args) & ACTION == ALLOW;
+        let by_profile = self.facts.profile_filter.as_ref().is_some_and(|filter| !allows(filter));
+        let detail = if by_profile { self.facts.profile.clone().unwrap_or_else(|| "profile".into()) } else { String::new() };
+        let mut profile = None;
+        if by_profile && self.facts.own_filter.as_ref().is_some_and(allows) {
+            let others = self.others.get_or_insert_with(filters_of_profiles);
+            profile = others.iter().find(|(_, filter)| allows(filter)).map(|(name, _)| name.clone());
+        }
         let (action, name) = decode::describe(&self.program.abis, call.arch, call.nr, call.args);
         Refusal {
             action,
             subject: Vec::new(),
             layer: Layer::Seccomp,
-            detail: String::new(),
+            detail,
             errno,
             call: name,
-            about: About::Call { arch: call.arch, nr: call.nr },
+            about: About::Call { arch: call.arch, nr: call.nr, profile },
         }
     }
 
@@ -152,6 +165,15 @@ impl Supervisor {
         // What was read belongs to a call that was never made, if that is not so.
         seccomp::is_waiting(listener, call.id).then_some(refusal)
     }
+}
+
+/// What each shipped profile allows.
+fn filters_of_profiles() -> Vec<(String, Program)> {
+    let filter = |(name, _): &(&str, &str)| {
+        let profile = profile::load(name).ok()?;
+        Some(((*name).to_owned(), profile::compile_seccomp(&profile).ok()??))
+    };
+    profile::SHIPPED.iter().filter_map(filter).collect()
 }
 
 /// Whether the container cannot answer for files itself: with FUSE it could keep whoever looks at them waiting for ever. Asked of its

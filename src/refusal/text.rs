@@ -116,6 +116,10 @@ impl Line {
         self.layer == Layer::AbsentPath || (self.layer == Layer::Seccomp && self.code == libc::ENOSYS)
     }
 
+    fn is_telling(&self) -> bool {
+        !self.is_usual() || matches!(self.remedy, Remedy::Flags { .. })
+    }
+
     fn columns(&self) -> [String; 3] {
         let mut what = self.action.clone();
         if !self.shown.is_empty() {
@@ -188,9 +192,15 @@ impl Report {
     /// Lines for people; empty when there is nothing to say.
     #[must_use]
     pub fn full(&self) -> String {
-        let mut text = lines(&self.refusals);
+        // What programs look for in vain is much, and tells little: unless something can be done about it.
+        let (said, usual): (Vec<_>, Vec<_>) = self.refusals.iter().cloned().partition(Line::is_telling);
+        let mut text = lines(&said);
+        if !usual.is_empty() {
+            let count = usual.len();
+            let _written = writeln!(text, "note    {count} more that programs usually do without: --report=FILE has them");
+        }
         for Omitted { layer, count } in &self.omitted {
-            let _written = writeln!(text, "denied  {count} more times, of other kinds, by {}", layer.name());
+            let _written = writeln!(text, "note    {count} more times, of other kinds, by {}", layer.name());
         }
         for note in &self.notes {
             let _written = writeln!(text, "note    {note}");
@@ -208,7 +218,7 @@ impl Report {
     #[must_use]
     pub fn short(&self, more: &str) -> String {
         const MOST: usize = 5;
-        let unusual: Vec<_> = self.refusals.iter().filter(|line| !line.is_usual()).cloned().collect();
+        let unusual: Vec<_> = self.refusals.iter().filter(|line| line.is_telling()).cloned().collect();
         let shown = &unusual[..unusual.len().min(MOST)];
         let mut text = lines(shown);
         let rest = unusual.len() - shown.len();
@@ -275,17 +285,18 @@ mod tests {
             call: "socket",
             errno: libc::EPERM,
             detail: "restricted".into(),
-            about: About::Call { arch: 0xc000_003e, nr: 41 },
+            about: About::Call { arch: 0xc000_003e, nr: 41, profile: None },
             ..refusal("socket(AF_ALG)", "", Layer::Seccomp)
         });
         record.add(Refusal { about: directory, ..refusal("write", "/x\x1b]0;y\x07", Layer::ReadOnlyRoot) });
-        Report::new("box", 1, &record, Asker::Sandbox(&Flags::default()), vec!["a note".into()])
+        Report::new("box", 1, &record, Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }), vec!["a note".into()])
     }
 
     #[test]
     fn lines_line_up() {
         insta::assert_snapshot!(report().full());
         assert!(!report().full().bytes().any(|byte| byte < b' ' && byte != b'\n'));
+        assert!(report().full().contains("note    1 more that programs usually do without"));
         let short = report().short("pent run --report");
         assert!(!short.contains("/nowhere") && short.lines().count() == 4, "{short}");
     }

@@ -8,6 +8,7 @@ mod environment;
 pub mod hidden;
 pub mod limits;
 mod mounts;
+pub mod net;
 mod request;
 mod surroundings;
 mod widen;

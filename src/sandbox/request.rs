@@ -1,6 +1,7 @@
 //! What was asked for, with every path of the host resolved: plain data.
 #![forbid(unsafe_code)]
 
+use super::net::Destination;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,13 +71,18 @@ pub enum Home {
 }
 
 /// `--net`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing but the sandbox's own `lo`.
-    #[default]
-    Absent,
+    /// Nothing but the sandbox's own `lo`, and these places through a proxy.
+    Own(Vec<Destination>),
     /// The host's.
     Host,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
 }
 
 /// What the program may use up. Nothing: what the profile says.
