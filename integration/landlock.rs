@@ -150,6 +150,26 @@ fn a_leaked_directory_of_the_host_leads_nowhere() {
 }
 
 #[test]
+fn a_writable_mount_below_a_read_only_one_is_closed() {
+    landlock!(1);
+    // `rbind,ro` concerns the topmost mount only (mount(8)).
+    let bundle = Bundle::new("llbelow");
+    let volume = bundle.dir("volume");
+    fs::create_dir(volume.join("below")).expect("a directory");
+    let bundle = bundle.mount("/v", "bind", &volume, &["rbind", "ro"]);
+    let container = Container::new(bundle.shell("echo x > /v/x; echo y > /v/below/y && echo written || echo closed"));
+    let below = |command: &Command| {
+        let mut view = Command::new("unshare");
+        let script = "mount -t tmpfs below \"$0\" && exec \"$@\"";
+        view.args(["--mount", "sh", "-c", script]).arg(volume.join("below"));
+        view.arg(command.get_program()).args(command.get_args()).finish()
+    };
+    let run = container.run_command(&[]);
+    below(&run).ok().prints("written");
+    below(&fenced(&container, "scope_signals = false", &run)).ok().prints("closed");
+}
+
+#[test]
 fn a_leaked_directory_leads_nowhere_for_an_ordinary_user_and_for_exec_either() {
     landlock!(1);
     let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);

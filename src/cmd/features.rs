@@ -13,6 +13,10 @@ use oci_spec::runtime::{
 };
 use std::collections::HashMap;
 
+/// What is beyond the specification, by an annotation as features.md wants: the newest ABI of Landlock that rules are written for. One
+/// only, as the type has no order for several.
+const LANDLOCK: &str = "run.pent.landlock.abi";
+
 /// Prints the document, and nothing else: callers take any word on stderr for a failure.
 pub(super) fn run() -> Result<u8> {
     let features = features().context("cannot put the features together")?;
@@ -58,7 +62,7 @@ fn features() -> Result<Features, OciSpecError> {
         .hooks(owned(known::hooks()))
         .mount_options(owned(known::mount_options()))
         .linux(linux)
-        .annotations(HashMap::new())
+        .annotations(HashMap::from([(LANDLOCK.to_owned(), crate::plan::landlock::newest_abi().to_string())]))
         .potentially_unsafe_config_annotations(vec!["org.systemd.property.".to_owned()])
         .build()
 }

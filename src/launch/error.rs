@@ -244,6 +244,7 @@ fn feature_of(op: &Op) -> &'static str {
         | Op::MakeDirectory { .. } => {
             "openat2 (Linux 5.6), open_tree and move_mount (5.2), and statx with mount ids (5.8)"
         }
+        Op::MakeRuleset { .. } | Op::RestrictSelf { .. } => "Landlock, which Linux has since 5.13",
         _ => "Linux 5.12 or newer",
     }
 }
@@ -453,6 +454,9 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
                 .into()
         }
         (Op::LoadSeccomp { .. }, Errno::EINVAL) => "this kernel does not know a flag in linux.seccomp.flags".into(),
+        (Op::RestrictSelf { .. }, Errno::E2BIG) => {
+            "pent itself runs under as many layers of Landlock rules as the kernel allows (16)".into()
+        }
         (_, Errno::ENOSYS) => lacks(feature_of(op)),
         _ => return None,
     })

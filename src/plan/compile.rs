@@ -204,7 +204,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if !request.hardening.require.is_empty() {
         let facts = Facts {
             ruleset: ruleset.as_ref(),
-            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            filter: seccomp.as_ref(),
             readonly_root: spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
             cgroup: Limited::by(&cgroup),
             own: &asked_new,

@@ -147,7 +147,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         let limit = |limit: Option<i64>| limit.is_some_and(|limit| limit > 0);
         let facts = Facts {
             ruleset: ruleset.as_ref(),
-            filters: [seccomp.as_ref(), request.hardening.seccomp.as_ref()],
+            filter: seccomp.as_ref(),
             readonly_root: request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()),
             // Its create has set what it could, and nothing takes limits away but `update`.
             cgroup: Limited {

@@ -183,6 +183,12 @@ pub(super) fn restriction(ruleset: &Ruleset) -> Child {
     Child::RestrictSelf { flags: quiet, verify: ruleset.scoped & scope::ABSTRACT_UNIX_SOCKET != 0 }
 }
 
+/// The newest ABI that rules are written for; what newer kernels add is left as it is.
+#[must_use]
+pub fn newest_abi() -> u32 {
+    KERNELS.iter().map(|(abi, _)| *abi).max().unwrap_or_default()
+}
+
 /// Which kernel has an ABI.
 pub(crate) fn kernel_of(abi: u32) -> Option<&'static str> {
     KERNELS.iter().find(|(known, _)| *known == abi).map(|(_, kernel)| *kernel)

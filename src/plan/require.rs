@@ -13,8 +13,8 @@ use crate::seccomp::Program;
 /// What is known of a plan when its scripts are complete.
 pub(super) struct Facts<'a> {
     pub(super) ruleset: Option<&'a Ruleset>,
-    /// Every filter that will be loaded.
-    pub(super) filters: [Option<&'a Program>; 2],
+    /// The filter that will be loaded, all that is asked for in one.
+    pub(super) filter: Option<&'a Program>,
     /// Whether the root is read-only.
     pub(super) readonly_root: bool,
     /// Its control group, and what it limits.
@@ -88,7 +88,7 @@ fn lacking(b: &Builder<'_>, need: Need, facts: &Facts<'_>) -> Option<(String, &'
             )),
             _ => some("no Landlock rules are asked for", "apply a profile that has them: --profile restricted"),
         },
-        Need::Seccomp if facts.filters.iter().flatten().any(|filter| denies(filter)) => None,
+        Need::Seccomp if facts.filter.is_some_and(denies) => None,
         Need::Seccomp => some(
             "there is no filter that denies a system call",
             "set linux.seccomp, or apply a profile: --profile restricted",

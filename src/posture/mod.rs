@@ -19,11 +19,14 @@ use std::os::fd::AsFd as _;
 /// The annotation that carries it, as JSON without line breaks.
 pub const ANNOTATION: &str = "run.pent.posture";
 
+/// The version of this form.
+pub const VERSION: u32 = 1;
+
 /// What is enforced. Fields that the kernel would not tell are absent, and named in `unread`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Posture {
-    /// Of this form: 1. Fields may be added without another one.
+    /// [`VERSION`]. Fields may be added without another one.
     pub version: u32,
     /// Ids, no_new_privs, seccomp and capabilities (`/proc/PID/status`).
     #[serde(flatten)]
@@ -91,7 +94,7 @@ impl Posture {
     #[must_use]
     pub fn probe(state: &State) -> Option<Self> {
         let proc = File::open(format!("/proc/{}", state.init.pid)).ok()?;
-        let mut posture = Self { version: 1, landlock: state.landlock, ..Self::default() };
+        let mut posture = Self { version: VERSION, landlock: state.landlock, ..Self::default() };
         posture.read(&proc, &state.cgroup);
         // The directory is of one process for ever, which may have been another one's all along.
         let is = crate::state::Process::identify(state.init.pid).ok()?;
