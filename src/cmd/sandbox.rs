@@ -136,7 +136,13 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
     drop(network);
     let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
-    let report = conclude(&reporting, &container, supervisor.as_ref(), ended.as_ref().map_or(1, |(status, _)| *status), single_hosts);
+    let report = conclude(
+        &reporting,
+        &container,
+        supervisor.as_ref(),
+        ended.as_ref().map_or(1, |(status, _)| *status),
+        single_hosts,
+    );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
@@ -191,9 +197,10 @@ fn is_on_host(path: &[u8]) -> bool {
 fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
     let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
     match &request.network {
-        Network::Host if !args.port.is_empty() => {
-            Err(hinted("--port: with --net host every port of the program is the host's already", "leave out one of them"))
-        }
+        Network::Host if !args.port.is_empty() => Err(hinted(
+            "--port: with --net host every port of the program is the host's already",
+            "leave out one of them",
+        )),
         Network::Host => Ok(net::Plan::default()),
         Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
     }

@@ -87,7 +87,8 @@ impl Plan {
     pub fn listen(&self) -> Result<Ports, Error> {
         let listen = |publish: &Publish| {
             let port = publish.outside;
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| Error::Port { port, source })?;
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| Error::Port { port, source })?;
             Ok((listener, publish.inside))
         };
         Ok(Ports(self.published.iter().map(listen).collect::<Result<_, Error>>()?))
@@ -99,9 +100,7 @@ impl Plan {
     /// When one cannot be made, or does not get into the namespaces.
     pub fn start(self, ports: Ports, user: OwnedFd, network: OwnedFd) -> Result<Running, Error> {
         let (ours, theirs) = socket::pair().map_err(Error::Start)?;
-        let inside = spawn(|| {
-            inside::serve(user.as_fd(), network.as_fd(), &theirs).is_ok()
-        })?;
+        let inside = spawn(|| inside::serve(user.as_fd(), network.as_fd(), &theirs).is_ok())?;
         drop((theirs, user, network));
         let inside_end = inside::Inside(ours);
         // The first answer says that it has arrived where it was to go.

@@ -103,9 +103,14 @@ fn canonical(name: &str) -> Option<String> {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
-    let is_number = |label: &str| label.starts_with(|c: char| c.is_ascii_digit()) && u128::from_str_radix(label.trim_start_matches("0x"), 16).is_ok();
+    let is_number = |label: &str| {
+        label.starts_with(|c: char| c.is_ascii_digit())
+            && u128::from_str_radix(label.trim_start_matches("0x"), 16).is_ok()
+    };
     let last = name.rsplit('.').next().unwrap_or_default();
-    let good = name.len() <= 253 && name.split('.').all(is_label) && !(is_number(last) || last.bytes().all(|b| b.is_ascii_digit()));
+    let good = name.len() <= 253
+        && name.split('.').all(is_label)
+        && !(is_number(last) || last.bytes().all(|b| b.is_ascii_digit()));
     good.then_some(name)
 }
 
@@ -153,9 +158,9 @@ fn plain(address: IpAddr) -> IpAddr {
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     match s {
-        [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, _, _, _, high, low] => {
-            embedded(high, low)
-        }
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, _, _, high, low] => embedded(high, low),
         // ::1 and :: are themselves.
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
@@ -206,7 +211,25 @@ mod tests {
         for text in ["example.org:443", "*.example.org:80", "192.0.2.7:22", "[2001:db8::1]:443"] {
             assert_eq!(text.parse::<Destination>().expect(text).to_string(), text);
         }
-        for bad in ["", "example.org", "example.org:", "example.org:0", "example.org:65536", ":443", "a b:1", "*:443", "*.:443", "a..b:1", "[::1:443", "0x7f.1:80", "127.1:80", "2130706433:80", "a/b:1", "é.org:1", "-:x"] {
+        for bad in [
+            "",
+            "example.org",
+            "example.org:",
+            "example.org:0",
+            "example.org:65536",
+            ":443",
+            "a b:1",
+            "*:443",
+            "*.:443",
+            "a..b:1",
+            "[::1:443",
+            "0x7f.1:80",
+            "127.1:80",
+            "2130706433:80",
+            "a/b:1",
+            "é.org:1",
+            "-:x",
+        ] {
             assert!(bad.parse::<Destination>().is_err(), "{bad}");
         }
     }
@@ -214,10 +237,32 @@ mod tests {
     #[test]
     fn names_are_allowed_by_name_and_port() {
         let list = "example.org:443,*.example.net:443,192.0.2.7:22,[2001:db8::1]:443";
-        for (host, port) in [("example.org", 443), ("EXAMPLE.org.", 443), ("a.example.net", 443), ("a.b.example.net", 443), ("192.0.2.7", 22), ("2001:db8::1", 443), ("[2001:DB8:0::1]", 443), ("::ffff:192.0.2.7", 22)] {
+        for (host, port) in [
+            ("example.org", 443),
+            ("EXAMPLE.org.", 443),
+            ("a.example.net", 443),
+            ("a.b.example.net", 443),
+            ("192.0.2.7", 22),
+            ("2001:db8::1", 443),
+            ("[2001:DB8:0::1]", 443),
+            ("::ffff:192.0.2.7", 22),
+        ] {
             assert!(may(list, host, port), "{host}:{port}");
         }
-        for (host, port) in [("example.org", 80), ("www.example.org", 443), ("example.net", 443), ("evilexample.net", 443), ("example.org.evil.com", 443), ("192.0.2.8", 22), ("3221225991", 22), ("0300.0.2.7", 22), ("", 443), ("*.example.net", 443), ("example.org\0.evil.com", 443), ("example.org:443", 443)] {
+        for (host, port) in [
+            ("example.org", 80),
+            ("www.example.org", 443),
+            ("example.net", 443),
+            ("evilexample.net", 443),
+            ("example.org.evil.com", 443),
+            ("192.0.2.8", 22),
+            ("3221225991", 22),
+            ("0300.0.2.7", 22),
+            ("", 443),
+            ("*.example.net", 443),
+            ("example.org\0.evil.com", 443),
+            ("example.org:443", 443),
+        ] {
             assert!(!may(list, host, port), "{host}:{port}");
         }
     }
@@ -245,15 +290,47 @@ mod tests {
     #[test]
     fn private_addresses_are_allowed_by_themselves_only() {
         for text in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.1.1", "100.64.0.1", "0.0.0.0", "0.1.2.3", "255.255.255.255",
-            "224.0.0.1", "240.0.0.1", "198.18.0.1", "192.0.0.8", "::1", "::", "fe80::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:10.0.0.1",
-            "64:ff9b::10.0.0.1", "2002:7f00:1::", "2001::1", "2001:db8::1", "fec0::1", "100::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.1.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.1",
+            "240.0.0.1",
+            "198.18.0.1",
+            "192.0.0.8",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::",
+            "2001::1",
+            "2001:db8::1",
+            "fec0::1",
+            "100::1",
         ] {
             let address: IpAddr = text.parse().expect(text);
             assert_eq!(check(address, false), Err(Refused::Private), "{text}");
             assert_eq!(check(address, true), Ok(()), "{text}");
         }
-        for text in ["1.1.1.1", "140.82.112.5", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1", "64:ff9b::1.1.1.1"] {
+        for text in [
+            "1.1.1.1",
+            "140.82.112.5",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "2a00:1450::1",
+            "64:ff9b::1.1.1.1",
+        ] {
             assert_eq!(check(text.parse().expect(text), false), Ok(()), "{text}");
         }
     }

@@ -111,7 +111,8 @@ fn http(stream: &mut impl Read, first: u8) -> io::Result<Wanted> {
     let text = std::str::from_utf8(&head).map_err(|_| invalid("a request that is no text"))?;
     let mut lines = text.trim_end_matches("\r\n").split("\r\n");
     let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(invalid("not HTTP"));
     };
     if !version.starts_with("HTTP/1.") || method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) {
@@ -130,7 +131,10 @@ fn http(stream: &mut impl Read, first: u8) -> io::Result<Wanted> {
     for line in lines {
         let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
         // The next request may be to somebody else: it has to come over a connection of its own.
-        if !matches!(name.as_str(), "connection" | "proxy-connection" | "proxy-authorization" | "keep-alive" | "upgrade") {
+        if !matches!(
+            name.as_str(),
+            "connection" | "proxy-connection" | "proxy-authorization" | "keep-alive" | "upgrade"
+        ) {
             request.push_str(line);
             request.push_str("\r\n");
         }
@@ -225,7 +229,13 @@ mod tests {
         assert_eq!((v4.host.as_str(), v4.port), ("1.2.3.4", 80));
         let v6 = parse(b"\x05\x01\x00\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50").expect("a request");
         assert_eq!((v6.host.as_str(), v6.port), ("::1", 80));
-        for bad in [&b"\x05\x01\x02"[..], b"\x05\x01\x00\x05\x02\x00\x01\x01\x02\x03\x04\x00\x50", b"\x05\x01\x00\x04\x01\x00\x01", b"\x05\x01\x00\x05\x01\x00\x09", b"\x05"] {
+        for bad in [
+            &b"\x05\x01\x02"[..],
+            b"\x05\x01\x00\x05\x02\x00\x01\x01\x02\x03\x04\x00\x50",
+            b"\x05\x01\x00\x04\x01\x00\x01",
+            b"\x05\x01\x00\x05\x01\x00\x09",
+            b"\x05",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -236,7 +246,16 @@ mod tests {
         assert_eq!((wanted.host.as_str(), wanted.port, wanted.speaks), ("example.org", 443, Speaks::Connect));
         let wanted = parse(b"CONNECT [2001:db8::1]:443 HTTP/1.1\r\n\r\n").expect("a request");
         assert_eq!((wanted.host.as_str(), wanted.port), ("2001:db8::1", 443));
-        for bad in ["CONNECT example.org HTTP/1.1\r\n\r\n", "CONNECT a:b HTTP/1.1\r\n\r\n", "CONNECT u@example.org:443 HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "CONNECT example.org:443\r\n\r\n", "CONNECT example.org:443 HTTP/2\r\n\r\n", "GET https://example.org/ HTTP/1.1\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n"] {
+        for bad in [
+            "CONNECT example.org HTTP/1.1\r\n\r\n",
+            "CONNECT a:b HTTP/1.1\r\n\r\n",
+            "CONNECT u@example.org:443 HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "CONNECT example.org:443\r\n\r\n",
+            "CONNECT example.org:443 HTTP/2\r\n\r\n",
+            "GET https://example.org/ HTTP/1.1\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\n",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
         let endless = [b"CONNECT ".to_vec(), vec![b'a'; HEAD + 1]].concat();
@@ -258,7 +277,10 @@ mod tests {
         let mut out = Vec::new();
         refuse(&mut out, Speaks::Connect, Failed::Refused(Refused::NotAsked)).expect("written");
         let text = String::from_utf8(out).expect("text");
-        assert!(text.starts_with("HTTP/1.1 403 Forbidden\r\n") && text.ends_with("\r\n\r\npent sandbox: not in --net\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 403 Forbidden\r\n") && text.ends_with("\r\n\r\npent sandbox: not in --net\n"),
+            "{text}"
+        );
         let mut out = Vec::new();
         refuse(&mut out, Speaks::Socks, Failed::Refused(Refused::Metadata)).expect("written");
         assert_eq!(out[..2], [5, 2]);

@@ -35,7 +35,13 @@ struct Proxy {
 
 /// Runs in a process of its own, for as long as the sandbox does. `listeners`: sockets of the host, and the port in the sandbox that
 /// is behind each.
-pub(super) fn serve(allowed: Vec<Destination>, inside: Inside, listeners: Vec<(TcpListener, u16)>, quiet: bool, ready: &OwnedFd) -> io::Result<()> {
+pub(super) fn serve(
+    allowed: Vec<Destination>,
+    inside: Inside,
+    listeners: Vec<(TcpListener, u16)>,
+    quiet: bool,
+    ready: &OwnedFd,
+) -> io::Result<()> {
     let mut kept: Vec<_> = listeners.iter().map(|(listener, _)| listener.as_raw_fd()).collect();
     // stderr is where refusals are told.
     kept.extend([2, inside.0.as_raw_fd(), ready.as_raw_fd()]);
@@ -168,8 +174,10 @@ impl Proxy {
     /// Each refusal once, and not endlessly many: whoever asks decides what is asked for.
     fn tell(&self, wanted: &Wanted, why: Refused) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let host: String = wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
-        let place = if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
+        let host: String =
+            wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
+        let place =
+            if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
         if self.quiet || told.len() >= TOLD || !told.insert(place.clone()) {
             return;
         }
@@ -227,9 +235,16 @@ pub(super) fn environment() -> Vec<(String, String)> {
     let http = format!("http://127.0.0.1:{PORT}");
     let socks = format!("socks5h://127.0.0.1:{PORT}");
     let none = "localhost,127.0.0.1,::1";
-    [("http_proxy", &http), ("https_proxy", &http), ("HTTP_PROXY", &http), ("HTTPS_PROXY", &http), ("all_proxy", &socks), ("ALL_PROXY", &socks)]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value.clone()))
-        .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
-        .collect()
+    [
+        ("http_proxy", &http),
+        ("https_proxy", &http),
+        ("HTTP_PROXY", &http),
+        ("HTTPS_PROXY", &http),
+        ("all_proxy", &socks),
+        ("ALL_PROXY", &socks),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
+    .collect()
 }
