@@ -48,7 +48,8 @@ impl Expectations {
 
     /// A bundle as an engine makes it, with the host's programs.
     fn bundle(&self, profile: &str) -> Bundle {
-        let mut bundle = Bundle::new(profile).remove("/hostname").set("/root/readonly", false).capabilities(&CAPABILITIES);
+        let mut bundle =
+            Bundle::new(profile).remove("/hostname").set("/root/readonly", false).capabilities(&CAPABILITIES);
         let rootfs = bundle.rootfs();
         fs::remove_dir_all(rootfs.join("bin")).expect("busybox is not needed");
         fs::remove_file(rootfs.join("sbin")).expect("busybox is not needed");

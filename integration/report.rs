@@ -311,7 +311,8 @@ fn keepers(container: &Container) -> Vec<i32> {
 fn a_container_of_an_engine_has_its_refusals_beside_the_log() {
     pent_only!();
     for (who, detached) in [(As::Root, false), (As::Root, true), (As::User, false)] {
-        let script = "mkdir /tmp/x; mkdir /tmp/y; chmod 700 /tmp; until test -e /tmp/go; do sleep 0.1; done; mkdir /tmp/z";
+        let script =
+            "mkdir /tmp/x; mkdir /tmp/y; chmod 700 /tmp; until test -e /tmp/go; do sleep 0.1; done; mkdir /tmp/z";
         let bundle = denying(Bundle::new("reportlog"), &["mkdir", "mkdirat", "chmod", "fchmodat"]).writable();
         let bundle = bundle.set("/annotations", json!({ "run.pent.report": "log" })).shell(script);
         let container = container(who, bundle);
@@ -343,7 +344,9 @@ fn a_container_of_an_engine_has_its_refusals_beside_the_log() {
         let keepers = keepers(&container);
         assert_eq!(keepers.len(), 1, "{who:?}");
         let status = read(format!("/proc/{}/status", keepers[0]));
-        for line in ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Groups:\t"] {
+        for line in
+            ["CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "Groups:\t"]
+        {
             assert!(status.lines().any(|is| is.trim_end() == line.trim_end()), "{line}: {status}");
         }
         assert!(status.contains(&format!("Uid:\t{USER}")), "{status}");
@@ -409,11 +412,11 @@ fn lines_are_for_people_and_names_cannot_play_tricks() {
                 && lines[0].contains("(2 times)")
                 && lines[0].contains("/root/readonly")
         );
-        let script = r#"cat "$(printf '/\033]0;owned\007\n denied  x')"; false"#;
-        container.bundle.write();
-        let container = self::container(who, Bundle::new("reportlines").shell(script));
+        let bundle = Bundle::new("reportlines").shell("for d in /*owned*; do mkdir \"$d/x\"; done; false");
+        fs::create_dir(bundle.rootfs().join("\x1b]0;owned\x07\n denied  x")).expect("a directory");
+        let container = self::container(who, bundle);
         let text = container.run_command(&["--report"]).finish().stderr();
-        let line = text.lines().find(|line| line.starts_with("denied  read")).expect("a line");
+        let line = text.lines().find(|line| line.starts_with("denied  write")).unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains(r"$'/\x1b]0;owned\x07\x0a denied  x'"), "{line}");
     }
 }

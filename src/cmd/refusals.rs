@@ -1,10 +1,10 @@
 //! What is said at the end of what a program was refused: `--report`, and in short on a terminal when it has failed.
 #![forbid(unsafe_code)]
 
+use super::make::{Bundle, Made};
 use super::{Session, hinted};
 use crate::launch;
 use crate::refusal::keeper;
-use super::make::{Bundle, Made};
 use crate::refusal::{About, Asker, Layer, Record, Refusal, Report, Supervisor, Watch};
 use crate::sys::seccomp;
 use anyhow::Context as _;

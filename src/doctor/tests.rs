@@ -15,7 +15,6 @@ fn root() -> Facts {
         setgroups_denied: false,
         cgroup: Layout::V2 { mount: "/sys/fs/cgroup".into() },
         own_cgroup: OwnCgroup::default(),
-        seccomp_wait_killable: true,
         procfs_pidns: true,
         user_manager: None,
         rlimits: std::collections::BTreeMap::new(),

@@ -13,7 +13,8 @@ use std::os::unix::fs::FileExt as _;
 
 /// The longest name that the kernel takes, its NUL included (`PATH_MAX`).
 const NAME: usize = 4096;
-const PAGE: u64 = 4096;
+/// No page of memory is smaller.
+const PAGE: usize = 4096;
 
 /// A thread, held by its directory in `/proc`: when it ends, that is empty, and never another thread's.
 pub(super) struct Caller {
@@ -118,8 +119,8 @@ impl Caller {
         let mut name = Vec::new();
         let mut at = address;
         while name.len() < NAME {
-            let mut page = [0; PAGE as usize];
-            let rest = usize::try_from(PAGE - at % PAGE).unwrap_or(0);
+            let mut page = [0; PAGE];
+            let rest = PAGE - usize::try_from(at % PAGE as u64).unwrap_or(0);
             let read = self.read(at, &mut page[..rest]);
             let part = &page[..read];
             if let Some(end) = part.iter().position(|byte| *byte == 0) {
@@ -130,17 +131,14 @@ impl Caller {
                 return None;
             }
             name.extend_from_slice(part);
-            at = at.checked_add(PAGE - at % PAGE)?;
+            at = at.checked_add(rest as u64)?;
         }
         None
     }
 
     /// What a relative name is relative to, as a path inside its root: `directory` is a descriptor, or `AT_FDCWD`.
     pub(super) fn base(&self, directory: Option<u64>) -> Option<Vec<u8>> {
-        let number = directory.map(|word| {
-            let [low, _] = [u32::try_from(word & 0xffff_ffff).ok()?, 0];
-            Some(low.cast_signed())
-        });
+        let number = directory.map(|word| Some(u32::try_from(word & 0xffff_ffff).ok()?.cast_signed()));
         let link = match number {
             None | Some(Some(libc::AT_FDCWD)) => self.link(c"cwd").ok()?,
             Some(Some(number)) if number >= 0 => {

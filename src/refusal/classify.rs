@@ -72,6 +72,11 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Rights are read only where owner, group and the others have not all the same.
+    fn may(&self, st: &libc::stat, want: u32) -> bool {
+        [6, 3, 0].iter().all(|shift| (st.st_mode >> shift) & want == want) || may(st, self.rights(), want)
+    }
+
     fn refusal(&self, action: &str, subject: &[u8], layer: Layer, errno: i32, about: About) -> Refusal {
         Refusal {
             action: action.to_owned(),
@@ -85,17 +90,17 @@ impl<'a> Look<'a> {
     }
 
     /// What a path of the call leads to; where that is hidden from the caller, the refusal; nothing when it cannot be said.
-    fn find(&mut self, action: &str, path: Path, follow: bool) -> Result<Found, Option<Refusal>> {
+    fn find(&mut self, action: &str, path: Path, follow: bool) -> Result<Found, Option<Box<Refusal>>> {
         let name = self.caller.string(self.args[path.name]).filter(|name| !name.is_empty()).ok_or(None)?;
         self.find_name(action, path, name, follow)
     }
 
-    fn find_name(&self, action: &str, path: Path, name: Vec<u8>, follow: bool) -> Result<Found, Option<Refusal>> {
+    fn find_name(&self, action: &str, path: Path, name: Vec<u8>, follow: bool) -> Result<Found, Option<Box<Refusal>>> {
         let full = self.absolute(path, name).ok_or(None)?;
         match look_up(self.root.as_fd(), &full, follow) {
-            Ok(found) => self.hidden(action, &found.path).map_or(Ok(found), |hidden| Err(Some(hidden))),
+            Ok(found) => self.hidden(action, &found.path).map_or(Ok(found), |hidden| Err(Some(Box::new(hidden)))),
             // The supervisor may be an ordinary user itself.
-            Err(Errno::EACCES) => Err(self.hidden(action, &full)),
+            Err(Errno::EACCES) => Err(self.hidden(action, &full).map(Box::new)),
             Err(_) => Err(None),
         }
     }
@@ -120,14 +125,11 @@ impl<'a> Look<'a> {
 
     /// The directory on the way that may not be searched.
     fn unsearchable(&self, path: &[u8]) -> Option<Vec<u8>> {
-        if self.rights().has(cap::DAC_OVERRIDE) || self.rights().has(cap::DAC_READ_SEARCH) {
-            return None;
-        }
         let slashes = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0).map(|(at, _)| at);
         slashes.take(40).map(|at| &path[..at]).find_map(|directory| {
             let found = look_up(self.root.as_fd(), directory, true).ok()?;
             let st = fd::stat(found.target?.as_fd()).ok()?;
-            (!may(&st, self.rights(), EXECUTE)).then(|| directory.to_vec())
+            (!self.may(&st, EXECUTE)).then(|| directory.to_vec())
         })
     }
 
@@ -151,7 +153,7 @@ impl<'a> Look<'a> {
         let exclusive = has(libc::O_CREAT | libc::O_EXCL);
         let found = match self.find(action, path, !has(libc::O_NOFOLLOW) && !exclusive) {
             Ok(found) => found,
-            Err(hidden) => return hidden,
+            Err(hidden) => return hidden.map(|hidden| *hidden),
         };
         let Some(target) = &found.target else {
             return if has(libc::O_CREAT) {
@@ -176,7 +178,7 @@ impl<'a> Look<'a> {
             access if access == bits(libc::O_RDWR) => READ | WRITE,
             _ => READ,
         };
-        (!may(&st, self.rights(), want)).then(|| {
+        (!self.may(&st, want)).then(|| {
             self.refusal(action, &found.path, Layer::Permissions, libc::EACCES, About::File { permitted: false })
         })
     }
@@ -193,7 +195,7 @@ impl<'a> Look<'a> {
 
     fn write_directory(&self, action: &str, directory: BorrowedFd<'_>, path: &[u8]) -> Option<Refusal> {
         let st = fd::stat(directory).ok()?;
-        let permitted = may(&st, self.rights(), WRITE | EXECUTE);
+        let permitted = self.may(&st, WRITE | EXECUTE);
         if let Some(layer) = self.read_only(directory) {
             let about = About::Directory { empty: is_empty(directory), permitted };
             return Some(self.refusal(action, path, layer, libc::EROFS, about));
@@ -203,7 +205,7 @@ impl<'a> Look<'a> {
     }
 
     fn write_file(&self, action: &str, file: BorrowedFd<'_>, path: &[u8], st: &libc::stat) -> Option<Refusal> {
-        let permitted = may(st, self.rights(), WRITE);
+        let permitted = self.may(st, WRITE);
         let about = About::File { permitted };
         match self.read_only(file) {
             Some(layer) => Some(self.refusal(action, path, layer, libc::EROFS, about)),
@@ -235,7 +237,7 @@ impl<'a> Look<'a> {
         let action = if change == Change::Write { "write" } else { "change" };
         let found = match self.find(action, path, follow) {
             Ok(found) => found,
-            Err(hidden) => return hidden,
+            Err(hidden) => return hidden.map(|hidden| *hidden),
         };
         let Some(target) = &found.target else { return self.absent(action, &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
@@ -252,7 +254,7 @@ impl<'a> Look<'a> {
         }
         let now = self.call.contains("time") && self.args[path.name + 1] == 0;
         let privileged = self.rights().has(cap::FOWNER) && self.rights().covers(st.st_uid, st.st_gid);
-        let permitted = owns || privileged || self.call.contains("xattr") || (now && may(&st, self.rights(), WRITE));
+        let permitted = owns || privileged || self.call.contains("xattr") || (now && self.may(&st, WRITE));
         let about = About::File { permitted: false };
         (!permitted).then(|| self.refusal(action, &found.path, Layer::Permissions, libc::EPERM, about))
     }
@@ -279,14 +281,14 @@ impl<'a> Look<'a> {
         match self.find("write", path, false) {
             Ok(found) if found.target.is_some() => None,
             Ok(found) => self.in_directory("write", &found),
-            Err(hidden) => hidden,
+            Err(hidden) => hidden.map(|hidden| *hidden),
         }
     }
 
     fn removal(&mut self, path: Path) -> Option<Refusal> {
         let found = match self.find("remove", path, false) {
             Ok(found) => found,
-            Err(hidden) => return hidden,
+            Err(hidden) => return hidden.map(|hidden| *hidden),
         };
         found.target.as_ref()?;
         let directory = look_up(self.root.as_fd(), parent_of(&found.path), true).ok()?.target?;
@@ -298,7 +300,7 @@ impl<'a> Look<'a> {
     fn execute(&mut self, path: Path) -> Option<Refusal> {
         let found = match self.find("execute", path, true) {
             Ok(found) => found,
-            Err(hidden) => return hidden,
+            Err(hidden) => return hidden.map(|hidden| *hidden),
         };
         let Some(target) = &found.target else { return self.absent("execute", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
@@ -308,7 +310,7 @@ impl<'a> Look<'a> {
         if fstatvfs(target).ok()?.flags().contains(FsFlags::ST_NOEXEC) {
             return Some(self.refusal("execute", &found.path, Layer::NoExec, libc::EACCES, About::Nothing));
         }
-        if !may(&st, self.rights(), EXECUTE) {
+        if !self.may(&st, EXECUTE) {
             let about = About::File { permitted: false };
             return Some(self.refusal("execute", &found.path, Layer::Permissions, libc::EACCES, about));
         }
@@ -352,13 +354,12 @@ impl<'a> Look<'a> {
     fn connect_unix(&mut self, name: Vec<u8>) -> Option<Refusal> {
         let found = match self.find_name("connect", Path { directory: None, name: 0 }, name, true) {
             Ok(found) => found,
-            Err(hidden) => return hidden,
+            Err(hidden) => return hidden.map(|hidden| *hidden),
         };
         let Some(target) = &found.target else { return self.absent("connect", &found.path) };
         let st = fd::stat(target.as_fd()).ok()?;
         let about = About::File { permitted: false };
-        (!may(&st, self.rights(), WRITE))
-            .then(|| self.refusal("connect", &found.path, Layer::Permissions, libc::EACCES, about))
+        (!self.may(&st, WRITE)).then(|| self.refusal("connect", &found.path, Layer::Permissions, libc::EACCES, about))
     }
 
     fn bind(&mut self, address: usize, len: usize) -> Option<Refusal> {
@@ -368,7 +369,7 @@ impl<'a> Look<'a> {
                 return match self.find_name("write", Path { directory: None, name: 0 }, name, false) {
                     Ok(found) if found.target.is_some() => None,
                     Ok(found) => self.in_directory("write", &found),
-                    Err(hidden) => hidden,
+                    Err(hidden) => hidden.map(|hidden| *hidden),
                 };
             }
         };

@@ -22,15 +22,35 @@ const NOBODY: u32 = 65_534;
 
 /// What it still calls: to answer, to write, to wait, to allocate, to end.
 const CALLS: &[&str] = &[
-    "ioctl", "poll", "ppoll", "write", "close", "exit_group", "clock_gettime", "brk", "mmap", "munmap", "mremap", "mprotect", "madvise",
-    "getrandom", "rt_sigreturn", "restart_syscall",
+    "ioctl",
+    "poll",
+    "ppoll",
+    "write",
+    "close",
+    "exit_group",
+    "clock_gettime",
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "mprotect",
+    "madvise",
+    "getrandom",
+    "rt_sigreturn",
+    "restart_syscall",
 ];
 
 /// Starts it, in a process with one thread. `log` gets a line for each refusal that is new.
 ///
 /// # Errors
 /// When no process can be made.
-pub fn start(supervisor: Supervisor, listener: OwnedFd, log: Option<&OwnedFd>, id: &str, spec: &Spec) -> Result<(), Errno> {
+pub fn start(
+    supervisor: Supervisor,
+    listener: OwnedFd,
+    log: Option<&OwnedFd>,
+    id: &str,
+    spec: &Spec,
+) -> Result<(), Errno> {
     clone::assert_single_threaded()?;
     // What it may do is decided before it is alone.
     let filter = own_filter().ok_or(Errno::EINVAL)?;

@@ -506,7 +506,12 @@ mod tests {
 
     #[test]
     fn a_sandbox_is_given_flags() {
-        let flags = Flags { tmpfs: vec![b"/tmp".to_vec()], hidden: vec![b"/home/u/.ssh/key".to_vec()], own: b"/home/u/work".to_vec(), single_hosts: true };
+        let flags = Flags {
+            tmpfs: vec![b"/tmp".to_vec()],
+            hidden: vec![b"/home/u/.ssh/key".to_vec()],
+            own: b"/home/u/work".to_vec(),
+            single_hosts: true,
+        };
         let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
             Remedy::Flags { flags } => flags,
@@ -524,7 +529,10 @@ mod tests {
             "--rw /home/u"
         );
         assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
-        assert_eq!(remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }), "--profile build");
+        assert_eq!(
+            remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }),
+            "--profile build"
+        );
         assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");

@@ -7,8 +7,8 @@ use super::facts::Facts;
 use super::record::{About, Layer, Record, Refusal};
 use super::{decode, watch};
 use crate::launch;
-use crate::profile;
 use crate::plan::Supervised;
+use crate::profile;
 use crate::seccomp::Program;
 use crate::sys::seccomp::{self, Notification};
 use nix::errno::Errno;
@@ -128,7 +128,8 @@ impl Supervisor {
     fn denied(&mut self, call: &Notification, errno: i32) -> Refusal {
         let allows = |filter: &Program| filter.verdict(call.arch, call.nr, call.args) & ACTION == ALLOW;
         let by_profile = self.facts.profile_filter.as_ref().is_some_and(|filter| !allows(filter));
-        let detail = if by_profile { self.facts.profile.clone().unwrap_or_else(|| "profile".into()) } else { String::new() };
+        let detail =
+            if by_profile { self.facts.profile.clone().unwrap_or_else(|| "profile".into()) } else { String::new() };
         let mut profile = None;
         if by_profile && self.facts.own_filter.as_ref().is_some_and(allows) {
             let others = self.others.get_or_insert_with(filters_of_profiles);

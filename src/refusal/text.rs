@@ -197,7 +197,8 @@ impl Report {
         let mut text = lines(&said);
         if !usual.is_empty() {
             let count = usual.len();
-            let _written = writeln!(text, "note    {count} more that programs usually do without: --report=FILE has them");
+            let _written =
+                writeln!(text, "note    {count} more that programs usually do without: --report=FILE has them");
         }
         for Omitted { layer, count } in &self.omitted {
             let _written = writeln!(text, "note    {count} more times, of other kinds, by {}", layer.name());
@@ -289,7 +290,13 @@ mod tests {
             ..refusal("socket(AF_ALG)", "", Layer::Seccomp)
         });
         record.add(Refusal { about: directory, ..refusal("write", "/x\x1b]0;y\x07", Layer::ReadOnlyRoot) });
-        Report::new("box", 1, &record, Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }), vec!["a note".into()])
+        Report::new(
+            "box",
+            1,
+            &record,
+            Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }),
+            vec!["a note".into()],
+        )
     }
 
     #[test]
