@@ -92,6 +92,7 @@ mod tests {
             rdt: false,
             hardened: false,
             landlock: None,
+            profiles: Vec::new(),
         };
         assert_eq!(
             table(&[(state, Status::Running)]),
