@@ -99,7 +99,7 @@ fn mapped(bundle: Bundle) -> Bundle {
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("profiles-{}", std::process::id()));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profiles");
         fs::create_dir_all(&directory).expect("a directory");
         fs::copy(support::probe("attempt"), directory.join("attempt")).expect("the probe");
         let run = |program: &str, args: &[&str]| {
@@ -443,12 +443,12 @@ fn the_containers_own_filter_stays() {
     let own = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["inotify_init1"], "action": "SCMP_ACT_ERRNO", "errnoRet": 74 },
-                     { "names": ["setuid"], "action": "SCMP_ACT_KILL_PROCESS" }],
+                     { "names": ["quotactl"], "action": "SCMP_ACT_KILL_PROCESS" }],
     });
     let bundle = engine("filters").set("/linux/seccomp", own);
-    let args = ["sh", "-c", "grep -E 'Seccomp' /proc/self/status; /bin/attempt inotify bpf setuid"].map(str::to_owned);
+    let args = ["sh", "-c", "grep -E 'Seccomp' /proc/self/status; /bin/attempt inotify bpf quotactl"].map(str::to_owned);
     let got = run("restricted", bundle, &args).ok().stdout();
     assert_eq!(status(&got, "Seccomp_filters:"), "1");
-    // setuid: the profile would answer EPERM, the container's own filter kills.
-    assert!(got.ends_with("inotify EBADMSG\nbpf EPERM\nsetuid killed\n"), "{got}");
+    // quotactl: the profile would answer EPERM, the container's own filter kills.
+    assert!(got.ends_with("inotify EBADMSG\nbpf EPERM\nquotactl killed\n"), "{got}");
 }
