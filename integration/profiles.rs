@@ -446,7 +446,8 @@ fn the_containers_own_filter_stays() {
                      { "names": ["quotactl"], "action": "SCMP_ACT_KILL_PROCESS" }],
     });
     let bundle = engine("filters").set("/linux/seccomp", own);
-    let args = ["sh", "-c", "grep -E 'Seccomp' /proc/self/status; /bin/attempt inotify bpf quotactl"].map(str::to_owned);
+    let args =
+        ["sh", "-c", "grep -E 'Seccomp' /proc/self/status; /bin/attempt inotify bpf quotactl"].map(str::to_owned);
     let got = run("restricted", bundle, &args).ok().stdout();
     assert_eq!(status(&got, "Seccomp_filters:"), "1");
     // quotactl: the profile would answer EPERM, the container's own filter kills.

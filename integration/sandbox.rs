@@ -12,5 +12,7 @@ mod caller;
 mod ends;
 #[path = "sandbox/flags.rs"]
 mod flags;
+#[path = "sandbox/report.rs"]
+mod report;
 #[path = "sandbox/terminals.rs"]
 mod terminals;

@@ -18,6 +18,7 @@ pub mod plan;
 pub mod posture;
 pub mod profile;
 pub mod rdt;
+pub mod refusal;
 pub mod report;
 pub mod sandbox;
 pub mod seccomp;

@@ -244,6 +244,9 @@ pub struct Run {
     /// Do not adopt orphaned processes of the container
     #[arg(long)]
     pub no_subreaper: bool,
+    /// Say at the end what the program was refused, by whom, and what would allow it; as JSON in a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub report: Option<PathBuf>,
     /// A name for the container, unique below the state directory
     #[arg(value_name = "CONTAINER")]
     pub id: String,

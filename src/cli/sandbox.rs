@@ -33,9 +33,12 @@ pub struct Sandbox {
     /// Hostname in the sandbox [default: sandbox]
     #[arg(long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Network: none, or the host's
-    #[arg(long, value_name = "none|host", default_value = "none")]
+    /// Network: none, the host's, or named hosts only, through a proxy that the environment names (*.DOMAIN for all below one)
+    #[arg(long, value_name = "none|host|HOST:PORT,…", default_value = "none")]
     pub net: String,
+    /// Let 127.0.0.1:PORT of the host lead to a server in the sandbox (repeatable)
+    #[arg(long, short, value_name = "[OUTSIDE:]PORT", value_parser = value::publish)]
+    pub port: Vec<(u16, u16)>,
     /// Limit of memory, such as 512M
     #[arg(long, short, value_name = "SIZE", value_parser = value::size)]
     pub memory: Option<i64>,
@@ -48,6 +51,12 @@ pub struct Sandbox {
     /// End the program after this time, such as 60s: exit status 124
     #[arg(long, value_name = "DURATION", value_parser = value::interval)]
     pub timeout: Option<Duration>,
+    /// What the program is held to beside these options: the name of a profile, or a file [default: restricted]
+    #[arg(long, value_name = "PROFILE")]
+    pub profile: Option<String>,
+    /// Say at the end what the program was refused, by whom, and what would allow it; as JSON in a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub report: Option<PathBuf>,
     /// Say nothing of limits and of what could not be done quite as asked
     #[arg(long, short)]
     pub quiet: bool,

@@ -166,6 +166,18 @@ pub(super) fn tmpfs(text: &str) -> Result<Tmpfs, String> {
     Ok(tmpfs)
 }
 
+/// `--port`: outside and inside.
+pub(super) fn publish(text: &str) -> Result<(u16, u16), String> {
+    let port = |text: &str| {
+        let port = text.parse().ok().filter(|port| *port > 0);
+        port.ok_or_else(|| format!("{text:?} is no port: want 8080, or 8080:80 for another one inside"))
+    };
+    match text.split_once(':') {
+        Some((outside, inside)) => Ok((port(outside)?, port(inside)?)),
+        None => port(text).map(|port| (port, port)),
+    }
+}
+
 /// `--cpus`: a number of processors with a fraction, in thousandths.
 pub(super) fn thousandths(text: &str) -> Result<u64, String> {
     let invalid = || format!("{text:?} is no number of processors: want something like 2 or .5");

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::notify::Proxy;
+use crate::launch::Supervisor;
 use crate::sys::{clone, tty};
 use anyhow::Context as _;
 use nix::errno::Errno;
@@ -92,16 +93,17 @@ impl Attendance {
         terminal: Option<OwnedFd>,
         notify: Option<Proxy>,
     ) -> anyhow::Result<u8> {
-        self.until_end(pidfd, terminal, notify, Bounds::default()).map(|(status, _)| status)
+        self.until_end(pidfd, terminal, notify, None, Bounds::default()).map(|(status, _)| status)
     }
 
     /// The same, and ends the process when it goes beyond its bounds: by SIGTERM when its time is over, and SIGKILL after that; by
-    /// SIGKILL when its keeper is gone.
+    /// SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered.
     pub(super) fn until_end(
         self,
         pidfd: &OwnedFd,
         terminal: Option<OwnedFd>,
         mut notify: Option<Proxy>,
+        mut supervisor: Option<&mut dyn Supervisor>,
         mut bounds: Bounds,
     ) -> anyhow::Result<(u8, End)> {
         let mut end = End::Itself;
@@ -118,6 +120,9 @@ impl Attendance {
             if let Some(keeper) = &bounds.keeper {
                 fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
             }
+            if let Some(listener) = supervisor.as_ref().and_then(|supervisor| supervisor.fd()) {
+                fds.push(PollFd::new(listener, PollFlags::POLLIN));
+            }
             if let Some(relay) = &relay {
                 relay.wait_for(&mut fds);
             }
@@ -128,6 +133,9 @@ impl Attendance {
             let ended = fds[0].any().unwrap_or(false);
             let signalled = fds[1].any().unwrap_or(false);
             drop(fds);
+            if let Some(supervisor) = &mut supervisor {
+                supervisor.serve();
+            }
             if !ended && bounds.are_over() {
                 // It may have ended in the meantime; the next round sees that.
                 let signal = if end == End::TimedOut { libc::SIGKILL } else { libc::SIGTERM };

@@ -91,8 +91,8 @@ mod tests {
             poststop: false,
             rdt: false,
             hardened: false,
-            landlock: None,
             profiles: Vec::new(),
+            landlock: None,
         };
         assert_eq!(
             table(&[(state, Status::Running)]),

@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted, notify, profiles};
+use super::{Explained as _, Session, hinted, notify, profiles, refusals};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -11,6 +11,7 @@ use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::profile::{self, Profile};
 use crate::rdt::{Rdt, RdtPlan};
+use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
 use crate::sys::{fd, socket};
@@ -31,6 +32,8 @@ pub(super) struct Bundle {
     /// What the container is held to, and with it whatever joins it.
     pub(super) profiles: Vec<Profile>,
     pub(super) plan: Plan,
+    /// For reports: made when one is asked for.
+    pub(super) facts: Option<Facts>,
 }
 
 /// A container that waits to be started.
@@ -53,17 +56,19 @@ pub(super) enum Starter {
 }
 
 /// The options that a plan depends on.
-pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
+pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>) -> Options {
     Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         init: false,
+        hand_over_network: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
             CgroupManager::Disabled => Driver::Disabled,
         },
+        report,
     }
 }
 
@@ -87,14 +92,14 @@ pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardeni
 
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
-    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
+    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
         let config = spec::read(&directory).explained()?;
         let spec = Self::parse(session, &directory, &config)?;
         let profiles = profiles::chosen(session, &spec, id)?;
-        let options = options(session, args);
+        let options = options(session, args, report);
         if profiles.is_empty() {
             Self::validate(session, &directory, &spec)?;
             return Self::compile_spec(session, &options, hardening(session), id, directory, config, spec);
@@ -188,10 +193,25 @@ impl Bundle {
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
+        let report = options.report.or(refusals::annotated(&spec)?);
+        let options = &Options { report, ..options.clone() };
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
-        Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan })
+        let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
+        Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan, facts })
+    }
+
+    /// The names of its profiles, for messages.
+    pub(super) fn profile_names(&self) -> String {
+        self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What refusals are explained by.
+    pub(super) fn facts(&self) -> Facts {
+        let facts = self.facts.clone().unwrap_or_default();
+        let names = Some(self.profile_names()).filter(|names| !names.is_empty());
+        Facts { profile: names.or(facts.profile), ..facts }
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -244,9 +264,15 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
+pub(super) fn make(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    starter: Starter,
+    report: Option<Watch>,
+) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
-    let bundle = Bundle::load(session, args, id)?;
+    let bundle = Bundle::load(session, args, id, report)?;
     make_of(session, args, id, bundle, starter)
 }
 

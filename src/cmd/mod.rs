@@ -18,6 +18,7 @@ mod pause;
 mod plan;
 mod profiles;
 mod ps;
+mod refusals;
 mod restore;
 mod run;
 mod sandbox;
@@ -118,9 +119,9 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Restore(args) => restore::run(session, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
-        Command::Doctor(args) => doctor::run(&args),
         Command::Cache(args) => cache::run(session, &args),
         Command::Sandbox(args) => sandbox::run(session, &args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }

@@ -7,14 +7,19 @@
 
 use super::attend::{Attendance, Bounds, End};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
-use super::{Explained as _, Session, delete, hinted};
+use super::refusals::Reporting;
+use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
-use crate::plan::Hardening;
+use crate::launch;
 use crate::plan::Options;
+use crate::profile;
+use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
+use crate::sandbox::net::{self, Destination, Publish};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::spec;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
 use std::fs;
@@ -24,6 +29,8 @@ use std::time::Instant;
 
 /// What the ids of all sandboxes begin with.
 const PREFIX: &str = "sandbox-";
+/// What programs are held to unless somebody says otherwise.
+const PROFILE: &str = "restricted";
 /// The program took longer than it may, as of timeout(1).
 const TIMED_OUT: u8 = 124;
 /// 128 + SIGKILL.
@@ -51,31 +58,49 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
-    let host = Host::probe(true).explained()?;
+    let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let request = resolve(args)?;
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
     let surroundings = Surroundings::probe(is_root, &granted).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
-    let limited =
-        request.limits.memory.is_some() || request.limits.millicpus.is_some() || request.limits.pids.is_some();
-    let means = if limited || is_root { Means::probe(&host) } else { Means::Rlimits("no limit was asked for") };
-    let replaced = sandbox::settle(&mut made.spec, means, surroundings.processors);
+    host.probe_limits().explained()?;
+    let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    let profile = profile::load(name).explained()?.for_container("sandbox");
+    let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
+    let (tightened, profile) =
+        sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    profiles::check_hooks(&tightened.hooks)?;
+    session.report.warn_of(&tightened.warnings);
+
+    let means = Means::probe(&host);
+    let replaced = sandbox::settle(&mut made.spec, &request, means, surroundings.processors);
     if let Some(processors) = replaced.processors {
         keep_to(processors)?;
     }
 
+    let network = network(args, &request)?;
+    let ports = network.listen().explained()?;
     let options = Options {
         init: true,
+        hand_over_network: !network.is_empty(),
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        report: reporting.watch(),
         ..Options::default()
     };
     let id = format!("{PREFIX}{}", std::process::id());
     delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
-    let bundle = Bundle::compile(session, &options, Hardening::default(), &id, PathBuf::from("/"), config)?;
+    let mut hardening = tightened.hardening;
+    hardening.require.extend(make::hardening(session).require);
+    let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
+    bundle.plan.changes = tightened.changes;
+    bundle.profiles = vec![profile];
+    let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
@@ -89,18 +114,40 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
             say(&line);
         }
     }
+    let network = match container.running.network.take() {
+        Some((user, own)) if !network.is_empty() => match network.start(ports, user, own).explained() {
+            Ok(running) => Some(running),
+            Err(error) => {
+                container.undo();
+                return Err(error);
+            }
+        },
+        _ => None,
+    };
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
-    if let Err(error) = container.running.start(&container.bundle.plan).explained() {
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo();
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent };
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, bounds);
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    drop(network);
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    let report = conclude(
+        &reporting,
+        &container,
+        supervisor.as_ref(),
+        ended.as_ref().map_or(1, |(status, _)| *status),
+        single_hosts,
+    );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     let (status, end) = ended?;
+    let told = reporting.publish(&report, status, "pent sandbox --report");
     match end {
         End::TimedOut => {
             let timeout = request.limits.timeout.unwrap_or_default();
@@ -113,7 +160,50 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     if let Some(story) = memory {
         say(&story);
     }
-    Ok(status)
+    told.map(|()| status)
+}
+
+/// What the program was refused, and the flags that would allow it.
+fn conclude(
+    reporting: &Reporting,
+    container: &Made,
+    supervisor: Option<&Supervisor>,
+    status: u8,
+    single_hosts: bool,
+) -> Report {
+    let mounts = container.bundle.spec.mounts().iter().flatten();
+    let in_memory = |mount: &&oci_spec::runtime::Mount| {
+        mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
+    };
+    let tmpfs: Vec<_> =
+        mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
+    let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
+    let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
+    let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
+    let process = container.bundle.spec.process().as_ref();
+    let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let flags = Flags { tmpfs, hidden, own, single_hosts };
+    reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
+}
+
+/// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
+/// followed.
+fn is_on_host(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
+}
+
+/// What of the network there has to be a process for.
+fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
+    let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
+    match &request.network {
+        Network::Host if !args.port.is_empty() => Err(hinted(
+            "--port: with --net host every port of the program is the host's already",
+            "leave out one of them",
+        )),
+        Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
+    }
 }
 
 /// One line on stderr. There is nobody left to tell when that fails.
@@ -177,9 +267,9 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
         workdir: args.workdir.as_deref().map(inside).transpose()?,
         hostname: args.hostname.clone(),
         network: match args.net.as_str() {
-            "none" => Network::Absent,
+            "none" => Network::default(),
             "host" => Network::Host,
-            other => return Err(hinted(&format!("--net {other}: not known"), "none or host")),
+            places => Network::Own(destinations(places)?),
         },
         limits: Limits {
             memory: args.memory.map(memory).transpose()?,
@@ -188,6 +278,12 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
             timeout: args.timeout,
         },
     })
+}
+
+fn destinations(places: &str) -> anyhow::Result<Vec<Destination>> {
+    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let parse = |place: &str| place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint));
+    places.split(',').map(parse).collect()
 }
 
 fn memory(bytes: i64) -> anyhow::Result<u64> {
@@ -266,7 +362,7 @@ fn memory_story(container: &Made) -> Option<String> {
     }
     let usage = cgroup.stats().ok()?.memory.usage;
     Some(format!(
-        "out of memory: limit {}, peak {}",
+        "out of memory: limit {}, peak {}; raise it with --memory",
         limits::bytes_text(usage.limit),
         limits::bytes_text(usage.max.max(usage.usage))
     ))

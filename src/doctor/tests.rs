@@ -20,6 +20,7 @@ fn root() -> Facts {
         rlimits: std::collections::BTreeMap::new(),
         lacks_time_namespace: false,
         landlock_abi: 7,
+        seccomp_wait_killable: true,
         apparmor: true,
         selinux: false,
         binary: Binary { path: None, uid: 0, shared_write: false, readonly: false, switchable: true },

@@ -28,6 +28,10 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
+    /// How much is reported of what is refused, if anything.
+    pub report: Option<crate::refusal::Watch>,
+    /// The runtime gets the container's user and network namespaces ([`crate::launch::Running::network`]).
+    pub hand_over_network: bool,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.
     pub init: bool,
@@ -66,6 +70,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
+    let notify::Filters { seccomp, seccomp_rest, supervised } =
+        notify::supervise(&mut b, request.options.report, seccomp);
     let mut cgroup = compile_cgroup(&mut b, request, linux);
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
@@ -131,6 +137,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         joined: namespaces.joined.clone(),
         apart: Vec::new(),
     });
+    if request.options.hand_over_network {
+        // While there is the host's procfs to open them through.
+        b.child.push(Child::SendNetwork);
+        b.parent.push(Parent::ReceiveNetwork);
+    }
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
@@ -149,6 +160,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         labels,
+        supervised: supervised.is_some(),
+        seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -222,6 +235,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
         seccomp,
         agent,
+        seccomp_rest,
+        supervised,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,

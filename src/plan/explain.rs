@@ -167,12 +167,14 @@ impl fmt::Display for Parent {
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
+            Self::ReceiveNetwork => f.write_str("receive the user and the network namespace"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
             Self::MoveNetDevices { devices } => {
                 f.write_str("move network devices")?;
                 devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
             }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
+            Self::Supervise => f.write_str("answer denied calls as the filter says, and report them"),
         }
     }
 }
@@ -195,6 +197,7 @@ impl fmt::Display for Child {
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
             Self::BecomeUser { uid, gid, .. } => write!(f, "become {uid}:{gid} of the user namespace"),
+            Self::SendNetwork => f.write_str("hand the user and the network namespace to the parent"),
             Self::DieWithRuntime => f.write_str("be killed when pent ends"),
             Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
@@ -302,6 +305,9 @@ impl fmt::Display for Child {
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
+            Self::LoadSeccompRest { instructions, .. } => {
+                write!(f, "load seccomp filter of {instructions} instructions for the calls that took")
+            }
             Self::Execute => f.write_str("execute the program"),
         }
     }

@@ -56,6 +56,7 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::BecomeInit => (91, "the first process"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::SendListener => (96, "handing over the listener"),
+        Child::LoadSeccompRest { .. } => (97, "the rest of the seccomp filter"),
         Child::Execute => (100, "the program"),
         _ => return None,
     })
@@ -97,6 +98,9 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     }
     if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
         return Err(Violation::Missing("seccomp filter"));
+    }
+    if plan.seccomp_rest.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccompRest { .. })) {
+        return Err(Violation::Missing("rest of the seccomp filter"));
     }
     landlock(plan)?;
     no_rights_at_birth(plan)?;
@@ -172,6 +176,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
                 | Child::BindDevice { .. }
                 | Child::MakeDevice { .. }
                 | Child::VerifyNamespaces { .. }
+                | Child::SendNetwork
                 | Child::RunHooks { kind: HookKind::CreateContainer }
         )
     });

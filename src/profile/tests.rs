@@ -29,6 +29,7 @@ pub(super) fn host() -> Host {
         rlimits: std::collections::BTreeMap::new(),
         lacks_time_namespace: false,
         landlock_abi: 6,
+        seccomp_wait_killable: true,
         apparmor: false,
         selinux: false,
         procfs_pidns: true,

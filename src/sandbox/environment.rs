@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Refusal;
-use super::request::Request;
+use super::request::{Network, Request};
 use super::surroundings::Surroundings;
 use std::collections::BTreeMap;
 
@@ -41,6 +41,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, refusals: &mut Vec
     }
     // As systemd-nspawn and podman tell programs that ask.
     all.insert("container".into(), "pent".into());
+    if matches!(&request.network, Network::Own(places) if !places.is_empty()) {
+        all.extend(super::net::environment());
+    }
     for (name, value) in &request.environment {
         let value = value
             .clone()

@@ -8,12 +8,17 @@ mod environment;
 pub mod hidden;
 pub mod limits;
 mod mounts;
+pub mod net;
 mod request;
 mod surroundings;
+mod widen;
 
 pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
 pub use surroundings::{Error, Surroundings};
 
+use crate::host::Host;
+use crate::profile::{self, Profile, Tightened};
+use crate::report::Diagnostic;
 use limits::{Means, Replaced};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -109,12 +114,9 @@ pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Re
         return Err(refusals);
     }
     let config = config(request, host, ids, environment, &file_system);
-    let mut spec: Spec = serde_json::from_value(config).map_err(|error| {
+    let spec: Spec = serde_json::from_value(config).map_err(|error| {
         vec![Refusal { message: format!("a flag cannot be put into a configuration: {error}"), hint: String::new() }]
     })?;
-    if let Some(linux) = spec.linux_mut() {
-        linux.set_resources(Some(limits::resources(&request.limits)));
-    }
     Ok(Sandbox { spec, notes: file_system.notes })
 }
 
@@ -196,11 +198,34 @@ fn own_rules() -> Value {
     json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ioctl(0x5412), ioctl(0x541c)] })
 }
 
+/// Cuts a sandbox to a profile, but for what its flags name; and the profile that lets them through.
+///
+/// # Errors
+/// What the profile refuses ([`profile::tighten`]).
+pub fn restrict(
+    spec: &mut Spec,
+    profile: Profile,
+    request: &Request,
+    host: &Host,
+) -> Result<(Tightened, Profile), Vec<Diagnostic>> {
+    let limits = request.limits.or(&profile.cgroup);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(Some(limits::resources(&limits)));
+    }
+    let before = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let profile = widen::widened(profile, spec, request);
+    let tightened = profile::tighten(&profile, spec, host)?;
+    widen::keep_environment(spec, &before, request);
+    Ok((tightened, profile))
+}
+
 /// Fits a configuration to what can limit it: once its profile has had its say.
-pub fn settle(spec: &mut Spec, means: Means, processors: u32) -> Replaced {
+pub fn settle(spec: &mut Spec, request: &Request, means: Means, processors: u32) -> Replaced {
     match means {
         Means::Cgroup(_) => Replaced::default(),
         Means::Rlimits(_) => {
+            // How many processors there are to a profile is a matter of time, not of which: only who asks is kept to some.
+            let processors = if request.limits.millicpus.is_some() { processors } else { 0 };
             let replaced = limits::without_cgroup(spec, processors);
             if replaced.processors.is_some() {
                 keep_affinity(spec);

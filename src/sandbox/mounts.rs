@@ -316,9 +316,9 @@ impl Table {
 }
 
 fn bind(target: &Path, source: &Path, writable: bool, mapped: bool) -> Value {
-    let mut options = vec!["rbind", "rprivate", "rnosuid", "rnodev"];
+    let mut options = vec!["rbind", "rprivate", "nosuid", "rnosuid", "nodev", "rnodev"];
     if !writable {
-        options.push("rro");
+        options.extend(["ro", "rro"]);
     }
     let mut mount = json!({ "destination": target, "type": "bind", "source": source, "options": options });
     if mapped {

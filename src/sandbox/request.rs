@@ -1,6 +1,7 @@
 //! What was asked for, with every path of the host resolved: plain data.
 #![forbid(unsafe_code)]
 
+use super::net::Destination;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,13 +71,18 @@ pub enum Home {
 }
 
 /// `--net`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing but the sandbox's own `lo`.
-    #[default]
-    Absent,
+    /// Nothing but the sandbox's own `lo`, and these places through a proxy.
+    Own(Vec<Destination>),
     /// The host's.
     Host,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self::Own(Vec::new())
+    }
 }
 
 /// What the program may use up. Nothing: what the profile says.
@@ -90,4 +96,23 @@ pub struct Limits {
     pub pids: Option<u32>,
     /// How long it may run.
     pub timeout: Option<Duration>,
+}
+
+impl Limits {
+    /// What was asked for, and what a profile says where nothing was.
+    #[must_use]
+    pub fn or(self, profile: &crate::profile::Cgroup) -> Self {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of processors, above 0 and small"
+        )]
+        let millicpus = |cpus: f64| (cpus * 1000.0).round() as u64;
+        Self {
+            memory: self.memory.or(profile.memory.map(|size| size.0)),
+            millicpus: self.millicpus.or(profile.cpus.map(millicpus)),
+            pids: self.pids.or(profile.pids.and_then(|pids| u32::try_from(pids).ok())),
+            timeout: self.timeout,
+        }
+    }
 }

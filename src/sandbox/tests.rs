@@ -125,7 +125,9 @@ fn homes_in_memory_and_none_keep_the_working_directory() {
         let seen = view(&Request { home, ..run(&["sh", "script.sh"]) }, &ann());
         assert!(seen.contains("/home/ann tmpfs "), "{seen}");
         assert!(
-            seen.contains("/home/ann/project from /home/ann/project rbind,rprivate,rnosuid,rnodev,rro\n"),
+            seen.contains(
+                "/home/ann/project from /home/ann/project rbind,rprivate,nosuid,rnosuid,nodev,rnodev,ro,rro\n"
+            ),
             "{seen}"
         );
         assert_eq!(seen.contains("/home/ann change remount,ro"), home == Home::Absent, "{seen}");

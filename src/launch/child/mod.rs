@@ -55,6 +55,7 @@ pub(super) struct Child<'a> {
     pub(super) argv: &'a Argv,
     pub(super) env: &'a mut Environment,
     pub(super) filter: &'a [u64],
+    pub(super) filter_rest: &'a [u64],
     pub(super) segments: &'a [Segment],
     pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
     /// The version 1 hierarchies, for one operation.
@@ -185,6 +186,8 @@ impl<'a> Child<'a> {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
+            Op::LoadSeccompRest { flags, .. } => Ok(crate::sys::seccomp::load(self.filter_rest, *flags).map(drop)?),
+            Op::SendNetwork => self.send_network(),
             Op::DieWithRuntime => Ok(crate::sys::cred::set_parent_death_signal(libc::SIGKILL)?),
             Op::BecomeInit => init::become_init(),
             Op::Execute => self.execute(),
@@ -267,6 +270,14 @@ impl<'a> Child<'a> {
             Some(_) => Err(Errno::EPROTO.into()),
             None => exit_group(1),
         }
+    }
+
+    fn send_network(&self) -> Done {
+        for (which, path) in [(0, c"/proc/self/ns/user"), (1, c"/proc/self/ns/net")] {
+            let namespace = crate::sys::fd::open(crate::sys::fd::CWD, path, libc::O_RDONLY)?;
+            wire::send(self.sync.as_fd(), Message::Namespace(which), Some(namespace.as_fd()))?;
+        }
+        Ok(())
     }
 
     fn run_hooks(&self, kind: HookKind) -> Done {

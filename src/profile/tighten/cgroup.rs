@@ -10,14 +10,6 @@ use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemor
 /// Microseconds of the scheduler's period where the configuration names none (config-linux.md, CPU).
 const PERIOD: u64 = 100_000;
 
-/// Files of version 2 that would undo a limit, by what the profile limits.
-const UNIFIED: [(&str, fn(&crate::profile::Cgroup) -> bool); 4] = [
-    ("memory.max", |limits| limits.memory.is_some()),
-    ("memory.swap.max", |limits| limits.swap.is_some()),
-    ("pids.max", |limits| limits.pids.is_some()),
-    ("cpu.max", |limits| limits.cpus.is_some()),
-];
-
 impl Cut<'_> {
     pub(super) fn cgroup(&mut self, spec: &mut Spec) {
         let limits = &self.profile.cgroup;
@@ -148,8 +140,14 @@ impl Cut<'_> {
     /// Files of version 2 that are written as they are, after the limits.
     fn unified(&mut self, resources: &mut LinuxResources) {
         let Some(mut unified) = resources.unified().clone() else { return };
-        for (file, is_limited) in UNIFIED {
-            let Some(value) = unified.get(file).filter(|_| is_limited(&self.profile.cgroup)).cloned() else { continue };
+        let limits = &self.profile.cgroup;
+        for (file, is_limited) in [
+            ("memory.max", limits.memory.is_some()),
+            ("memory.swap.max", limits.swap.is_some()),
+            ("pids.max", limits.pids.is_some()),
+            ("cpu.max", limits.cpus.is_some()),
+        ] {
+            let Some(value) = unified.get(file).filter(|_| is_limited).cloned() else { continue };
             if self.beyond(Rule::Cgroup, format!("linux.resources.unified[{file:?}]"), value, "the profile's own limit")
             {
                 unified.remove(file);
