@@ -99,7 +99,7 @@ fn mapped(bundle: Bundle) -> Bundle {
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("profiles-{}", std::process::id()));
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profiles");
         fs::create_dir_all(&directory).expect("a directory");
         fs::copy(support::probe("attempt"), directory.join("attempt")).expect("the probe");
         let run = |program: &str, args: &[&str]| {
@@ -245,4 +245,211 @@ fn jvm() {
 #[test]
 fn build() {
     holds("build");
+}
+
+/// A bundle as an engine makes it, whose program stays.
+fn engine(name: &str) -> Bundle {
+    Bundle::new(name)
+        .with_probe("attempt")
+        .remove("/hostname")
+        .set("/root/readonly", false)
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }))
+        .capabilities(&CAPABILITIES)
+        .sleeping()
+}
+
+/// Runs it detached with flags before the verb.
+fn started(bundle: Bundle, globals: &[&str]) -> Container {
+    let container = Container::new(bundle);
+    let mut command = container.runtime.command([globals, &["run", "--detach", "--bundle"]].concat());
+    command.arg(container.bundle.path()).arg("--pid-file").arg(container.pid_file()).arg(container.id());
+    container.keep(command.finish()).ok();
+    container
+}
+
+fn status(text: &str, field: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_else(|| panic!("{field} in {text}"));
+    line.trim().to_owned()
+}
+
+/// What joins a container is held to its profile, whatever it asks for.
+#[test]
+fn exec_is_held_to_the_profile_of_its_container() {
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let container = started(engine("held"), &["--profile", "restricted"]);
+    let asks = ["--cap", "CAP_SYS_ADMIN", "--cap", "CAP_CHOWN", "--env", "LD_PRELOAD=/evil.so", "--env", "KEPT=1"];
+    let script = "cat /proc/self/status; env; ulimit -c; /bin/attempt bpf chown create:/ create:/tmp execute:/tmp";
+    let got = container.exec_command(&asks, &["sh", "-c", script]).finish().ok().stdout();
+    for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
+        assert_eq!(status(&got, set), "0000000000000000", "{set}");
+    }
+    assert_eq!((status(&got, "NoNewPrivs:"), status(&got, "Seccomp:")), ("1".into(), "2".into()));
+    assert!(!got.contains("LD_PRELOAD") && got.contains("KEPT=1"), "{got}");
+    for line in ["bpf EPERM", "chown EPERM", "create:/ EROFS", "create:/tmp ok", "execute:/tmp EACCES"] {
+        assert!(got.contains(line), "no {line:?} in {got}");
+    }
+    // The whole process from a file: privileges that are stated, and a limit that is higher.
+    let process = container.bundle.file(
+        "process.json",
+        &json!({
+            "user": { "uid": 1000, "gid": 1000 }, "args": ["cat", "/proc/self/status", "/proc/self/limits"], "cwd": "/",
+            "env": ["PATH=/bin"], "noNewPrivileges": false, "capabilities": { "bounding": ["CAP_SYS_PTRACE"] },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 4096, "hard": 8192 }],
+        })
+        .to_string(),
+    );
+    let got = container.exec_command(&["--process", &process.to_string_lossy()], &[]).finish().ok().stdout();
+    assert_eq!((status(&got, "NoNewPrivs:"), status(&got, "CapBnd:")), ("1".into(), "0000000000000000".into()));
+    let files = status(&got, "Max open files");
+    assert_eq!(files.split_whitespace().take(2).collect::<Vec<_>>(), ["1024", "1024"]);
+    // Root cannot be tightened to somebody else.
+    let refused = container.exec_command(&["--user", "0"], &["id"]).finish();
+    assert_eq!(refused.code(), 255, "{refused:?}");
+    assert!(refused.stderr().contains("profile restricted, rule user"), "{refused:?}");
+    // Of another profile, the exec gets the stricter part as well.
+    let mut command = container.runtime.command(["--profile", "offline-compute", "exec"]);
+    let got = command.arg(container.id()).args(["/bin/attempt", "socket:inet", "bpf"]).finish().ok().stdout();
+    assert_eq!(got, "socket:inet EAFNOSUPPORT\nbpf EPERM\n");
+    let got = container.exec(["/bin/attempt", "socket:inet"]).ok().stdout();
+    assert_eq!(got, "socket:inet ok\n");
+}
+
+/// `update` raises no limit above the profile's.
+#[test]
+fn update_is_held_to_the_profile_of_its_container() {
+    support::controllers!("pids");
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let container = started(engine("update"), &["--profile", "restricted"]);
+    let limit = || support::read(container.cgroup_file("pids", "pids.max"));
+    assert_eq!(limit(), "256");
+    let raised = container.runtime.call(["update", "--pids-limit", "-1", container.id()]).ok();
+    assert!(raised.stderr().contains("rule cgroup"), "{raised:?}");
+    assert_eq!(limit(), "256");
+    container.runtime.call(["update", "--pids-limit", "50", container.id()]).ok();
+    assert_eq!(limit(), "50");
+}
+
+/// A program called `pent-NAME` applies the profile NAME, for callers that name only a binary.
+#[test]
+fn the_name_of_the_program_chooses_the_profile() {
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let mut container = Container::new(engine("by-name").args(["sh", "-c", "cat /proc/self/status; hostname"]));
+    let link = container.bundle.path().join("pent-restricted");
+    symlink(&container.runtime.program, &link).expect("a link");
+    let program = std::mem::replace(&mut container.runtime.program, link);
+    let outcome = container.run().ok();
+    container.runtime.program = program;
+    assert_eq!(status(&outcome.stdout(), "CapBnd:"), "0000000000000000");
+    assert!(outcome.stdout().ends_with(&format!("{}\n", container.id())), "the hostname is the id: {outcome:?}");
+    let unknown = container.bundle.path().join("pent-restricted2");
+    symlink(&container.runtime.program, &unknown).expect("a link");
+    let program = std::mem::replace(&mut container.runtime.program, unknown);
+    let refused = container.run();
+    container.runtime.program = program;
+    assert_ne!(refused.code(), 0);
+    assert!(refused.stderr().contains("no profile is called \"restricted2\""), "{refused:?}");
+}
+
+/// /etc/pent/config.toml and the annotation: the file decides, and a creator only tightens. In a mount namespace with an /etc/pent of
+/// its own.
+#[test]
+fn a_creator_never_loosens_what_the_administrator_wants() {
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let config = r#"version = 1
+[profile]
+default = "restricted"
+choices = ["baseline"]
+"#;
+    let run = |annotation: Option<&str>, mode: &str| {
+        let mut bundle = engine("config").args(["/bin/attempt", "socket:inet", "semget", "bpf"]);
+        if let Some(name) = annotation {
+            bundle = bundle.set("/annotations", json!({ "run.pent.profile": name }));
+        }
+        let container = Container::new(bundle);
+        let file = container.bundle.file("pent.toml", config);
+        let script = format!(
+            "mount -t tmpfs pent /etc && mkdir /etc/pent && cp {} /etc/pent/config.toml && chmod {mode} /etc/pent/config.toml && exec \"$@\"",
+            file.display()
+        );
+        let inner = container.run_command(&[]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(inner.get_program()).args(inner.get_args());
+        command.finish()
+    };
+    let said = |outcome: Outcome| outcome.ok().stdout().replace('\n', " ");
+    assert_eq!(said(run(None, "644")), "socket:inet ok semget EPERM bpf EPERM ");
+    // What the file lets it choose, more of the same, and nothing less.
+    assert_eq!(said(run(Some("baseline"), "644")), "socket:inet ok semget ok bpf EPERM ");
+    assert_eq!(said(run(Some("offline-compute"), "644")), "socket:inet EAFNOSUPPORT semget EPERM bpf EPERM ");
+    let refused = run(Some("none"), "644");
+    assert_ne!(refused.code(), 0, "{refused:?}");
+    assert!(refused.stderr().contains("annotation run.pent.profile"), "{refused:?}");
+    let refused = run(Some("/tmp/mine.toml"), "644");
+    assert!(refused.code() != 0 && refused.stderr().contains("is a path"), "{refused:?}");
+    let exposed = run(None, "666");
+    assert!(exposed.code() != 0 && exposed.stderr().contains("can be changed by others"), "{exposed:?}");
+}
+
+/// A hook runs only with the content that the profile knows.
+#[test]
+fn hooks_are_held_to_their_digest() {
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let mut bundle = engine("hooks").shell("echo ran");
+    let hook = bundle.script("hook", "echo hooked > $(dirname $0)/out");
+    let digest = Command::new("sha256sum").arg(&hook).output().expect("sha256sum").stdout;
+    let digest = String::from_utf8(digest).expect("digits").split_whitespace().next().expect("a digest").to_owned();
+    let profile = |digest: &str| {
+        format!("version = 1\n[[hooks.allow]]\npath = {:?}\nsha256 = \"{digest}\"\n", hook.display().to_string())
+    };
+    let (good, bad) = (bundle.file("good.toml", &profile(&digest)), bundle.file("bad.toml", &profile(&"0".repeat(64))));
+    bundle = bundle.push("/hooks/createRuntime", json!({ "path": hook }));
+    let container = Container::new(bundle);
+    let run = |profile: &Path| {
+        let mut command = container.runtime.command(["--profile", &profile.to_string_lossy(), "run", "--bundle"]);
+        command.arg(container.bundle.path()).arg(container.id());
+        command.finish()
+    };
+    let refused = run(&bad);
+    assert!(
+        refused.code() != 0 && refused.stderr().contains("hooks.createRuntime[0].path: profile bad, rule hooks"),
+        "{refused:?}"
+    );
+    assert!(!container.bundle.path().join("out").exists());
+    assert_eq!(run(&good).ok().stdout(), "ran\n");
+    assert_eq!(support::read(container.bundle.path().join("out")), "hooked");
+}
+
+/// The whole of an engine's filter and the profile's: both deny what they deny, and one filter is loaded.
+#[test]
+fn the_containers_own_filter_stays() {
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let own = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["inotify_init1"], "action": "SCMP_ACT_ERRNO", "errnoRet": 74 },
+                     { "names": ["quotactl"], "action": "SCMP_ACT_KILL_PROCESS" }],
+    });
+    let bundle = engine("filters").set("/linux/seccomp", own);
+    let args =
+        ["sh", "-c", "grep -E 'Seccomp' /proc/self/status; /bin/attempt inotify bpf quotactl"].map(str::to_owned);
+    let got = run("restricted", bundle, &args).ok().stdout();
+    assert_eq!(status(&got, "Seccomp_filters:"), "1");
+    // quotactl: the profile would answer EPERM, the container's own filter kills.
+    assert!(got.ends_with("inotify EBADMSG\nbpf EPERM\nquotactl killed\n"), "{got}");
 }

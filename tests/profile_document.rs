@@ -30,7 +30,8 @@ fn every_example_is_read() {
     let profiles = examples("toml");
     assert!(profiles.len() > 8, "{} examples", profiles.len());
     for (line, text) in profiles {
-        parse(&format!("docs/profiles.md from line {line}"), &versioned(&text)).unwrap_or_else(|error| panic!("{error}"));
+        parse(&format!("docs/profiles.md from line {line}"), &versioned(&text))
+            .unwrap_or_else(|error| panic!("{error}"));
     }
     let configs = examples("toml config");
     assert_eq!(configs.len(), 1);
@@ -41,7 +42,11 @@ fn every_example_is_read() {
 
 /// The keys that the format has, as it names them itself when it meets another.
 fn keys_of(table: &str) -> BTreeSet<String> {
-    let text = if table.is_empty() { "version = 1\nnosuchkey = 1\n".into() } else { format!("version = 1\n{table}\nnosuchkey = 1\n") };
+    let text = if table.is_empty() {
+        "version = 1\nnosuchkey = 1\n".into()
+    } else {
+        format!("version = 1\n{table}\nnosuchkey = 1\n")
+    };
     let error = parse("x", &text).expect_err("an unknown key").to_string();
     let (_, names) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
     names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -60,7 +65,8 @@ fn every_key_has_an_example() {
             continue;
         }
         for key in keys_of(&format!("[{table}]")) {
-            let shown = examples.iter().any(|example| example.get(table).is_some_and(|table| table.get(&key).is_some()));
+            let shown =
+                examples.iter().any(|example| example.get(table).is_some_and(|table| table.get(&key).is_some()));
             assert!(shown, "no example of {table}.{key}");
         }
     }

@@ -2,8 +2,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
-// The support is shared by several tests, each of which uses a part.
-#[allow(dead_code)]
 mod seccomp_support;
 
 use pent::profile;

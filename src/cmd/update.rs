@@ -4,6 +4,8 @@
 use super::{Explained, Session, hinted};
 use crate::cgroup::UpdateContext;
 use crate::cli::{Rootless, Update};
+use crate::host::Host;
+use crate::profile;
 use crate::rdt::Rdt;
 use crate::report::{Reporter, Severity};
 use crate::spec;
@@ -17,7 +19,7 @@ use std::path::Path;
 pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
     let (mut dir, state) = session.load(&args.id)?;
     let rdt = rdt(&args, &dir)?;
-    let resources = match &args.resources {
+    let mut resources = match &args.resources {
         Some(path) => read(path, session.report)?,
         None => {
             let resources = from_flags(&args, session.report);
@@ -25,6 +27,9 @@ pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
             resources
         }
     };
+    if !state.profiles.is_empty() {
+        hold(&dir, &mut resources, session.report)?;
+    }
     dir.lock().explained()?;
     if state.status(&dir).explained()? == Status::Stopped {
         return Err(Error::NotRunning).explained();
@@ -42,6 +47,25 @@ pub(super) fn run(session: &Session<'_>, args: Update) -> Result<u8> {
         rdt.limit(&schemata).explained()?;
     }
     Ok(0)
+}
+
+/// Holds new limits to the profiles of the container.
+fn hold(dir: &Dir, resources: &mut LinuxResources, report: &Reporter) -> Result<()> {
+    let config = dir.load_config().explained()?;
+    let invalid = |diagnostics| spec::Error::Invalid { path: dir.path().join(spec::FILE_NAME), diagnostics };
+    let spec = spec::parse(&config).map_err(invalid).explained()?.spec;
+    let memory = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()?.memory().as_ref()?.limit());
+    let host = Host::probe(false).explained()?;
+    for profile in dir.load_profiles().explained()? {
+        let held = profile::tighten_limits(&profile, resources, memory, &host);
+        let held =
+            held.map_err(|diagnostics| spec::Error::Invalid { path: "resources".into(), diagnostics }).explained()?;
+        report.warn_of(&held.warnings);
+        for change in held.changes {
+            report.warn(change.to_string());
+        }
+    }
+    Ok(())
 }
 
 /// The container's class of service with the lines it shall have, if any are given.

@@ -22,7 +22,7 @@ pub use format::{
 };
 pub use seccomp::compile as compile_seccomp;
 pub use source::{DIRECTORY, Error, SHIPPED, load, load_from, parse};
-pub use tighten::{Change, HookCheck, Tightened, tighten, tighten_process};
+pub use tighten::{Change, HookCheck, Tightened, tighten, tighten_limits, tighten_process};
 pub use values::{Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};
 
 use crate::host::Host;

@@ -249,8 +249,9 @@ pub fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
         return Err(Error::Version { origin: origin.to_owned(), version: profile.version });
     }
     super::seccomp::check(&profile.seccomp).map_err(|(key, why)| {
-        let line =
-            text.lines().position(|line| line.trim_start().starts_with("[[seccomp.rules]]")).map_or(1, |at| at + 1);
+        let number = key.split(['[', ']']).nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
+        let mut rules = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("[[seccomp.rules]]"));
+        let line = rules.nth(number).map_or(1, |(at, _)| at + 1);
         Error::Invalid { origin: origin.to_owned(), line, key, why }
     })?;
     Ok(profile)
@@ -258,16 +259,26 @@ pub fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
 
 /// Reads a TOML file; a mistake is reported with its key and line.
 pub(super) fn read_toml<T: DeserializeOwned>(origin: &str, text: &str) -> Result<T, Error> {
-    let line_of = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
     let invalid = |key: String, error: &toml::de::Error| Error::Invalid {
         origin: origin.to_owned(),
-        line: error.span().map_or(1, |span| line_of(span.start)),
+        line: line(text, error),
         key,
         why: error.message().trim_end().replace('\n', ", "),
     };
     let document = toml::Deserializer::parse(text).map_err(|error| invalid(String::new(), &error))?;
     serde_path_to_error::deserialize(document).map_err(|error| {
+        // The path of a key that cannot be one ends in a question mark.
         let key = error.path().to_string();
-        invalid(if key == "." { String::new() } else { key }, error.inner())
+        invalid(key.trim_end_matches('?').trim_end_matches('.').to_owned(), error.inner())
     })
+}
+
+/// The line of a mistake, from 1. Of a mistake in an array the parser tells where the array is: the line is that of the text which the
+/// message quotes, if it is in there.
+fn line(text: &str, error: &toml::de::Error) -> usize {
+    let Some(span) = error.span() else { return 1 };
+    let quoted = error.message().split('"').nth(1).map(|name| format!("\"{name}\""));
+    let inside = text.get(span.clone()).zip(quoted).and_then(|(part, quoted)| part.find(&quoted));
+    let at = (span.start + inside.unwrap_or(0)).min(text.len());
+    1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
 }

@@ -1,13 +1,259 @@
-//! Loading, and what the shipped profiles hold.
+//! Loading and its mistakes, what the shipped profiles hold, and what refusals say.
 
 use super::*;
+use crate::cgroup::{Layout, OwnCgroup};
+use crate::host::Binary;
+use crate::seccomp::{Abi, Program, syscalls};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+const NOWHERE: &str = "/nonexistent";
+
+fn shipped(name: &str) -> Profile {
+    load_from(Path::new(NOWHERE), name).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(super) fn host() -> Host {
+    Host {
+        euid: 0,
+        egid: 0,
+        capabilities: (1 << 41) - 1,
+        last_capability: 40,
+        in_user_namespace: false,
+        setgroups_denied: false,
+        cgroup: Layout::V2 { mount: "/sys/fs/cgroup".into() },
+        own_cgroup: OwnCgroup::parse("0::/\n"),
+        user_manager: None,
+        rlimits: std::collections::BTreeMap::new(),
+        lacks_time_namespace: false,
+        landlock_abi: 6,
+        seccomp_wait_killable: true,
+        apparmor: false,
+        selinux: false,
+        procfs_pidns: true,
+        binary: Binary { path: None, uid: 0, shared_write: false, readonly: true, switchable: true },
+    }
+}
+
+const ALLOW: u32 = 0x7fff_0000;
+const ENOSYS: u32 = 0x0005_0000 | 38;
+
+/// The calls of x86-64 that a filter allows with some arguments: those that `rules` narrow are tried with theirs.
+fn allowed(filter: &Program) -> BTreeSet<&'static str> {
+    let arch = Abi::X86_64.audit_arch();
+    let tries = [[0; 6], [1, 0, 0, 0, 0, 0], [0x0001_0100, 0, 0, 0, 0, 0]];
+    let is_allowed = |nr| tries.iter().any(|args| filter.verdict(arch, nr, *args) == ALLOW);
+    syscalls::on(Abi::X86_64).filter(|(_, nr)| is_allowed(*nr)).map(|(name, _)| name).collect()
+}
+
+fn filter(name: &str) -> Program {
+    seccomp::compile_for(Abi::X86_64, &shipped(name)).expect("a filter").expect("an allow-list")
+}
 
 #[test]
-fn shipped_profiles_load() {
+fn shipped_profiles_load_under_their_names_and_extend_each_other() {
     for (name, _) in SHIPPED {
-        let profile = load_from(std::path::Path::new("/nonexistent"), name).unwrap_or_else(|error| panic!("{error}"));
+        let profile = shipped(name);
         assert_eq!(profile.name, *name);
-        let filter = compile_seccomp(&profile).expect("a filter").expect("an allow-list");
-        eprintln!("{name}: {} instructions", filter.insns.len());
+        assert!(profile.summary.is_some(), "{name}");
+        assert!(profile.seccomp.add.is_none() && profile.seccomp.remove.is_none(), "{name} is not settled");
+        assert_eq!(profile.process.no_new_privs, Some(true), "{name}");
     }
+    let chain = |name: &str| shipped(name).extends;
+    assert_eq!(chain("baseline"), None);
+    assert_eq!(chain("restricted").as_deref(), Some("baseline"));
+    assert_eq!(chain("python").as_deref(), Some("restricted"));
+}
+
+/// How many of the calls of x86-64 each profile allows; a change is meant to be noticed.
+#[test]
+fn the_number_of_allowed_calls() {
+    let counts: Vec<String> =
+        SHIPPED.iter().map(|(name, _)| format!("{name} {}", allowed(&filter(name)).len())).collect();
+    insta::assert_snapshot!(counts.join("\n"));
+}
+
+/// What is taken away at the bottom stays away, however long the chain is.
+#[test]
+fn a_profile_that_extends_allows_no_more_unless_it_says_so() {
+    let restricted = allowed(&filter("restricted"));
+    assert!(restricted.is_subset(&allowed(&filter("baseline"))));
+    for name in ["offline-compute", "static-binary", "network-service", "nodejs", "python", "jvm"] {
+        let more: Vec<_> = allowed(&filter(name)).difference(&restricted).copied().collect();
+        assert!(more.is_empty(), "{name}: {more:?}");
+    }
+    let more: Vec<_> = allowed(&filter("build")).difference(&restricted).copied().collect();
+    assert!(more.contains(&"chroot") && more.contains(&"setuid") && more.contains(&"splice"), "{more:?}");
+    assert!(!more.contains(&"mknod") && !more.contains(&"capset") && !more.contains(&"semget"), "{more:?}");
+}
+
+#[test]
+fn what_is_later_than_the_profile_answers_enosys_and_what_is_known_eperm() {
+    let filter = filter("restricted");
+    let arch = Abi::X86_64.audit_arch();
+    let ask = |name: &str| filter.verdict(arch, syscalls::number(name, Abi::X86_64).expect(name), [0; 6]);
+    for (name, nr) in syscalls::on(Abi::X86_64) {
+        if syscalls::since(name).is_some_and(|since| since > (6, 12)) {
+            let answer = filter.verdict(arch, nr, [0; 6]);
+            assert!(matches!(answer, ENOSYS | ALLOW), "{name} {answer:#x}");
+        }
+    }
+    assert_eq!(filter.verdict(arch, 2000, [0; 6]), ENOSYS);
+    assert_eq!(ask("clone3"), ENOSYS);
+    assert_eq!(ask("bpf"), 0x0005_0001);
+    assert_eq!(ask("io_uring_setup"), 0x0005_0001);
+    // Foreign ABIs are killed.
+    assert_eq!(filter.verdict(Abi::X86.audit_arch(), 1, [0; 6]), 0);
+    assert_eq!(filter.verdict(arch, crate::seccomp::X32_BIT, [0; 6]), 0);
+}
+
+#[test]
+fn the_mode_warn_for_seccomp_logs_and_denies_nothing() {
+    let mut profile = shipped("restricted");
+    profile.modes.insert(Rule::Seccomp, Mode::Warn);
+    let filter = seccomp::compile_for(Abi::X86_64, &profile).expect("a filter").expect("an allow-list");
+    for abi in [Abi::X86_64, Abi::X32, Abi::X86] {
+        for nr in (0..600).map(|nr| nr + abi.base()) {
+            let answer = filter.verdict(abi.audit_arch(), nr, [0; 6]) & 0xffff_0000;
+            // Beyond the last call that it knows, the kernel's own answer is given.
+            assert!(matches!(answer, ALLOW | 0x7ffc_0000) || filter.verdict(abi.audit_arch(), nr, [0; 6]) == ENOSYS);
+        }
+    }
+}
+
+#[test]
+fn mistakes_are_named_with_key_and_line() {
+    let said = |text: &str| parse("mine.toml", text).expect_err(text).to_string();
+    insta::assert_snapshot!(
+        [
+            said(""),
+            said("version = 3"),
+            said("version = 1\nversio = 2"),
+            said("version = 1\n[seccomp]\nallow = [\n  \"read\",\n  \"opne\",\n]\n"),
+            said("version = 1\n[seccomp]\nfamilies = [\"inet7\"]\n"),
+            said("version = 1\n[[seccomp.rules]]\nnames = [\"clone\"]\n"),
+            said("version = 1\n[[seccomp.rules]]\nnames = [\"clone\"]\nargs = [{ index = 6, op = \"eq\", value = 1 }]\n"),
+            said("version = 1\n[[seccomp.rules]]\nnames = [\"clone\"]\nargs = [{ index = 0, op = \"masked\", mask = 1, value = 2 }]\n"),
+            said("version = 1\n[capabilities]\nallow = [\"NET_BIND_SERVCE\"]\n"),
+            said("version = 1\n[filesystem]\nmasked = [\"proc/kcore\"]\n"),
+            said("version = 1\n[filesystem]\nmasked = [\"/proc//kcore\"]\n"),
+            said("version = 1\n[filesystem.writable]\n\"/tmp\" = { size = \"64Q\" }\n"),
+            said("version = 1\n[filesystem.writable]\n\"/tmp\" = true\n"),
+            said("version = 1\n[modes]\n\"user\" = \"forbid\"\n"),
+            said("version = 1\n[modes]\n\"uesr\" = \"warn\"\n"),
+            said("version = 1\n[cgroup]\nmemory = -1\n"),
+            said("version = 1\n[hooks]\nallow = [{ path = \"/x\", sha256 = \"abc\" }]\n"),
+            said("version = 1\n[network]\nreach = \"all\"\n"),
+            said("version = 1\nnot toml"),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn profiles_of_the_administrator_come_first_and_nobody_else_may_write_them() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("a profile");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("mode");
+        path
+    };
+    let load = |name: &str| load_from(directory.path(), name);
+    // Its own name is the shipped one's.
+    write(
+        "restricted.toml",
+        "version = 1\nextends = \"restricted\"\n[cgroup]\npids = 5\n[seccomp]\nremove = [\"read\"]\n",
+    );
+    let own = load("restricted").expect("a profile");
+    assert_eq!((own.cgroup.pids, own.cgroup.memory), (Some(5), Some(Size(512 << 20))));
+    let allow = own.seccomp.allow.expect("a list");
+    assert!(!allow.iter().any(|call| matches!(call.name(), "read" | "setuid")), "both removals count");
+    // What extends it has both.
+    write(
+        "mine.toml",
+        "version = 1\nextends = \"restricted\"\n[filesystem.writable]\n\"/run\" = false\n\"/data\" = { size = 1 }\n",
+    );
+    let mine = load("mine").expect("a profile");
+    assert_eq!((mine.name.as_str(), mine.cgroup.pids), ("mine", Some(5)));
+    let writable: Vec<String> = mine.filesystem.writable.iter().flatten().map(|(path, _)| path.to_string()).collect();
+    assert_eq!(writable, ["/data", "/dev/shm", "/tmp"]);
+    // By path, from the directory of the file.
+    let beside = write("beside.toml", "version = 1\nextends = \"./mine.toml\"\n");
+    assert_eq!(load(&beside.to_string_lossy()).expect("a profile").cgroup.pids, Some(5));
+
+    write("a.toml", "version = 1\nextends = \"b\"\n");
+    write("b.toml", "version = 1\nextends = \"a\"\n");
+    assert!(matches!(load("a"), Err(Error::Circle { .. })));
+    assert!(matches!(load("nothing"), Err(Error::Unknown { .. })));
+    assert!(matches!(load("../etc"), Err(Error::Read { .. })));
+    assert!(matches!(load("."), Err(Error::Unknown { .. })));
+    let near = load("restrictd").expect_err("no such profile");
+    assert_eq!(crate::report::Hint::hint(&near).as_deref(), Some("did you mean restricted?"));
+
+    fs::set_permissions(directory.path().join("b.toml"), fs::Permissions::from_mode(0o666)).expect("mode");
+    assert!(matches!(load("b"), Err(Error::Exposed { .. })));
+}
+
+fn spec(text: &str) -> Spec {
+    crate::spec::parse(text.as_bytes()).unwrap_or_else(|found| panic!("{found:?}")).spec
+}
+
+/// What cannot be cut, or must not be, names profile, rule and JSON path.
+#[test]
+fn refusals_name_profile_rule_and_path() {
+    let mut asked = spec(
+        r#"{ "ociVersion": "1.2.0", "process": { "user": { "uid": 0, "gid": 0 }, "args": ["sh"], "cwd": "/", "terminal": true },
+            "root": { "path": "rootfs" },
+            "mounts": [
+              { "destination": "/d", "type": "bind", "source": "/srv/../var/run/docker.sock", "options": ["rbind"] },
+              { "destination": "/e", "type": "bind", "source": "/", "options": ["rbind", "ro"] },
+              { "destination": "/n", "type": "nfs", "source": "server:/", "options": [] } ],
+            "hooks": { "createRuntime": [{ "path": "/usr/bin/other" }] },
+            "linux": { "namespaces": [{ "type": "mount" }], "sysctl": { "kernel.core_pattern": "|/x" } } }"#,
+    );
+    let mut profile = shipped("restricted");
+    profile.hooks.allow = Some(Vec::new());
+    profile.terminal.allow = Some(false);
+    profile.modes.insert(Rule::Capabilities, Mode::Enforce);
+    let refused = tighten(&profile, &mut asked, &host()).expect_err("refused");
+    let lines: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_was_changed_is_recorded() {
+    let mut asked = spec(&crate::spec::default_json(None));
+    let process = asked.process_mut().as_mut().expect("a process");
+    let mut user = process.user().clone();
+    user.set_uid(1000);
+    process.set_user(user);
+    asked.root_mut().as_mut().expect("a root").set_readonly(Some(false));
+    let tightened = tighten(&shipped("restricted"), &mut asked, &host()).expect("tightened");
+    let lines: Vec<String> = tightened.changes.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// `update` raises no limit of the profile's, and leaves alone what is not given.
+#[test]
+fn new_limits_stay_within_the_profile() {
+    use oci_spec::runtime::LinuxResources;
+    let profile = shipped("restricted");
+    let held = |text: &str| {
+        let mut resources: LinuxResources = serde_json::from_str(text).expect("resources");
+        let held = tighten_limits(&profile, &mut resources, Some(64 << 20), &host()).expect("held");
+        (serde_json::to_string(&resources).expect("JSON"), held.changes.len())
+    };
+    assert_eq!(held("{}"), ("{}".to_owned(), 0));
+    assert_eq!(held(r#"{"pids":{"limit":-1}}"#), (r#"{"pids":{"limit":256}}"#.to_owned(), 1));
+    assert_eq!(held(r#"{"pids":{"limit":10}}"#), (r#"{"pids":{"limit":10}}"#.to_owned(), 0));
+    assert_eq!(held(r#"{"memory":{"swap":-1}}"#), (r#"{"memory":{"swap":67108864}}"#.to_owned(), 1));
+    assert_eq!(held(r#"{"memory":{"limit":-1}}"#).0, r#"{"memory":{"limit":536870912}}"#);
+    assert_eq!(held(r#"{"unified":{"pids.max":"max"}}"#), (r#"{"unified":{}}"#.to_owned(), 1));
+    let (shorter, changes) = held(r#"{"cpu":{"period":1000}}"#);
+    assert!(shorter.contains(r#""quota":2000"#) && changes == 1, "{shorter}");
+    let (devices, _) = held(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
+    assert_eq!(devices, r#"{"devices":[]}"#);
 }

@@ -10,14 +10,6 @@ use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemor
 /// Microseconds of the scheduler's period where the configuration names none (config-linux.md, CPU).
 const PERIOD: u64 = 100_000;
 
-/// Files of version 2 that would undo a limit, by what the profile limits.
-const UNIFIED: [(&str, fn(&crate::profile::Cgroup) -> bool); 4] = [
-    ("memory.max", |limits| limits.memory.is_some()),
-    ("memory.swap.max", |limits| limits.swap.is_some()),
-    ("pids.max", |limits| limits.pids.is_some()),
-    ("cpu.max", |limits| limits.cpus.is_some()),
-];
-
 impl Cut<'_> {
     pub(super) fn cgroup(&mut self, spec: &mut Spec) {
         let limits = &self.profile.cgroup;
@@ -37,60 +29,57 @@ impl Cut<'_> {
                 "limits are not filled in, because there is no control group to limit without root's rights",
             );
         }
-        self.memory(&mut resources, fills);
-        self.pids(&mut resources, fills);
-        self.cpus(&mut resources, fills);
-        self.unified(&mut resources);
+        self.limits(&mut resources, fills, None);
         if resources != LinuxResources::default() || linux.resources().is_some() {
             linux.set_resources(Some(resources));
             spec.set_linux(Some(linux));
         }
     }
 
-    fn memory(&mut self, resources: &mut LinuxResources, fills: bool) {
+    /// `fills`: what is not there is filled in; `current`: the limit of memory that there is already.
+    pub(super) fn limits(&mut self, resources: &mut LinuxResources, fills: bool, current: Option<i64>) {
+        self.memory(resources, fills, current);
+        self.pids(resources, fills);
+        self.cpus(resources, fills);
+        self.unified(resources);
+    }
+
+    /// Whether a limit is to be set to the most that the rule allows. 0 is for no limit that is given, -1 for none at all.
+    fn limit(&mut self, path: &str, asked: Option<i64>, most: i64, fills: bool, text: impl Fn(i64) -> String) -> bool {
+        match asked.filter(|asked| *asked != 0) {
+            Some(asked) if asked > 0 && asked <= most => false,
+            Some(asked) if asked > 0 => self.beyond(Rule::Cgroup, path, text(asked), text(most)),
+            Some(_) => self.beyond(Rule::Cgroup, path, "no limit", text(most)),
+            None => fills && self.open(Rule::Cgroup, path, text(most)),
+        }
+    }
+
+    fn memory(&mut self, resources: &mut LinuxResources, fills: bool, current: Option<i64>) {
         let limits = &self.profile.cgroup;
         let mut memory = resources.memory().unwrap_or_default();
         let before = memory;
         if let Some(most) = limits.memory {
             let bytes = signed(most);
-            match memory.limit().filter(|limit| *limit > 0) {
-                Some(limit) if limit <= bytes => {}
-                Some(limit) => {
-                    let asked = Size(limit.unsigned_abs());
-                    if self.beyond(Rule::Cgroup, "linux.resources.memory.limit", asked, most) {
-                        memory.set_limit(Some(bytes));
-                    }
-                }
-                None if fills && self.open(Rule::Cgroup, "linux.resources.memory.limit", most) => {
-                    memory.set_limit(Some(bytes));
-                }
-                None => {}
+            let text = |bytes: i64| Size(bytes.unsigned_abs()).to_string();
+            if self.limit("linux.resources.memory.limit", memory.limit(), bytes, fills, text) {
+                memory.set_limit(Some(bytes));
             }
         }
         // config.json counts memory and swap together, and cannot limit swap without a limit of memory.
-        if let (Some(swap), Some(limit)) = (limits.swap, memory.limit().filter(|limit| *limit > 0)) {
+        let limit = memory.limit().filter(|limit| *limit > 0).or(current);
+        if let (Some(swap), Some(limit)) = (limits.swap, limit) {
             let most = limit.saturating_add(signed(swap));
-            let path = "linux.resources.memory.swap";
-            match memory.swap().filter(|total| *total > 0) {
-                Some(total) if total <= most => {}
-                Some(total) if total > before.limit().unwrap_or(limit) => {
-                    let asked = format!("{} with memory", Size(total.unsigned_abs()));
-                    let enforced = format!("{} with memory", Size(most.unsigned_abs()));
-                    if self.beyond(Rule::Cgroup, path, asked, enforced) {
-                        memory.set_swap(Some(most));
-                    }
-                }
-                // No swap beside a memory limit that has just become smaller.
-                Some(_) => {
-                    memory.set_swap(Some(most));
-                }
-                None if fills => {
-                    if self.open(Rule::Cgroup, path, format!("{} with memory", Size(most.unsigned_abs()))) {
-                        memory.set_swap(Some(most));
-                    }
-                }
-                None => {}
+            let text = |bytes: i64| format!("{} with memory", Size(bytes.unsigned_abs()));
+            if self.limit("linux.resources.memory.swap", memory.swap(), most, fills, text) {
+                memory.set_swap(Some(most));
             }
+        } else if let Some(limit) = memory.limit().filter(|limit| *limit > 0)
+            && before.limit().is_none_or(|before| before > limit)
+            && memory.swap().is_some_and(|total| total > 0)
+        {
+            // No more swap than was asked for, beside a limit of memory that has just become smaller.
+            let swap = memory.swap().unwrap_or_default() - before.limit().filter(|before| *before > 0).unwrap_or(limit);
+            memory.set_swap(Some(limit.saturating_add(swap.max(0))));
         }
         if memory.disable_oom_killer() == Some(true)
             && limits.memory.is_some()
@@ -105,12 +94,8 @@ impl Cut<'_> {
 
     fn pids(&mut self, resources: &mut LinuxResources, fills: bool) {
         let Some(most) = self.profile.cgroup.pids else { return };
-        let path = "linux.resources.pids.limit";
-        let change = match resources.pids().map(|pids| pids.limit()).filter(|limit| *limit > 0) {
-            Some(limit) if limit <= most => false,
-            Some(limit) => self.beyond(Rule::Cgroup, path, limit, most),
-            None => fills && self.open(Rule::Cgroup, path, most),
-        };
+        let asked = resources.pids().map(|pids| pids.limit());
+        let change = self.limit("linux.resources.pids.limit", asked, most, fills, |count| count.to_string());
         if change {
             let mut pids = LinuxPids::default();
             pids.set_limit(most);
@@ -128,13 +113,12 @@ impl Cut<'_> {
             reason = "a period has at most seven digits, and the number of processors is checked to be small"
         )]
         let quota = (most * period as f64) as i64;
-        let path = "linux.resources.cpu.quota";
-        let enforced = format!("{quota} of {period} µs");
-        let change = match cpu.quota().filter(|quota| *quota > 0) {
-            Some(asked) if asked <= quota => false,
-            Some(asked) => self.beyond(Rule::Cgroup, path, format!("{asked} of {period} µs"), enforced),
-            None => fills && self.open(Rule::Cgroup, path, enforced),
-        };
+        let text = |quota: i64| format!("{quota} of {period} µs");
+        let mut change = self.limit("linux.resources.cpu.quota", cpu.quota(), quota, fills, text);
+        // A shorter period makes more of a quota that is there already.
+        if !change && !fills && cpu.quota().is_none() && cpu.period().is_some() {
+            change = self.beyond(Rule::Cgroup, "linux.resources.cpu.period", format!("{period} µs"), text(quota));
+        }
         if change {
             cpu.set_quota(Some(quota));
             cpu.set_period(Some(period));
@@ -156,8 +140,14 @@ impl Cut<'_> {
     /// Files of version 2 that are written as they are, after the limits.
     fn unified(&mut self, resources: &mut LinuxResources) {
         let Some(mut unified) = resources.unified().clone() else { return };
-        for (file, is_limited) in UNIFIED {
-            let Some(value) = unified.get(file).filter(|_| is_limited(&self.profile.cgroup)).cloned() else { continue };
+        let limits = &self.profile.cgroup;
+        for (file, is_limited) in [
+            ("memory.max", limits.memory.is_some()),
+            ("memory.swap.max", limits.swap.is_some()),
+            ("pids.max", limits.pids.is_some()),
+            ("cpu.max", limits.cpus.is_some()),
+        ] {
+            let Some(value) = unified.get(file).filter(|_| is_limited).cloned() else { continue };
             if self.beyond(Rule::Cgroup, format!("linux.resources.unified[{file:?}]"), value, "the profile's own limit")
             {
                 unified.remove(file);

@@ -5,8 +5,6 @@ mod cgroup;
 mod filesystem;
 mod linux;
 mod process;
-#[cfg(test)]
-mod tests;
 
 use super::format::{Mode, Profile, Rule};
 use super::values::Digest;
@@ -16,7 +14,7 @@ use crate::plan::hardening::{Landlock, Requirement};
 use crate::plan::text::Text;
 use crate::report::{Diagnostic, Severity};
 use crate::seccomp;
-use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, LinuxResources, Process, Spec};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -174,6 +172,32 @@ pub fn tighten_process(
     cut.seccomp(spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()));
     // The entrypoint that may be executed is the container's, not whatever joins it.
     cut.landlock(spec.process().as_ref());
+    cut.finish()
+}
+
+/// Cuts new limits of a container that exists: what is not given stays as it is. `current` is its limit of memory in bytes.
+///
+/// # Errors
+/// As [`tighten`].
+pub fn tighten_limits(
+    profile: &Profile,
+    resources: &mut LinuxResources,
+    current: Option<i64>,
+    host: &Host,
+) -> Result<Tightened, Vec<Diagnostic>> {
+    let mut cut = Cut::new(profile, host);
+    cut.limits(resources, false, current);
+    if resources.devices().as_ref().is_some_and(|rules| !rules.is_empty()) {
+        let mut spec = Spec::default();
+        let mut linux = oci_spec::runtime::Linux::default();
+        linux.set_resources(Some(resources.clone()));
+        linux.set_devices(None);
+        spec.set_linux(Some(linux));
+        cut.devices(&mut spec);
+        if let Some(cut) = spec.linux().as_ref().and_then(|linux| linux.resources().clone()) {
+            *resources = cut;
+        }
+    }
     cut.finish()
 }
 

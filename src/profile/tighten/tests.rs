@@ -1,1 +1,0 @@
-//! What a tightened configuration is.
