@@ -76,6 +76,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     if let Some(path) = &args.pidfd_socket {
         send_pidfd(path, &running.pidfd).inspect_err(|_| running.kill())?;
     }
+    session.report.debug(format_args!("process {} runs in container {}", running.pid, state.id));
     if let Some(path) = &args.pid_file {
         write_pid_file(path, running.pid).inspect_err(|_| running.kill())?;
     }
@@ -265,7 +266,8 @@ fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
     Ok(process)
 }
 
-/// Bounding, effective and permitted: inheritable and ambient ones would survive into programs that do not expect them.
+/// Bounding, effective and permitted; ambient only where the container has it inheritable already, as runc does: otherwise it
+/// would survive into programs that do not expect it.
 fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
     if names.is_empty() {
         return Ok(());
@@ -282,6 +284,11 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<(
     caps.set_bounding(with(caps.bounding()));
     caps.set_effective(with(caps.effective()));
     caps.set_permitted(with(caps.permitted()));
+    let inherited: Capabilities =
+        caps.inheritable().iter().flatten().copied().filter(|capability| added.contains(capability)).collect();
+    if !inherited.is_empty() {
+        caps.set_ambient(Some(caps.ambient().iter().flatten().copied().chain(inherited).collect()));
+    }
     process.set_capabilities(Some(caps));
     Ok(())
 }

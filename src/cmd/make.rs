@@ -81,13 +81,22 @@ pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardeni
     if state.hardened { dir.load_hardening().explained() } else { Ok(Hardening::default()) }
 }
 
+/// A configuration as it was read, and where from.
+pub(super) struct Config {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+}
+
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
     pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
-        let config = spec::read(&directory).explained()?;
+        let config = match &args.config {
+            None => Config { bytes: spec::read(&directory).explained()?, path: directory.join(spec::FILE_NAME) },
+            Some(path) => Config { bytes: spec::read_file(path).explained()?, path: path.clone() },
+        };
         Self::compile(session, &options(session, args), hardening(session), id, directory, config)
     }
 
@@ -98,9 +107,8 @@ impl Bundle {
         hardening: Hardening,
         id: &str,
         directory: PathBuf,
-        config: Vec<u8>,
+        Config { path, bytes: config }: Config,
     ) -> anyhow::Result<Self> {
-        let path = directory.join("config.json");
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
         let loaded = spec::parse(&config).map_err(invalid).explained()?;
         session.report.warn_of(&loaded.warnings);

@@ -1,7 +1,7 @@
 //! `pent start`: opens the gate that a created container waits at.
 #![forbid(unsafe_code)]
 
-use super::make::{Bundle, hook_state, kept_hardening, poststart};
+use super::make::{Bundle, Config, hook_state, kept_hardening, poststart};
 use super::notify::Proxy;
 use super::{Explained as _, Session};
 use crate::cli::Start;
@@ -31,7 +31,8 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     };
     // The plan is made again only to say which of its steps failed.
     let plan = || {
-        let config = dir.load_config().map_err(|error| launch::Error::Caller(error.into()))?;
+        let bytes = dir.load_config().map_err(|error| launch::Error::Caller(error.into()))?;
+        let config = Config { path: dir.path().join(spec::FILE_NAME), bytes };
         let hardening = kept_hardening(&dir, &state).map_err(launch::Error::Caller)?;
         Bundle::compile(session, &Options::default(), hardening, &state.id, state.bundle.clone(), config)
             .map(|bundle| bundle.plan)

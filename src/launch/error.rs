@@ -137,6 +137,13 @@ impl Error {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
+            Some(op @ Op::Execute) => {
+                let name = plan.program.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                Self::Child {
+                    message: format!("exec {name}: {}", self::errno(&failure)),
+                    hint: child_hint(op, &failure),
+                }
+            }
             Some(op) => Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) },
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }

@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use crate::{rdt, seccomp};
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, Process, Spec};
 use std::path::Path;
 
 /// What is asked for on the command line rather than in config.json.
@@ -128,7 +128,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         joined: namespaces.joined.clone(),
         apart: Vec::new(),
     });
-    let hooks = Hooks::compile(spec);
+    let hooks = Hooks::compile(spec, program);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
@@ -152,6 +152,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         preserve_fds: request.options.preserve_fds,
         born_last: namespaces.born_last,
     };
+    b.child.push(Child::ResetCpuAffinity);
     process::limits(&mut b, program, "process");
     if let Some(policy) = linux.memory_policy() {
         numa::memory_policy(&mut b, policy);
@@ -304,7 +305,12 @@ fn enter_namespaces(b: &mut Builder<'_>, namespaces: &Namespaces, preserve: u32)
     if namespaces.needs_birth() {
         b.child.push(Child::LeaveHost { keep: Vec::new(), preserve });
     }
-    b.child.extend(namespaces.joined.iter().map(|&(kind, slot)| Child::EnterNamespace { kind, slot }));
+    // Some may belong to the user namespace that is entered, others to the host's: no order suits all.
+    let user = namespaces.joined.iter().any(|(kind, _)| *kind == Namespace::User);
+    let early = namespaces.joined.iter().filter(|(kind, _)| user && *kind != Namespace::User && *kind != Namespace::Mount);
+    b.child.extend(early.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: true }));
+    let all = namespaces.joined.iter();
+    b.child.extend(all.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: false }));
     if namespaces.born_last {
         if !namespaces.new.is_empty() {
             b.child.push(Child::MakeNamespaces { new: namespaces.new.clone() });
@@ -451,13 +457,13 @@ struct Hooks {
 
 impl Hooks {
     #[allow(deprecated)]
-    fn compile(spec: &Spec) -> Self {
+    fn compile(spec: &Spec, program: &Process) -> Self {
         let Some(hooks) = spec.hooks() else { return Self::default() };
         Self {
             prestart: compile_hooks(hooks.prestart().as_ref()),
             create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
             create_container: compile_hooks(hooks.create_container().as_ref()),
-            start_container: compile_hooks(hooks.start_container().as_ref()),
+            start_container: inheriting(hooks.start_container().as_ref(), program),
         }
     }
 }
@@ -477,6 +483,16 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
             timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
         })
         .collect()
+}
+
+/// Hooks that run inside, in the place of the program: without an environment of their own they have the program's.
+fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>, program: &Process) -> Vec<Hook> {
+    let mut compiled = compile_hooks(hooks);
+    let bare = hooks.into_iter().flatten().map(|hook| hook.env().is_none());
+    for (hook, _) in compiled.iter_mut().zip(bare).filter(|(_, bare)| *bare) {
+        hook.env = process::environment(program);
+    }
+    compiled
 }
 
 /// linux.netDevices, by name: a map has no order of its own.
@@ -540,14 +556,17 @@ fn finish_root(
         b.mount_checks += readonly.len();
         b.child.push(Child::ReadonlyPaths { paths: readonly.iter().map(Text::new).collect() });
     }
+    b.mount_checks += mounted.readonly.len();
+    b.child.extend(mounted.readonly.iter().map(|(slot, what)| Child::SetReadonly { slot: *slot, what: what.clone() }));
     if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
         b.mount_checks += 1;
         b.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
+    let shared = host_propagation(linux).spread == Spread::Shared;
     b.child.push(if request.options.no_pivot {
-        Child::MoveRoot { slot: root }
+        Child::MoveRoot { slot: root, shared }
     } else {
-        Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared }
+        Child::PivotRoot { slot: root, shared }
     });
     // Private and slave it is already; mounts keep what they asked for themselves.
     let propagation = match linux.rootfs_propagation().as_deref() {

@@ -99,9 +99,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         b.child.push(Child::OpenTerminal { dev: None, uid: user.uid(), gid: user.gid(), size });
         b.parent.push(Parent::ReceiveTerminal);
     }
-    if let Some(affinity) = request.process.exec_cpu_affinity() {
-        super::numa::exec_affinity(&mut b, affinity);
-    }
+    super::numa::exec_affinity(&mut b, request.process.exec_cpu_affinity().as_ref());
     if let Some(policy) = linux.memory_policy() {
         super::numa::memory_policy(&mut b, policy);
     }

@@ -126,6 +126,9 @@ impl fmt::Display for Filesystem {
         if self.attributes != 0 {
             write!(f, " {}", Flags(self.attributes))?;
         }
+        if let Some(path) = &self.mode_of {
+            write!(f, " with the mode of {path}")?;
+        }
         if self.pid_namespace.is_some() {
             f.write_str(" of the joined pid namespace")?;
         }
@@ -264,6 +267,7 @@ impl fmt::Display for Child {
                 write!(f, "set memory policy {mode:#x} nodes {}", numa::list(nodes))
             }
             Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
+            Self::ResetCpuAffinity => f.write_str("run on every processor of the cpuset"),
             Self::SetPersonality { persona } => write!(f, "set personality {persona:#x}"),
             Self::VerifyMounts => f.write_str("verify flags of every mount"),
             Self::OwnStdio { uid, .. } => write!(f, "give stdin, stdout and stderr to uid {uid}"),
