@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use crate::{rdt, seccomp};
-use oci_spec::runtime::{Linux, Process, Spec};
+use oci_spec::runtime::{Linux, Spec};
 use std::path::Path;
 
 /// What is asked for on the command line rather than in config.json.
@@ -128,7 +128,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         joined: namespaces.joined.clone(),
         apart: Vec::new(),
     });
-    let hooks = Hooks::compile(spec, program);
+    let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
     finish_root(&mut b, request, linux, &mounted, root, null, masks);
@@ -307,7 +307,8 @@ fn enter_namespaces(b: &mut Builder<'_>, namespaces: &Namespaces, preserve: u32)
     }
     // Some may belong to the user namespace that is entered, others to the host's: no order suits all.
     let user = namespaces.joined.iter().any(|(kind, _)| *kind == Namespace::User);
-    let early = namespaces.joined.iter().filter(|(kind, _)| user && *kind != Namespace::User && *kind != Namespace::Mount);
+    let early =
+        namespaces.joined.iter().filter(|(kind, _)| user && *kind != Namespace::User && *kind != Namespace::Mount);
     b.child.extend(early.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: true }));
     let all = namespaces.joined.iter();
     b.child.extend(all.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: false }));
@@ -406,9 +407,10 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
             "set root.path to a directory, absolute or below the bundle",
         );
     }
+    let rootfs = Text::path(request.bundle.join(path));
     b.source(Source {
         slot,
-        path: Text::path(request.bundle.join(path)),
+        path: rootfs.clone(),
         recursive: true,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),
@@ -427,7 +429,9 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
     b.sources_at = b.child.len();
     b.mount_checks += 1;
     b.child.extend(binary);
-    b.child.push(Child::AttachRoot { slot });
+    let at = (hooked(request.spec) && propagation.spread != Spread::Shared && !request.options.no_pivot)
+        .then(|| rootfs.clone());
+    b.child.push(Child::AttachRoot { slot, at });
     slot
 }
 
@@ -447,6 +451,14 @@ fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Opti
     b.parent.push(Parent::ReceiveTerminal);
 }
 
+/// Whether hooks run that may look for the rootfs, by its path, in the container's mount namespace.
+#[allow(deprecated)]
+fn hooked(spec: &Spec) -> bool {
+    let any = |hooks: &Option<Vec<oci_spec::runtime::Hook>>| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty());
+    let hooks = spec.hooks().as_ref();
+    hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()) || any(hooks.create_container()))
+}
+
 #[derive(Default)]
 struct Hooks {
     prestart: Vec<Hook>,
@@ -457,13 +469,13 @@ struct Hooks {
 
 impl Hooks {
     #[allow(deprecated)]
-    fn compile(spec: &Spec, program: &Process) -> Self {
+    fn compile(spec: &Spec) -> Self {
         let Some(hooks) = spec.hooks() else { return Self::default() };
         Self {
             prestart: compile_hooks(hooks.prestart().as_ref()),
             create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
             create_container: compile_hooks(hooks.create_container().as_ref()),
-            start_container: inheriting(hooks.start_container().as_ref(), program),
+            start_container: inheriting(hooks.start_container().as_ref()),
         }
     }
 }
@@ -480,17 +492,17 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
                 None => vec![Text::path(hook.path())],
             },
             env: hook.env().iter().flatten().map(Text::new).collect(),
+            inherits: false,
             timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
         })
         .collect()
 }
 
-/// Hooks that run inside, in the place of the program: without an environment of their own they have the program's.
-fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>, program: &Process) -> Vec<Hook> {
+/// Hooks that run inside, right before the program: without an environment of their own they have the program's.
+fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> {
     let mut compiled = compile_hooks(hooks);
-    let bare = hooks.into_iter().flatten().map(|hook| hook.env().is_none());
-    for (hook, _) in compiled.iter_mut().zip(bare).filter(|(_, bare)| *bare) {
-        hook.env = process::environment(program);
+    for (hook, asked) in compiled.iter_mut().zip(hooks.into_iter().flatten()) {
+        hook.inherits = asked.env().is_none();
     }
     compiled
 }

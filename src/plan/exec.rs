@@ -193,7 +193,7 @@ fn joined_ruleset(
     let linux = request.spec.linux().as_ref().unwrap_or(&default_linux);
     let mut made = Builder::new(request.host);
     let root = made.slot();
-    made.child.push(Child::AttachRoot { slot: root });
+    made.child.push(Child::AttachRoot { slot: root, at: None });
     let context = mounts::Context {
         bundle: Path::new("/"),
         linux,

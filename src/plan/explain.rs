@@ -213,7 +213,8 @@ impl fmt::Display for Child {
             Self::ParkBinary { directory, .. } => {
                 write!(f, "mount the read-only view on {directory}, which goes with the host's tree")
             }
-            Self::AttachRoot { .. } => f.write_str("attach root filesystem"),
+            Self::AttachRoot { at: None, .. } => f.write_str("attach root filesystem"),
+            Self::AttachRoot { at: Some(path), .. } => write!(f, "attach root filesystem at {path}, for hooks"),
             Self::OpenNull { .. } => f.write_str("open /dev/null of the host"),
             Self::MakeFilesystem(filesystem) => filesystem.fmt(f),
             Self::MountLegacy { kind, target, data, .. } => write!(f, "mount {kind} on {target} {data} by mount(2)"),

@@ -227,7 +227,8 @@ fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str
         uids = id_map(context.linux.uid_mappings().as_ref());
         gids = id_map(context.linux.gid_mappings().as_ref());
         let joined = context.namespaces.joined.iter().find(|(kind, _)| *kind == Namespace::User);
-        if let (true, true, Some(&(_, slot)), true) = (uids.is_empty(), gids.is_empty(), joined, b.host.is_privileged()) {
+        if let (true, true, Some(&(_, slot)), true) = (uids.is_empty(), gids.is_empty(), joined, b.host.is_privileged())
+        {
             return slot;
         }
     }
@@ -291,7 +292,11 @@ fn filesystem(
     let target_text = Text::path(target);
     let moded = data.iter().any(|(name, _)| name.to_bytes() == b"mode");
     let late = becomes_readonly(kind, options);
-    let shown = if late { Attributes { set: options.attributes.set & !attr::RDONLY, ..options.attributes } } else { options.attributes };
+    let shown = if late {
+        Attributes { set: options.attributes.set & !attr::RDONLY, ..options.attributes }
+    } else {
+        options.attributes
+    };
     b.child.push(Child::MakeFilesystem(Filesystem {
         slot,
         kind: Text::new(kind),

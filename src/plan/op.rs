@@ -375,7 +375,12 @@ pub enum Child {
     /// by itself, it would cost the kernel a grace period of its own.
     ParkBinary { mount: Slot, directory: Text },
     /// Attaches the root filesystem over the host's root.
-    AttachRoot { slot: Slot },
+    AttachRoot {
+        slot: Slot,
+        /// Where hooks expect it; `None`, or what cannot be reached from here, is on top of the host's root.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at: Option<Text>,
+    },
     /// Takes /dev/null and checks that it is character device 1:3.
     OpenNull { slot: Slot },
     /// Makes a filesystem.

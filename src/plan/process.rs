@@ -45,10 +45,7 @@ pub(super) type Label = (Slot, Module, Text);
 
 /// The program and its arguments.
 pub(super) fn program(process: &Process) -> Program {
-    Program {
-        args: process.args().iter().flatten().map(Text::new).collect(),
-        env: environment(process),
-    }
+    Program { args: process.args().iter().flatten().map(Text::new).collect(), env: environment(process) }
 }
 
 /// Limits and scheduling: needs the rights that are dropped next.
@@ -347,7 +344,7 @@ pub(super) fn ruleset(
 }
 
 /// Each variable once, with the value it is given last: which of several a program takes is its own affair otherwise.
-pub(super) fn environment(process: &Process) -> Vec<Text> {
+fn environment(process: &Process) -> Vec<Text> {
     let mut names = BTreeSet::new();
     let mut env: Vec<Text> = Vec::new();
     for var in process.env().iter().flatten().rev() {

@@ -8,19 +8,17 @@
 mod format;
 mod seccomp;
 mod source;
-mod tighten;
 #[cfg(test)]
 mod tests;
+mod tighten;
 mod values;
 
 pub use format::{
-    Capabilities, Cgroup, Comparison, Condition, Device, DeviceKind, Devices, Environment, False, Filesystem, Hook, Hooks,
-    Hostname, Landlock, Mode, Namespaces, Network, Process, Profile, Reach, Rlimit, Rule, Seccomp, SeccompRule, Sysctls,
-    Terminal, Tmpfs, User, VERSION, Writable,
+    Capabilities, Cgroup, Comparison, Condition, Device, DeviceKind, Devices, Environment, False, Filesystem, Hook,
+    Hooks, Hostname, Landlock, Mode, Namespaces, Network, Process, Profile, Reach, Rlimit, Rule, Seccomp, SeccompRule,
+    Sysctls, Terminal, Tmpfs, User, VERSION, Writable,
 };
 pub use seccomp::compile as compile_seccomp;
 pub use source::{DIRECTORY, Error, SHIPPED, load, load_from, parse};
 pub use tighten::{Change, HookCheck, Tightened, tighten, tighten_process};
-pub use values::{
-    Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall,
-};
+pub use values::{Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};

@@ -253,7 +253,8 @@ pub fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
         return Err(Error::Version { origin: origin.to_owned(), version: profile.version });
     }
     super::seccomp::check(&profile.seccomp).map_err(|(key, why)| {
-        let line = text.lines().position(|line| line.trim_start().starts_with("[[seccomp.rules]]")).map_or(1, |at| at + 1);
+        let line =
+            text.lines().position(|line| line.trim_start().starts_with("[[seccomp.rules]]")).map_or(1, |at| at + 1);
         Error::Invalid { origin: origin.to_owned(), line, key, why }
     })?;
     Ok(profile)

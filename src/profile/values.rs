@@ -396,7 +396,8 @@ impl std::str::FromStr for Kernel {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let version = text.split_once('.').and_then(|(major, minor)| Some(Self(major.parse().ok()?, minor.parse().ok()?)));
+        let version =
+            text.split_once('.').and_then(|(major, minor)| Some(Self(major.parse().ok()?, minor.parse().ok()?)));
         version.ok_or_else(|| format!("{text:?} is no version of Linux: write two numbers, such as \"6.12\""))
     }
 }

@@ -8,11 +8,7 @@ use super::tape::{Place, REACH, Tape};
 
 /// The instructions for a policy; there may be more than the kernel takes.
 pub(super) fn generate(meaning: &Meaning) -> Vec<Insn> {
-    let mut writer = Writer {
-        tape: Tape::new(),
-        blocks: vec![None; meaning.blocks.len()],
-        meaning,
-    };
+    let mut writer = Writer { tape: Tape::new(), blocks: vec![None; meaning.blocks.len()], meaning };
     // The architectures' parts stand in the program in the order of the policy, so they are written last to first.
     let mut parts: Vec<(u32, Place)> = Vec::with_capacity(meaning.arches.len());
     for (arch, spans) in meaning.arches.iter().rev() {

@@ -53,8 +53,17 @@ fn only_arch(abis: &[Abi]) -> Option<u32> {
 enum Node {
     Return(u32),
     /// An operation on the accumulator or memory.
-    Step { code: u16, k: u32, next: usize },
-    Jump { code: u16, k: u32, then: usize, otherwise: usize },
+    Step {
+        code: u16,
+        k: u32,
+        next: usize,
+    },
+    Jump {
+        code: u16,
+        k: u32,
+        then: usize,
+        otherwise: usize,
+    },
 }
 
 /// Nodes, each after those that it leads to.

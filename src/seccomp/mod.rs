@@ -20,8 +20,8 @@ mod table;
 mod tape;
 
 pub use abi::{Abi, X32_BIT};
-pub use compose::compose;
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
+pub use compose::compose;
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};

@@ -206,7 +206,8 @@ pub fn rlimit(resource: u32) -> Result<(u64, u64)> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: prlimit only writes one rlimit64 through the last pointer, which is valid and borrowed exclusively; a null
     // second pointer means that nothing is set.
-    let ret = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit) };
+    let ret =
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, std::ptr::null::<libc::rlimit64>(), &raw mut limit) };
     check(ret)?;
     Ok((limit.rlim_cur, limit.rlim_max))
 }

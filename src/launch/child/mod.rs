@@ -133,7 +133,7 @@ impl<'a> Child<'a> {
             Op::MakeRootParentPrivate => self.make_root_parent_private(),
             Op::CloneMount(source) => self.clone_mount(source),
             Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
-            Op::AttachRoot { slot } => self.attach_root(*slot),
+            Op::AttachRoot { slot, at } => self.attach_root(*slot, at.as_deref()),
             Op::OpenNull { slot } => self.open_null(*slot),
             Op::MakeFilesystem(filesystem) => self.make_filesystem(filesystem),
             Op::MountLegacy { kind, source, target, flags, data, propagation } => {
@@ -288,9 +288,13 @@ impl<'a> Child<'a> {
 
     fn run_hooks(&self, kind: HookKind) -> Done {
         let pid = clone::getpid();
+        if kind == HookKind::CreateContainer {
+            // Where runc has them run, and what some take for granted.
+            crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
+        }
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
-                hook.run(pid).map_err(|failure| failure.at(index))?;
+                hook.run_inside(pid, self.env.argv()).map_err(|failure| failure.at(index))?;
             }
         }
         Ok(())

@@ -50,9 +50,13 @@ impl Child<'_> {
     }
 
     /// On top of the host's root in this namespace: no path of the host is involved, and pivot_root(2) finds its parent private.
-    pub(super) fn attach_root(&mut self, slot: Slot) -> Done {
-        let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        mount::attach(self.slot(slot)?, host.as_fd())?;
+    /// Hooks that enter this namespace have to find the host's tree and, in its place, the rootfs with all that is mounted there.
+    pub(super) fn attach_root(&mut self, slot: Slot, at: Option<&CStr>) -> Done {
+        let place = |path: &CStr| fd::open(CWD, path, libc::O_PATH | libc::O_DIRECTORY);
+        match at.and_then(|path| place(path).ok()) {
+            Some(rootfs) => mount::attach(self.slot(slot)?, rootfs.as_fd())?,
+            None => mount::attach(self.slot(slot)?, place(c"/")?.as_fd())?,
+        }
         self.root = Some(slot);
         Ok(())
     }

@@ -5,9 +5,7 @@ use super::Cut;
 use crate::cgroup::{self, DEFAULT_RULES, Kind, Layout};
 use crate::profile::format::{DeviceKind, Rule};
 use crate::profile::values::Size;
-use oci_spec::runtime::{
-    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources, Spec,
-};
+use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources, Spec};
 
 /// Microseconds of the scheduler's period where the configuration names none (config-linux.md, CPU).
 const PERIOD: u64 = 100_000;
@@ -145,7 +143,8 @@ impl Cut<'_> {
             cpu.set_burst(burst);
         }
         let real_time = cpu.realtime_runtime().is_some_and(|runtime| runtime != 0);
-        if real_time && self.beyond(Rule::Cgroup, "linux.resources.cpu.realtimeRuntime", "real-time processors", "none") {
+        if real_time && self.beyond(Rule::Cgroup, "linux.resources.cpu.realtimeRuntime", "real-time processors", "none")
+        {
             cpu.set_realtime_runtime(None);
             cpu.set_realtime_period(None);
         }
@@ -159,7 +158,8 @@ impl Cut<'_> {
         let Some(mut unified) = resources.unified().clone() else { return };
         for (file, is_limited) in UNIFIED {
             let Some(value) = unified.get(file).filter(|_| is_limited(&self.profile.cgroup)).cloned() else { continue };
-            if self.beyond(Rule::Cgroup, format!("linux.resources.unified[{file:?}]"), value, "the profile's own limit") {
+            if self.beyond(Rule::Cgroup, format!("linux.resources.unified[{file:?}]"), value, "the profile's own limit")
+            {
                 unified.remove(file);
             }
         }
@@ -176,7 +176,13 @@ impl Cut<'_> {
             for (at, device) in devices.into_iter().enumerate() {
                 let rule = rule(device.typ(), Some(device.major()), Some(device.minor()), cgroup::READ);
                 let allowed = device.typ() == LinuxDeviceType::P || rule.is_some_and(|rule| self.covers(&rule));
-                let name = format!("{} ({} {}:{})", device.path().display(), device.typ().as_str(), device.major(), device.minor());
+                let name = format!(
+                    "{} ({} {}:{})",
+                    device.path().display(),
+                    device.typ().as_str(),
+                    device.major(),
+                    device.minor()
+                );
                 let path = format!("linux.devices[{at}]");
                 if allowed || !self.beyond(Rule::Devices, path, name, "no such device") {
                     kept.push(device);

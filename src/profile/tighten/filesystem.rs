@@ -236,7 +236,12 @@ impl Cut<'_> {
         let shared = asked.options.propagation.iter().any(|propagation| propagation.spread == Spread::Shared);
         if self.profile.filesystem.private_propagation == Some(true)
             && shared
-            && self.beyond(Rule::PrivatePropagation, format!("{path}.options"), "mounts shared with the host", "private")
+            && self.beyond(
+                Rule::PrivatePropagation,
+                format!("{path}.options"),
+                "mounts shared with the host",
+                "private",
+            )
         {
             let options = mount.options().iter().flatten();
             let mut options: Vec<_> =

@@ -29,7 +29,11 @@ impl Cut<'_> {
                 let path = format!("linux.namespaces[{at}].path");
                 let requested = format!("the {} namespace of another", namespace.typ());
                 if namespace.typ() == LinuxNamespaceType::User {
-                    self.refuse(Rule::Namespaces, path, format!("{requested} is asked for, only one of its own allowed"));
+                    self.refuse(
+                        Rule::Namespaces,
+                        path,
+                        format!("{requested} is asked for, only one of its own allowed"),
+                    );
                 } else if self.beyond(Rule::Namespaces, path, requested, "one of its own") {
                     namespace.set_path(None);
                 }
@@ -42,7 +46,11 @@ impl Cut<'_> {
             let path = "linux.namespaces";
             let requested = format!("the {kind} namespace of the host");
             if kind == LinuxNamespaceType::User {
-                self.refuse(Rule::Namespaces, path, "a user namespace of its own is missing, and its mappings are not known");
+                self.refuse(
+                    Rule::Namespaces,
+                    path,
+                    "a user namespace of its own is missing, and its mappings are not known",
+                );
             } else if kind == LinuxNamespaceType::Time && self.host.lacks_time_namespace {
                 self.cannot(Rule::Namespaces, path, "this kernel has no time namespaces");
             } else if self.beyond(Rule::Namespaces, path, requested, "one of its own") {
@@ -65,7 +73,12 @@ impl Cut<'_> {
         let at = namespaces.iter().position(|namespace| namespace.typ() == LinuxNamespaceType::Network);
         match at {
             None => {
-                if self.beyond(Rule::Network, "linux.namespaces", "the host's network", "a network namespace of its own") {
+                if self.beyond(
+                    Rule::Network,
+                    "linux.namespaces",
+                    "the host's network",
+                    "a network namespace of its own",
+                ) {
                     namespaces.push(new(LinuxNamespaceType::Network));
                 }
             }
@@ -128,8 +141,16 @@ impl Cut<'_> {
         for (kind, get, set) in [
             ("prestart", oci_spec::runtime::Hooks::prestart as Get, oci_spec::runtime::Hooks::set_prestart as Set),
             ("createRuntime", oci_spec::runtime::Hooks::create_runtime, oci_spec::runtime::Hooks::set_create_runtime),
-            ("createContainer", oci_spec::runtime::Hooks::create_container, oci_spec::runtime::Hooks::set_create_container),
-            ("startContainer", oci_spec::runtime::Hooks::start_container, oci_spec::runtime::Hooks::set_start_container),
+            (
+                "createContainer",
+                oci_spec::runtime::Hooks::create_container,
+                oci_spec::runtime::Hooks::set_create_container,
+            ),
+            (
+                "startContainer",
+                oci_spec::runtime::Hooks::start_container,
+                oci_spec::runtime::Hooks::set_start_container,
+            ),
             ("poststart", oci_spec::runtime::Hooks::poststart, oci_spec::runtime::Hooks::set_poststart),
             ("poststop", oci_spec::runtime::Hooks::poststop, oci_spec::runtime::Hooks::set_poststop),
         ] {
