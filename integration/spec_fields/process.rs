@@ -235,6 +235,8 @@ fn exec_gets_the_containers_capabilities_and_adds_those_asked_for() {
     let added = outcome.trimmed();
     let bounding = added.split(' ').nth(3).expect("bounding");
     assert_eq!(bounding, format!("{:016x}", CHOWN | KILL), "{added}");
+    let outcome = container.exec_command(&["--cap", "CAP_OF_TOMORROW"], &["sh", "-c", SETS]).finish().ok();
+    outcome.prints(&sets(0, CHOWN, CHOWN, CHOWN, 0));
 }
 
 #[test]
