@@ -60,7 +60,8 @@ endif
 guarded:
 	$(STATIC) $(CARGO) build --locked --profile integration --features guard --bin pent --target $(TARGET)
 
-# VM=qemu for every controller and several processors; RUNTIME="pent runc crun" for the peers too; TESTS="limits systemd:scope".
+# pent, then the guest's runc and crun; RUNTIME=pent for pent alone, VM=qemu for every controller and several processors,
+# TESTS="limits systemd:scope" for a part.
 test-vm: setup guarded
 	PENT_BIN="$(PENT_GUARDED)" CARGO_TARGET_DIR="$(TARGET_DIR)" RUNTIME="$(RUNTIME)" integration/vm/run.sh test $(TESTS)
 

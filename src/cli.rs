@@ -7,18 +7,21 @@
 
 pub mod args;
 mod goflags;
+mod sandbox;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use args::*;
+pub use sandbox::*;
 
 use crate::report::Hint;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 use goflags::{FlagsEnd, Sorted};
 use std::error::Error as _;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use thiserror::Error;
 
 /// Exit code of every failure but exec's.
@@ -26,6 +29,9 @@ pub const FAILURE: u8 = 1;
 
 /// Exit code of an exec that could not be started.
 pub const EXEC_FAILURE: u8 = 255;
+
+/// Exit code of a sandbox that could not be made, as of podman and docker: its program's are its own.
+pub const SANDBOX_FAILURE: u8 = 125;
 
 /// The version of the runtime specification that this runtime follows.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -74,6 +80,9 @@ pub enum UsageError {
     /// `exec` with nothing to execute.
     #[error("exec: process args cannot be empty")]
     NoProcess,
+    /// `sandbox` with nothing to run.
+    #[error("sandbox: there is no program to run")]
+    NoProgram,
     /// A verb, or a topic of `help`, that there is not.
     #[error("No help topic for '{topic}'")]
     UnknownVerb {
@@ -113,6 +122,7 @@ impl Hint for UsageError {
         match self {
             Self::UnknownVerb { near: Some(near), .. } => Some(format!("did you mean {near}?")),
             Self::UnknownVerb { near: None, .. } => Some("`pent --help` lists the commands".into()),
+            Self::NoProgram => Some("name it after the options: pent sandbox -- PROGRAM".into()),
             Self::NoProcess => Some("name a program after the container's id, or a file with --process".into()),
             Self::UnknownFlag { .. } | Self::Arguments { .. } => {
                 Some("add --help after the command for its options".into())
@@ -147,13 +157,30 @@ pub fn command() -> clap::Command {
 /// Reads the arguments of the process, the first being its own name. A mistake is in [`Invocation::command`].
 #[must_use]
 pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
+    let mut argv = argv.into_iter();
+    let by_name = argv.next().and_then(|name| profile_of(&name));
+    let mut invocation = parse_arguments(argv);
+    if invocation.global.profile.is_none() {
+        invocation.global.profile = by_name;
+    }
+    invocation
+}
+
+/// The profile that the program's own name asks for: callers that can only name a binary choose it by a link `pent-NAME`.
+fn profile_of(program: &OsStr) -> Option<String> {
+    let name = Path::new(program).file_name()?.to_str()?;
+    name.strip_prefix("pent-").filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
+fn parse_arguments(argv: impl Iterator<Item = OsString>) -> Invocation {
     let mut root = command();
-    let sorted = match goflags::sort(&root, argv.into_iter().skip(1), FlagsEnd::FirstPositional) {
+    let sorted = match goflags::sort(&root, argv, FlagsEnd::FirstPositional) {
         Ok(sorted) => sorted,
         Err(mistake) => return Invocation { global: Global::default(), command: Err(mistake), failure_code: FAILURE },
     };
     let failure_code = match sorted.positionals.first() {
         Some(verb) if verb == "exec" => EXEC_FAILURE,
+        Some(verb) if verb == "sandbox" => SANDBOX_FAILURE,
         _ => FAILURE,
     };
     let globals = sorted.flags.clone();
@@ -193,7 +220,8 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
         return Ok((matches(root, argv)?.0.global, Command::Help(help)));
     }
     let found = built(root, &verb)?;
-    let end = if matches!(verb.as_str(), "exec" | "ps") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
+    let end =
+        if matches!(verb.as_str(), "exec" | "ps" | "sandbox") { FlagsEnd::FirstPositional } else { FlagsEnd::Dashes };
     let sorted = goflags::sort(found, words, end)?;
     if sorted.help {
         let help = help(found);
@@ -210,6 +238,7 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
     let command = Command::from_arg_matches_mut(&mut found).map_err(|error| refusal(&error))?;
     match command {
         Command::Exec(exec) if exec.command.is_empty() && exec.process.is_none() => Err(UsageError::NoProcess),
+        Command::Sandbox(sandbox) if sandbox.command.is_empty() => Err(UsageError::NoProgram),
         _ if read.version => Ok((read.global, Command::Version)),
         command => Ok((read.global, command)),
     }

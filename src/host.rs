@@ -39,6 +39,9 @@ pub struct Host {
     /// Whether the kernel is known to have no time namespaces; likewise.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lacks_time_namespace: bool,
+    /// Whether the caller of a notified call can be kept from being interrupted (`SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, Linux 5.19).
+    #[serde(default)]
+    pub seccomp_wait_killable: bool,
     /// The ABI of Landlock, 0 where there is none.
     #[serde(default)]
     pub landlock_abi: u32,
@@ -118,6 +121,7 @@ impl Host {
             rlimits: BTreeMap::new(),
             lacks_time_namespace: false,
             procfs_pidns: kernel_is_at_least(6, 17),
+            seccomp_wait_killable: kernel_is_at_least(5, 19),
             landlock_abi: sys::landlock::abi().unwrap_or(0),
             apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),

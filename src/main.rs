@@ -4,6 +4,7 @@
 #[global_allocator]
 static ALLOCATOR: pent::alloc::Arena = pent::alloc::Arena::new();
 
+use pent::cli::SANDBOX_FAILURE;
 use pent::report::Reporter;
 use std::process::ExitCode;
 
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             reporter.fail(&error);
-            ExitCode::from(failure_code)
+            let code = error.code.filter(|_| failure_code == SANDBOX_FAILURE);
+            ExitCode::from(code.unwrap_or(failure_code))
         }
     }
 }

@@ -70,6 +70,12 @@ pub trait Hint {
     fn hint(&self) -> Option<String> {
         None
     }
+
+    /// What a command that stands for its program (`sandbox`) exits with for this: 126 when the program cannot be executed, 127
+    /// when there is none.
+    fn code(&self) -> Option<u8> {
+        None
+    }
 }
 
 /// A failed command as its user sees it: rendered once, at the edge.
@@ -79,6 +85,8 @@ pub struct Failure {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// What a command that stands for a program exits with: 126 or 127.
+    pub code: Option<u8>,
 }
 
 /// Importance of a log line, spelled as logrus spells it: callers look for `error`.

@@ -200,6 +200,9 @@ pub struct State {
     /// Whether it is held to more than its configuration, which is told in a file of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hardened: bool,
+    /// The names of the profiles that it is held to, which are told in a file of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
     /// The Landlock rules of its first process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landlock: Option<AppliedLandlock>,

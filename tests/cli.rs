@@ -208,6 +208,7 @@ impl Container {
             poststop: false,
             rdt: false,
             hardened: false,
+            profiles: Vec::new(),
             landlock: None,
         };
         state_dir.save_config(b"{}").unwrap();

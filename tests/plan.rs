@@ -30,6 +30,9 @@ fn host(cgroup: Layout) -> Host {
         apparmor: false,
         selinux: false,
         procfs_pidns: true,
+        seccomp_wait_killable: true,
+        rlimits: std::collections::BTreeMap::new(),
+        lacks_time_namespace: false,
         landlock_abi: 7,
         binary: Binary {
             path: Some(PathBuf::from("/usr/local/bin/pent")),

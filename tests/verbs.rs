@@ -73,6 +73,7 @@ impl Container {
             poststop: false,
             rdt: false,
             hardened: false,
+            profiles: Vec::new(),
             landlock: None,
         };
         let state_dir = Dir::create(&root, "c").unwrap();

@@ -106,7 +106,7 @@ tests() {
 		echo "$PRETTY_NAME, Linux $(uname -r), $(nproc) processors, cgroup v2: $(cat /sys/fs/cgroup/cgroup.controllers)"
 		echo "LSMs: $(cat /sys/kernel/security/lsm), $(systemctl --version | head -n 1)"' | tee "$cache/report"
 	printf '%-14s %-8s %7s %7s %8s %8s\n' target runtime passed failed skipped seconds | tee -a "$cache/report"
-	for runtime in ${RUNTIME:-pent}; do
+	for runtime in ${RUNTIME:-pent runc crun}; do
 		case $runtime in
 		pent) path=/opt/pent/pent ;;
 		*) path=$(machine_exec "command -v $runtime") || { echo "vm: no $runtime in the guest" >&2; return 1; } ;;
@@ -118,9 +118,10 @@ tests() {
 			begun=$SECONDS status=0
 			machine_exec "cd '$checkout' && RUNTIME=$path PENT_BIN=/opt/pent/pent TMPDIR=/var/tmp RUST_BACKTRACE=0 \
 				PENT_TIMEOUT_SCALE=$scale PENT_CI=${PENT_CI:-} PENT_ALLOW_SKIP='${PENT_ALLOW_SKIP:-}' \
-				timeout -k 5 ${LIMIT:-1500} '$binary' --test-threads=${THREADS:-1} $(case $test in *:*) echo "'${test#*:}'" ;; esac)" \
-				$((${LIMIT:-1500} + 60)) >"$log" || status=$?
-			[ $status -eq 0 ] || all=1
+				timeout -k 5 ${LIMIT:-2400} '$binary' --test-threads=${THREADS:-1} $(case $test in *:*) echo "'${test#*:}'" ;; esac)" \
+				$((${LIMIT:-2400} + 60)) >"$log" || status=$?
+			# What another runtime cannot do is reported and no failure.
+			[ $status -eq 0 ] || [ "$runtime" != pent ] || all=1
 			line "$log" "$name" "$(basename "$runtime")" "$status" "$((SECONDS - begun))"
 			[ $status -ne 125 ] || return 1
 		done

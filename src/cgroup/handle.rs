@@ -510,6 +510,16 @@ impl Cgroup {
         let text = place.read_if_any(if place.is_v2() { "memory.events" } else { "memory.oom_control" })?;
         Ok(text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0))
     }
+
+    /// How many processes could not be made because of the limit on them (`pids.events`). 0 when nobody counts.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn refused_forks(&self) -> Result<u64, Error> {
+        let Some(place) = self.place("pids") else { return Ok(0) };
+        let text = place.read_if_any("pids.events")?;
+        Ok(text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok()).unwrap_or(0))
+    }
 }
 
 /// The components of a path below a cgroup.

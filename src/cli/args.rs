@@ -4,6 +4,7 @@
 //! fields are what `--help` prints.
 #![forbid(unsafe_code)]
 
+use super::sandbox::Sandbox;
 use super::value;
 use crate::plan::hardening::Need;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -56,6 +57,10 @@ pub struct Global {
     /// no-caps, readonly-root, cgroup, memory, pids, userns, pidns, netns, ipcns, utsns, cgroupns, mntns, timens, apparmor, selinux
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub require: Vec<Need>,
+    /// Hold create, run and exec to a profile: a name, or a file if there is a slash in it; a program called pent-NAME does so by
+    /// itself, and `none` asks for none
+    #[arg(long, value_name = "NAME|FILE")]
+    pub profile: Option<String>,
     /// Accepted for old callers and ignored, as runc does
     #[arg(long, value_name = "PATH")]
     pub criu: Option<PathBuf>,
@@ -144,10 +149,14 @@ pub enum Command {
     Spec(Spec),
     /// Print what this runtime supports as JSON
     Features,
+    /// Print what this host offers and lacks, and the command that changes it
+    Doctor(Doctor),
     /// Print the ordered operations of a bundle without doing them
     Plan(Plan),
     /// List or remove the unpacked images that `sandbox --image` keeps
     Cache(Cache),
+    /// Run an untrusted program on this machine, with as little as it needs
+    Sandbox(Box<Sandbox>),
     /// Print the version
     Version,
     /// `help`, `-h` and `--help` at any level: the text to print.
@@ -238,6 +247,9 @@ pub struct Run {
     /// Do not adopt orphaned processes of the container
     #[arg(long)]
     pub no_subreaper: bool,
+    /// Say at the end what the program was refused, by whom, and what would allow it; as JSON in a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub report: Option<PathBuf>,
     /// A name for the container, unique below the state directory
     #[arg(value_name = "CONTAINER")]
     pub id: String,
@@ -601,6 +613,14 @@ pub struct Spec {
     /// Write a configuration that needs no root privilege
     #[arg(long)]
     pub rootless: bool,
+}
+
+/// `pent doctor`
+#[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doctor {
+    /// Print the findings as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Print the ordered operations of a bundle without doing them

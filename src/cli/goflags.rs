@@ -94,6 +94,10 @@ fn push(
         canonical.push(b'=');
         match attached {
             Some(value) => canonical.extend_from_slice(value),
+            // Such a flag stands for itself, and only `=` gives it a value.
+            None if flag.is_require_equals_set() => {
+                canonical.pop();
+            }
             None => match argv.next() {
                 Some(value) => canonical.extend_from_slice(value.as_bytes()),
                 None => return Err(UsageError::NoValue { flag: long.to_owned() }),

@@ -164,6 +164,7 @@ fn go_s_style_of_flags() {
         make: Make { bundle: path("B"), preserve_fds: 3, ..Make::default() },
         detach: true,
         no_subreaper: true,
+        report: None,
         keep: false,
         id: "ID".into(),
     };
@@ -179,6 +180,11 @@ fn go_s_style_of_flags() {
         "run --keep --no-subreaper -b B -d --preserve-fds 3 -keep=FALSE ID",
     ] {
         assert_eq!(run(line), want, "{line}");
+    }
+    // A flag whose value only `=` gives.
+    for (line, report) in [("run --report ID", "-"), ("run -report ID", "-"), ("run ID --report=r.json", "r.json")] {
+        let given = run(line);
+        assert_eq!((given.report, given.id.as_str()), (path(report), "ID"), "{line}");
     }
     let (global, command) =
         accepted("-debug -root=/r --rootless=false --systemd-cgroup=false -log-format json state x");

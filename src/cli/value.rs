@@ -1,7 +1,8 @@
 //! Values of flags, in the forms Go programs send them.
 #![forbid(unsafe_code)]
 
-use super::{Rootless, User};
+use super::{Rootless, Tmpfs, User};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Go's `strconv.ParseBool`.
@@ -142,6 +143,54 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
     let part = numerator * i128::from(scale) / denominator;
     bytes = bytes.checked_add(i64::try_from(part).map_err(|_| invalid())?).ok_or_else(invalid)?;
     Ok(bytes)
+}
+
+/// `--tmpfs`: a path, then options after a colon.
+pub(super) fn tmpfs(text: &str) -> Result<Tmpfs, String> {
+    let (path, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut tmpfs = Tmpfs { path: PathBuf::from(path), size: None, mode: None, exec: false };
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("size", bytes) => {
+                let bytes = size(bytes)?;
+                tmpfs.size = Some(u64::try_from(bytes).ok().filter(|bytes| *bytes > 0).ok_or("a size is more than 0")?);
+            }
+            ("mode", mode) => {
+                let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o7777);
+                tmpfs.mode = Some(bits.ok_or_else(|| format!("{mode:?} is no mode in octal"))?);
+            }
+            ("exec", "") => tmpfs.exec = true,
+            _ => return Err(format!("unknown option {option:?}: size=SIZE, mode=OCTAL or exec")),
+        }
+    }
+    Ok(tmpfs)
+}
+
+/// `--port`: outside and inside.
+pub(super) fn publish(text: &str) -> Result<(u16, u16), String> {
+    let port = |text: &str| {
+        let port = text.parse().ok().filter(|port| *port > 0);
+        port.ok_or_else(|| format!("{text:?} is no port: want 8080, or 8080:80 for another one inside"))
+    };
+    match text.split_once(':') {
+        Some((outside, inside)) => Ok((port(outside)?, port(inside)?)),
+        None => port(text).map(|port| (port, port)),
+    }
+}
+
+/// `--cpus`: a number of processors with a fraction, in thousandths.
+pub(super) fn thousandths(text: &str) -> Result<u64, String> {
+    let invalid = || format!("{text:?} is no number of processors: want something like 2 or .5");
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) || fraction.len() > 3 {
+        return Err(invalid());
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+    let fraction: u64 = format!("{fraction:0<3}").parse().map_err(|_| invalid())?;
+    let all = whole.checked_mul(1000).and_then(|whole| whole.checked_add(fraction)).ok_or_else(invalid)?;
+    // The kernel's smallest quota is 1 of 100 ms.
+    if all < 10 { Err(format!("{text} is less than the kernel can give: 0.01")) } else { Ok(all) }
 }
 
 /// `--interval`: a Go duration greater than zero.

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::notify::Proxy;
+use crate::launch::Supervisor;
 use crate::sys::{clone, tty};
 use anyhow::Context as _;
 use nix::errno::Errno;
@@ -9,9 +10,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{self, SetArg, Termios};
+use nix::sys::termios::{self, OutputFlags, SetArg, Termios};
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Signals are taken from here on, so that none is lost between clone and wait.
 pub(super) struct Attendance {
@@ -32,6 +34,8 @@ impl RawMode {
         let before = termios::tcgetattr(&stdin).context("cannot read the terminal's settings")?;
         let mut raw = before.clone();
         termios::cfmakeraw(&mut raw);
+        // The container's pty leaves the ends of lines to the terminal that shows them.
+        raw.output_flags |= before.output_flags & OutputFlags::OPOST;
         termios::tcsetattr(&stdin, SetArg::TCSANOW, &raw).context("cannot set the terminal to raw mode")?;
         Ok(Some(Self { before }))
     }
@@ -43,6 +47,29 @@ impl Drop for RawMode {
         let _restored = termios::tcsetattr(std::io::stdin(), SetArg::TCSANOW, &self.before);
     }
 }
+
+/// What ends a process that does not end by itself.
+#[derive(Debug, Default)]
+pub(super) struct Bounds {
+    /// Until when it may run.
+    pub(super) deadline: Option<Instant>,
+    /// Somebody without whom it is not to go on.
+    pub(super) keeper: Option<OwnedFd>,
+}
+
+/// How a process came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself, or by somebody else.
+    Itself,
+    /// Its time was over.
+    TimedOut,
+    /// Its keeper is gone.
+    Abandoned,
+}
+
+/// How long a process whose time is over may take to end.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Attendance {
     /// Blocks every signal that can be forwarded, and reads them from a descriptor instead.
@@ -64,8 +91,22 @@ impl Attendance {
         self,
         pidfd: &OwnedFd,
         terminal: Option<OwnedFd>,
-        mut notify: Option<Proxy>,
+        notify: Option<Proxy>,
     ) -> anyhow::Result<u8> {
+        self.until_end(pidfd, terminal, notify, None, Bounds::default()).map(|(status, _)| status)
+    }
+
+    /// The same, and ends the process when it goes beyond its bounds: by SIGTERM when its time is over, and SIGKILL after that; by
+    /// SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered.
+    pub(super) fn until_end(
+        self,
+        pidfd: &OwnedFd,
+        terminal: Option<OwnedFd>,
+        mut notify: Option<Proxy>,
+        mut supervisor: Option<&mut dyn Supervisor>,
+        mut bounds: Bounds,
+    ) -> anyhow::Result<(u8, End)> {
+        let mut end = End::Itself;
         let raw = if terminal.is_some() { RawMode::enter()? } else { None };
         let mut relay = terminal.map(Relay::new).transpose()?;
         loop {
@@ -76,16 +117,37 @@ impl Attendance {
             if let Some(notify) = &notify {
                 fds.push(PollFd::new(notify.fd(), PollFlags::POLLIN));
             }
+            if let Some(keeper) = &bounds.keeper {
+                fds.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
+            }
+            if let Some(listener) = supervisor.as_ref().and_then(|supervisor| supervisor.fd()) {
+                fds.push(PollFd::new(listener, PollFlags::POLLIN));
+            }
             if let Some(relay) = &relay {
                 relay.wait_for(&mut fds);
             }
-            match poll(&mut fds, PollTimeout::NONE) {
+            match poll(&mut fds, bounds.timeout()) {
                 Err(Errno::EINTR) => continue,
                 other => other.context("cannot wait for the container")?,
             };
             let ended = fds[0].any().unwrap_or(false);
             let signalled = fds[1].any().unwrap_or(false);
             drop(fds);
+            if let Some(supervisor) = &mut supervisor {
+                supervisor.serve();
+            }
+            if !ended && bounds.are_over() {
+                // It may have ended in the meantime; the next round sees that.
+                let signal = if end == End::TimedOut { libc::SIGKILL } else { libc::SIGTERM };
+                let _sent = clone::kill(pidfd.as_fd(), signal);
+                end = End::TimedOut;
+                bounds.deadline = Some(Instant::now() + GRACE);
+            }
+            if !ended && bounds.keeper.as_ref().is_some_and(|keeper| is_ready(keeper.as_fd(), PollFlags::POLLIN)) {
+                let _sent = clone::kill(pidfd.as_fd(), libc::SIGKILL);
+                end = End::Abandoned;
+                bounds.keeper = None;
+            }
             // A service manager that is gone is no reason to end the container.
             if notify.as_ref().is_some_and(|notify| notify.pass_on().unwrap_or(true)) {
                 notify = None;
@@ -105,7 +167,7 @@ impl Attendance {
         }
         drop(raw);
         let status = clone::wait(pidfd.as_fd()).context("cannot read the container's exit status")?;
-        Ok(u8::try_from(status & 0xff).unwrap_or(u8::MAX))
+        Ok((u8::try_from(status & 0xff).unwrap_or(u8::MAX), end))
     }
 
     fn forward(&self, pidfd: &OwnedFd, relay: Option<&Relay>) {
@@ -123,6 +185,19 @@ impl Attendance {
                 _ => drop(clone::kill(pidfd.as_fd(), signal)),
             }
         }
+    }
+}
+
+impl Bounds {
+    fn timeout(&self) -> PollTimeout {
+        let Some(deadline) = self.deadline else { return PollTimeout::NONE };
+        // Rounded up: not to wake just before it.
+        let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    fn are_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 

@@ -7,6 +7,6 @@ use crate::cli::Create;
 
 pub(super) fn run(session: &Session<'_>, args: &Create) -> anyhow::Result<u8> {
     check_descriptors(args.make.preserve_fds)?;
-    make(session, &args.make, &args.id, Starter::Start)?;
+    make(session, &args.make, &args.id, Starter::Start, None)?;
     Ok(0)
 }

@@ -62,6 +62,29 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
     Ok(0)
 }
 
+/// Deletes what containers with ids that begin like this have left, whose first process has ended and whom nobody looks after any
+/// more. What cannot be deleted is left to the next time.
+pub(super) fn sweep(session: &Session<'_>, prefix: &str) -> Result<()> {
+    let root = session.root()?;
+    for id in Dir::list(&root).explained()?.iter().filter(|id| id.starts_with(prefix)) {
+        let Ok(mut dir) = Dir::open(&root, id) else { continue };
+        if !dir.try_lock().unwrap_or(false) {
+            continue;
+        }
+        let swept = match dir.load() {
+            Ok(Some(state)) if state.status(&dir).is_ok_and(|status| status == Status::Stopped) => {
+                destroy(dir, &state, session.report)
+            }
+            Ok(Some(_)) => continue,
+            _ => wipe(dir),
+        };
+        if let Err(error) = swept {
+            session.report.debug(format_args!("cannot delete what is left of {id}: {error:#}"));
+        }
+    }
+    Ok(())
+}
+
 fn refusal(id: &str, status: Status) -> String {
     format!("cannot delete container {id} that is not stopped: {status}")
 }

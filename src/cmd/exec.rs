@@ -4,16 +4,17 @@
 use super::make::{
     self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, write_pid_file,
 };
-use super::{Explained as _, Session, attend, hinted};
+use super::{Explained as _, Session, attend, hinted, profiles};
 use crate::cgroup::{self, Cgroup};
 use crate::cli::Exec;
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running};
-use crate::plan::{self, ExecRequest, Plan};
+use crate::plan::{self, ExecRequest, Hardening, Plan};
+use crate::profile::{self, Tightened};
 use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Reporter, Severity};
 use crate::spec::{self, capability};
-use crate::state::{State, Status};
+use crate::state::{Dir, State, Status};
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use oci_spec::runtime::{Capabilities, Process, Spec};
@@ -34,10 +35,11 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
-    let process = process(args, &spec, session.report)?;
+    let mut process = process(args, &spec, session.report)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
-    let host = Host::probe(false).explained()?;
+    let mut host = Host::probe(false).explained()?;
     let mut hardening = kept_hardening(&dir, &state)?;
+    hold(session, &dir, &state, &spec, &mut process, &mut host, &mut hardening)?;
     hardening.require.extend(make::hardening(session).require);
     let request = ExecRequest {
         id: &state.id,
@@ -84,6 +86,37 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         None => Ok(0),
         Some(attendance) => attendance.until_exit(&running.pidfd, terminal, None),
     }
+}
+
+/// Holds the process to the profiles of its container, and to the one that the caller asks for.
+fn hold(
+    session: &Session<'_>,
+    dir: &Dir,
+    state: &State,
+    spec: &Spec,
+    process: &mut Process,
+    host: &mut Host,
+    hardening: &mut Hardening,
+) -> anyhow::Result<()> {
+    let own = if state.profiles.is_empty() { Vec::new() } else { dir.load_profiles().explained()? };
+    let asked = profiles::asked(session)?.map(|profile| profile.for_container(&state.id));
+    let asked: Vec<_> = asked.into_iter().filter(|profile| !own.contains(profile)).collect();
+    if own.is_empty() && asked.is_empty() {
+        return Ok(());
+    }
+    host.probe_limits().explained()?;
+    let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
+    // The filter and the Landlock rules of its own profiles are what the container has kept.
+    let held = profile::tighten_process_to_all(&own, process, spec, host).map_err(invalid).explained()?;
+    let held = Tightened { hardening: std::mem::take(hardening), ..held };
+    let beside = profile::tighten_process_to_all(&asked, process, spec, host).map_err(invalid).explained()?;
+    let all = held.and(beside).map_err(invalid).explained()?;
+    session.report.warn_of(&all.warnings);
+    for change in &all.changes {
+        session.report.debug(change);
+    }
+    *hardening = all.hardening;
+    Ok(())
 }
 
 /// A process in the making: what it joins that the plan does not know.

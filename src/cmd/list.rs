@@ -90,6 +90,9 @@ mod tests {
             terminal: false,
             poststop: false,
             rdt: false,
+            hardened: false,
+            profiles: Vec::new(),
+            landlock: None,
         };
         assert_eq!(
             table(&[(state, Status::Running)]),

@@ -1,7 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
-use super::{Explained as _, Session, hinted, notify};
+use super::{Explained as _, Session, hinted, notify, profiles, refusals};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
@@ -9,7 +9,9 @@ use crate::launch::{self, Gate, Launch, Running, hooks};
 use crate::plan::hardening::{Need, Requirement};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
+use crate::profile::{self, Profile};
 use crate::rdt::{Rdt, RdtPlan};
+use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
 use crate::sys::{fd, socket};
@@ -27,7 +29,11 @@ pub(super) struct Bundle {
     pub(super) config: Vec<u8>,
     pub(super) spec: Spec,
     pub(super) hardening: Hardening,
+    /// What the container is held to, and with it whatever joins it.
+    pub(super) profiles: Vec<Profile>,
     pub(super) plan: Plan,
+    /// For reports: made when one is asked for.
+    pub(super) facts: Option<Facts>,
 }
 
 /// A container that waits to be started.
@@ -50,16 +56,19 @@ pub(super) enum Starter {
 }
 
 /// The options that a plan depends on.
-pub(super) fn options(session: &Session<'_>, args: &Make) -> Options {
+pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>) -> Options {
     Options {
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
+        init: false,
+        hand_over_network: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,
             CgroupManager::Disabled => Driver::Disabled,
         },
+        report,
     }
 }
 
@@ -82,14 +91,14 @@ pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardeni
 }
 
 /// A configuration as it was read, and where from.
-pub(super) struct Config {
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
+struct Config {
+    path: PathBuf,
+    bytes: Vec<u8>,
 }
 
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
-    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str) -> anyhow::Result<Self> {
+    pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
@@ -97,7 +106,62 @@ impl Bundle {
             None => Config { bytes: spec::read(&directory).explained()?, path: directory.join(spec::FILE_NAME) },
             Some(path) => Config { bytes: spec::read_file(path).explained()?, path: path.clone() },
         };
-        Self::compile(session, &options(session, args), hardening(session), id, directory, config)
+        let spec = Self::parse(session, &config)?;
+        let profiles = profiles::chosen(session, &spec, id)?;
+        let options = options(session, args, report);
+        if profiles.is_empty() {
+            Self::validate(session, &config.path, &spec)?;
+            return Self::compile_spec(session, &options, hardening(session), id, directory, config, spec);
+        }
+        Self::held(session, &options, profiles, id, directory, config.path, spec)
+    }
+
+    /// Cuts a configuration to profiles and compiles what is left, which is also what later commands are told the configuration is.
+    pub(super) fn held(
+        session: &Session<'_>,
+        options: &Options,
+        profiles: Vec<Profile>,
+        id: &str,
+        directory: PathBuf,
+        path: PathBuf,
+        mut spec: Spec,
+    ) -> anyhow::Result<Self> {
+        let invalid = |diagnostics| spec::Error::Invalid { path: path.clone(), diagnostics };
+        // As it was written: tightening may remove what is wrong, and the places of what follows change.
+        Self::validate(session, &path, &spec)?;
+        let mut host = Host::probe(false).explained()?;
+        host.probe_limits().explained()?;
+        let tightened = profile::tighten_to_all(&profiles, &mut spec, &host).map_err(invalid).explained()?;
+        session.report.warn_of(&tightened.warnings);
+        for change in &tightened.changes {
+            session.report.debug(change);
+        }
+        profiles::check_hooks(&tightened.hooks)?;
+        let mut hardening = tightened.hardening;
+        hardening.require.extend(self::hardening(session).require);
+        let bytes = serde_json::to_vec(&spec).context("cannot write the tightened configuration")?;
+        let config = Config { path, bytes };
+        let mut bundle = Self::compile_spec(session, options, hardening, id, directory, config, spec)?;
+        bundle.plan.changes = tightened.changes;
+        bundle.profiles = profiles;
+        Ok(bundle)
+    }
+
+    fn parse(session: &Session<'_>, config: &Config) -> anyhow::Result<Spec> {
+        let invalid = |diagnostics| spec::Error::Invalid { path: config.path.clone(), diagnostics };
+        let loaded = spec::parse(&config.bytes).map_err(invalid).explained()?;
+        session.report.warn_of(&loaded.warnings);
+        Ok(loaded.spec)
+    }
+
+    fn validate(session: &Session<'_>, path: &Path, spec: &Spec) -> anyhow::Result<()> {
+        let rootless = !nix::unistd::geteuid().is_root();
+        let findings = spec::validate(spec, &spec::Context { needs_process: true, rootless });
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(spec::Error::Invalid { path: path.to_owned(), diagnostics: findings }).explained();
+        }
+        session.report.warn_of(&findings);
+        Ok(())
     }
 
     /// Compiles a configuration that was read before.
@@ -107,32 +171,57 @@ impl Bundle {
         hardening: Hardening,
         id: &str,
         directory: PathBuf,
+        config: Vec<u8>,
+    ) -> anyhow::Result<Self> {
+        let config = Config { path: directory.join(spec::FILE_NAME), bytes: config };
+        let spec = Self::parse(session, &config)?;
+        Self::validate(session, &config.path, &spec)?;
+        Self::compile_spec(session, options, hardening, id, directory, config, spec)
+    }
+
+    fn compile_spec(
+        session: &Session<'_>,
+        options: &Options,
+        hardening: Hardening,
+        id: &str,
+        directory: PathBuf,
         Config { path, bytes: config }: Config,
+        mut spec: Spec,
     ) -> anyhow::Result<Self> {
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
-        let loaded = spec::parse(&config).map_err(invalid).explained()?;
-        session.report.warn_of(&loaded.warnings);
-        let mut spec = loaded.spec;
-        listen_environment(&mut spec);
-        if notify::is_requested() {
+        // A sandbox has nothing of the caller's service manager.
+        if !options.init {
+            listen_environment(&mut spec);
+        }
+        if notify::is_requested() && !options.init {
             notify::add_to(&mut spec, &session.root()?.path().join(id))?;
         }
         let rootless = !nix::unistd::geteuid().is_root();
-        let findings = spec::validate(&spec, &spec::Context { needs_process: true, rootless });
-        if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(invalid(findings)).explained();
-        }
-        session.report.warn_of(&findings);
         let cgroups_path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_ref());
         let cgroups_path = cgroups_path.map(|path| path.to_string_lossy());
         let mut host = Host::probe(crate::cgroup::is_relative(cgroups_path.as_deref())).explained()?;
         if options.cgroup_driver == Driver::Systemd && host.cgroup.is_v2() && (rootless || host.in_user_namespace) {
             host.user_manager = Some(crate::cgroup::probe_user_manager().explained()?);
         }
+        let report = options.report.or(refusals::annotated(&spec)?);
+        let options = &Options { report, ..options.clone() };
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
-        Ok(Self { directory, config, spec, hardening, plan })
+        let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
+        Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan, facts })
+    }
+
+    /// The names of its profiles, for messages.
+    pub(super) fn profile_names(&self) -> String {
+        self.profiles.iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What refusals are explained by.
+    pub(super) fn facts(&self) -> Facts {
+        let facts = self.facts.clone().unwrap_or_default();
+        let names = Some(self.profile_names()).filter(|names| !names.is_empty());
+        Facts { profile: names.or(facts.profile), ..facts }
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -185,9 +274,26 @@ fn state_fields(state: &State) -> serde_json::Map<String, serde_json::Value> {
 }
 
 /// Makes the container. Whatever fails, nothing is left behind.
-pub(super) fn make(session: &Session<'_>, args: &Make, id: &str, starter: Starter) -> anyhow::Result<Made> {
+pub(super) fn make(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    starter: Starter,
+    report: Option<Watch>,
+) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
-    let bundle = Bundle::load(session, args, id)?;
+    let bundle = Bundle::load(session, args, id, report)?;
+    make_of(session, args, id, bundle, starter)
+}
+
+/// Makes the container of a bundle that was compiled before.
+pub(super) fn make_of(
+    session: &Session<'_>,
+    args: &Make,
+    id: &str,
+    bundle: Bundle,
+    starter: Starter,
+) -> anyhow::Result<Made> {
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;
@@ -237,6 +343,9 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
     dir.save_config(&bundle.config).explained()?;
     if !bundle.hardening.is_empty() {
         dir.save_hardening(&bundle.hardening).explained()?;
+    }
+    if !bundle.profiles.is_empty() {
+        dir.save_profiles(&bundle.profiles).explained()?;
     }
     notify::prepare(dir)?;
     let planned = Cgroup::planned(&bundle.plan.cgroup);
@@ -337,6 +446,7 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
         rdt: bundle.plan.rdt.is_some(),
         hardened: !bundle.hardening.is_empty(),
+        profiles: bundle.profiles.iter().map(|profile| profile.name.clone()).collect(),
         landlock: None,
     }
 }

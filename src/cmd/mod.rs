@@ -6,6 +6,7 @@ mod cache;
 mod checkpoint;
 mod create;
 pub mod delete;
+mod doctor;
 mod events;
 mod exec;
 mod features;
@@ -15,9 +16,12 @@ mod make;
 mod notify;
 mod pause;
 mod plan;
+mod profiles;
 mod ps;
+mod refusals;
 mod restore;
 mod run;
+mod sandbox;
 mod spec;
 mod start;
 mod state;
@@ -116,6 +120,8 @@ fn dispatch(session: &Session<'_>, command: Command) -> anyhow::Result<u8> {
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
         Command::Cache(args) => cache::run(session, &args),
+        Command::Sandbox(args) => sandbox::run(session, &args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Version => print(&version()),
         Command::Help(text) => print(&text),
     }
@@ -148,23 +154,30 @@ pub trait Explained<T> {
 
 impl<T, E: StdError + Hint + Send + Sync + 'static> Explained<T> for Result<T, E> {
     fn explained(self) -> anyhow::Result<T> {
-        self.map_err(|error| match error.hint() {
-            None => error.into(),
-            Some(hint) => Hinted { message: chain(&error), hint }.into(),
+        self.map_err(|error| match (error.hint(), error.code()) {
+            (None, None) => error.into(),
+            (hint, code) => Hinted { message: chain(&error), hint, code }.into(),
         })
     }
 }
 
 /// An error made here, with a hint.
 pub fn hinted(message: &str, hint: &str) -> anyhow::Error {
-    Hinted { message: message.to_owned(), hint: hint.to_owned() }.into()
+    Hinted { message: message.to_owned(), hint: Some(hint.to_owned()), code: None }.into()
+}
+
+/// The same error with another hint.
+pub fn with_hint(error: &anyhow::Error, hint: &str) -> anyhow::Error {
+    let Failure { message, code, .. } = render(error);
+    Hinted { message, hint: Some(hint.to_owned()), code }.into()
 }
 
 /// An error already rendered, together with its hint; found again under any `context`.
 #[derive(Debug)]
 struct Hinted {
     message: String,
-    hint: String,
+    hint: Option<String>,
+    code: Option<u8>,
 }
 
 impl fmt::Display for Hinted {
@@ -190,7 +203,12 @@ fn chain(error: &dyn StdError) -> String {
 }
 
 fn render(error: &anyhow::Error) -> Failure {
-    Failure { message: chain(error.as_ref()), hint: error.downcast_ref::<Hinted>().map(|hinted| hinted.hint.clone()) }
+    let known = error.downcast_ref::<Hinted>();
+    Failure {
+        message: chain(error.as_ref()),
+        hint: known.and_then(|hinted| hinted.hint.clone()),
+        code: known.and_then(|hinted| hinted.code),
+    }
 }
 
 #[cfg(test)]

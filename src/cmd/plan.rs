@@ -7,7 +7,7 @@ use crate::cli::{Make, Plan};
 
 pub(super) fn run(session: &Session<'_>, args: &Plan) -> anyhow::Result<u8> {
     let make = Make { bundle: args.bundle.clone(), no_pivot: args.no_pivot, ..Make::default() };
-    let plan = Bundle::load(session, &make, "ID")?.plan;
+    let plan = Bundle::load(session, &make, "ID", None)?.plan;
     if args.json {
         return print(&format!("{}\n", serde_json::to_string_pretty(&plan)?));
     }

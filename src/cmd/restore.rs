@@ -22,7 +22,7 @@ pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
     checkpoint::check_rights()?;
     crate::state::check_id(&args.id).explained()?;
     let make = Make { bundle: args.bundle.clone(), no_pivot: args.no_pivot, ..Make::default() };
-    let bundle = Bundle::load(session, &make, &args.id)?;
+    let bundle = Bundle::load(session, &make, &args.id, None)?;
     if !bundle.hardening.is_empty() {
         return Err(hinted(
             "a container that is held to more than its config.json cannot be restored",

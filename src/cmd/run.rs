@@ -2,8 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Made, Starter, check_descriptors, make, poststart};
+use super::refusals::{Keeper, Reporting};
 use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
+use crate::launch;
+use crate::refusal::{Asker, Watch};
 use crate::sys::cred;
 use anyhow::Context as _;
 
@@ -13,8 +16,10 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     if !args.detach && !args.no_subreaper {
         cred::set_child_subreaper().context("cannot become a subreaper")?;
     }
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Denied, !args.detach)?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
-    let mut made = make(session, &args.make, &args.id, starter)?;
+    let mut made = make(session, &args.make, &args.id, starter, reporting.watch())?;
+    let mut supervisor = reporting.supervisor(&made.bundle);
     let notify = match notify::Proxy::open(&made.dir) {
         Ok(notify) => notify,
         Err(error) => {
@@ -22,7 +27,14 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
             return Err(error);
         }
     };
-    if let Err(error) = made.running.start(&made.bundle.plan).explained() {
+    let mut keeper = Keeper::new(session, &made.bundle, &args.id);
+    let by: Option<&mut dyn launch::Supervisor> = match &mut supervisor {
+        Some(_) if args.detach => Some(&mut keeper),
+        Some(supervisor) => Some(supervisor),
+        None => None,
+    };
+    let started = made.running.start_supervised(&made.bundle.plan, by).explained();
+    if let Err(error) = started.and_then(|()| keeper.failed.map_or(Ok(()), Err)) {
         made.undo();
         return Err(error);
     }
@@ -34,11 +46,14 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
         return notify.map_or(Ok(()), |notify| notify.wait(made.running.pid, session.report)).map(|()| 0);
     };
     let terminal = made.running.terminal.take().map(|(master, _)| master);
-    let code = attendance.until_exit(&made.running.pidfd, terminal, notify)?;
-    if !args.keep {
-        delete(session, made)?;
-    }
-    Ok(code)
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default())?;
+    let names = made.bundle.profile_names();
+    let asker = if names.is_empty() { Asker::Bundle(&made.bundle.spec) } else { Asker::Held(&names) };
+    let report = reporting.conclude(&made, supervisor.as_ref(), code, asker);
+    let deleted = if args.keep { Ok(()) } else { delete(session, made) };
+    reporting.publish(&report, code, "pent run --report")?;
+    deleted.map(|()| code)
 }
 
 fn delete(session: &Session<'_>, made: Made) -> anyhow::Result<()> {

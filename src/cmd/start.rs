@@ -1,9 +1,9 @@
 //! `pent start`: opens the gate that a created container waits at.
 #![forbid(unsafe_code)]
 
-use super::make::{Bundle, Config, hook_state, kept_hardening, poststart};
+use super::make::{Bundle, hook_state, kept_hardening, poststart};
 use super::notify::Proxy;
-use super::{Explained as _, Session};
+use super::{Explained as _, Session, refusals};
 use crate::cli::Start;
 use crate::launch;
 use crate::plan::{self, Options};
@@ -12,7 +12,7 @@ use crate::state::{Dir, State, Status};
 use crate::sys::socket;
 use anyhow::{Context as _, anyhow, bail};
 use nix::errno::Errno;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxSeccompAction, Spec};
 use std::os::fd::{AsFd, OwnedFd};
 
 pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
@@ -29,16 +29,20 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => bail!("cannot start a container that has stopped"),
         Err(errno) => return Err(errno).context("cannot reach the container's first process"),
     };
-    // The plan is made again only to say which of its steps failed.
-    let plan = || {
-        let bytes = dir.load_config().map_err(|error| launch::Error::Caller(error.into()))?;
-        let config = Config { path: dir.path().join(spec::FILE_NAME), bytes };
-        let hardening = kept_hardening(&dir, &state).map_err(launch::Error::Caller)?;
+    let bundle = || {
+        let config = dir.load_config()?;
+        let hardening = kept_hardening(&dir, &state)?;
         Bundle::compile(session, &Options::default(), hardening, &state.id, state.bundle.clone(), config)
-            .map(|bundle| bundle.plan)
-            .map_err(launch::Error::Caller)
     };
-    let hand_over = |listener: &OwnedFd| hand_over(&dir, &state, listener);
+    // The plan is made again only to say which of its steps failed.
+    let plan = || bundle().map(|bundle| bundle.plan).map_err(launch::Error::Caller);
+    let hand_over = |listener: OwnedFd| {
+        if is_reported(&dir).map_err(launch::Error::Caller)? {
+            keep(session, &bundle, &state.id, listener).map_err(launch::Error::Caller)?;
+            return Ok(false);
+        }
+        hand_over(&dir, &state, &listener).map(|()| true)
+    };
     let notify = Proxy::open(&dir)?;
     launch::start(connection.as_fd(), hand_over, plan).explained()?;
     dir.remove_gate().explained()?;
@@ -59,6 +63,28 @@ fn hand_over(dir: &Dir, state: &State, listener: &OwnedFd) -> Result<(), launch:
         policy.and_then(plan::agent).context("the stored configuration has no seccomp agent")
     };
     launch::agent::send(&agent().map_err(launch::Error::Caller)?, &hook_state(state), state.init.pid, listener)
+}
+
+/// Whether it is the runtime that answers for the filter: a filter with an agent has a listener already.
+fn is_reported(dir: &Dir) -> anyhow::Result<bool> {
+    let spec = stored(&dir.load_config()?)?;
+    let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let notifies = policy.is_some_and(|policy| {
+        policy.syscalls().iter().flatten().any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify)
+    });
+    Ok(refusals::annotated(&spec)?.is_some() && !notifies)
+}
+
+fn keep(
+    session: &Session<'_>,
+    bundle: &dyn Fn() -> anyhow::Result<Bundle>,
+    id: &str,
+    listener: OwnedFd,
+) -> anyhow::Result<()> {
+    let bundle = bundle()?;
+    let mut keeper = refusals::Keeper::new(session, &bundle, id);
+    launch::Supervisor::take(&mut keeper, listener);
+    keeper.failed.map_or(Ok(()), Err)
 }
 
 fn stored(config: &[u8]) -> anyhow::Result<Spec> {

@@ -36,6 +36,8 @@ pub enum Error {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// When it was about the program itself: what the kernel said of it.
+        program: Option<Errno>,
     },
     /// clone3 itself.
     #[error("cannot create the container's process{}: {}", in_new(namespaces), lower(*errno))]
@@ -128,6 +130,15 @@ impl Hint for Error {
             _ => None,
         }
     }
+
+    fn code(&self) -> Option<u8> {
+        match self {
+            // As shells do: there is none, or there is one and it cannot be executed.
+            Self::Child { program: Some(Errno::ENOENT | Errno::ENOTDIR), .. } => Some(127),
+            Self::Child { program: Some(_), .. } => Some(126),
+            _ => None,
+        }
+    }
 }
 
 impl Error {
@@ -137,14 +148,16 @@ impl Error {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
-            Some(op @ Op::Execute) => {
+            Some(op) => {
+                let is_program = matches!(op, Op::FindExecutable { .. } | Op::Execute);
+                let program = is_program.then(|| Errno::from_raw(failure.errno));
                 let name = plan.program.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
-                Self::Child {
-                    message: format!("exec {name}: {}", self::errno(&failure)),
-                    hint: child_hint(op, &failure),
-                }
+                let message = match op {
+                    Op::Execute => format!("exec {name}: {}", self::errno(&failure)),
+                    _ => child_message(op, &failure, hooks),
+                };
+                Self::Child { message, hint: child_hint(op, &failure), program }
             }
-            Some(op) => Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure) },
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }
     }

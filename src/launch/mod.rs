@@ -60,6 +60,34 @@ pub trait Owner {
     fn limit_devices(&mut self) -> Result<(), Error>;
 }
 
+/// Answers the calls that a filter asks about.
+pub trait Supervisor {
+    /// Gets the filter's listener, before the program starts.
+    fn take(&mut self, listener: OwnedFd);
+
+    /// Readable when there is something to answer; `None` before there is a listener, and when nothing is left that could ask.
+    fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Answers what there is, or some of it.
+    fn serve(&mut self);
+}
+
+/// Answers calls until there is a message, which is when true is returned, or the other end is gone.
+fn await_message(sync: BorrowedFd<'_>, supervisor: &mut dyn Supervisor) -> crate::sys::Result<bool> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let Some(listener) = supervisor.fd() else { return Ok(true) };
+    let mut fds = [PollFd::new(sync, PollFlags::POLLIN), PollFd::new(listener, PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::NONE) {
+        Err(Errno::EINTR) => return Ok(false),
+        other => other?,
+    };
+    let [message, asked] = fds.map(|fd| fd.any().unwrap_or(false));
+    if asked {
+        supervisor.serve();
+    }
+    Ok(message)
+}
+
 /// A child that exists.
 pub struct Running {
     /// In the runtime's pid namespace.
@@ -68,6 +96,8 @@ pub struct Running {
     pub pidfd: OwnedFd,
     /// The master of its terminal and its number, until it is taken.
     pub terminal: Option<(OwnedFd, u32)>,
+    /// Its user and its network namespace, when the plan hands them over.
+    pub network: Option<(OwnedFd, OwnedFd)>,
     /// How many Landlock rules it has made: places that are not there have none.
     pub landlock_rules: u32,
     sync: OwnedFd,
@@ -114,6 +144,7 @@ impl Launch<'_> {
             argv: &prepared.argv,
             env: &mut prepared.env,
             filter: &prepared.filter,
+            filter_rest: &prepared.filter_rest,
             segments: &prepared.segments,
             hooks: &child_hooks,
             memberships: &memberships,
@@ -145,6 +176,7 @@ impl Launch<'_> {
             pid,
             pidfd,
             terminal,
+            network: None,
             landlock_rules: 0,
             sync,
             state,
@@ -211,7 +243,7 @@ impl Running {
                     self.net_devices = Some(netdevice::move_all(self.pid, devices)?);
                 }
                 // After the start: see `await_exec`.
-                Op::SendListener { .. } | Op::Meet { point: Point::ListenerSent } => {}
+                Op::SendListener { .. } | Op::Supervise | Op::Meet { point: Point::ListenerSent } => {}
                 Op::Meet { point } => self.meet(plan, *point)?,
                 Op::MapIds { uids, gids, deny_setgroups } => {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
@@ -222,6 +254,12 @@ impl Running {
                 Op::ReceiveTerminal => match self.receive(plan)? {
                     (Message::Terminal(number), Some(master)) => self.terminal = Some((master, number)),
                     _ => return Err(Error::System { what: "receive the terminal", errno: Errno::EPROTO }),
+                },
+                Op::ReceiveNetwork => match (self.receive(plan)?, self.receive(plan)?) {
+                    ((Message::Namespace(0), Some(user)), (Message::Namespace(1), Some(network))) => {
+                        self.network = Some((user, network));
+                    }
+                    _ => return Err(Error::System { what: "receive the network namespace", errno: Errno::EPROTO }),
                 },
                 Op::Adopt => {
                     self.adopt(plan)?;
@@ -312,10 +350,19 @@ impl Running {
     /// # Errors
     /// When it could not be started; the child is gone then.
     pub fn start(&mut self, plan: &Plan) -> Result<(), Error> {
+        self.start_supervised(plan, None)
+    }
+
+    /// As [`Running::start`]. With a plan that asks for it, `supervisor` gets the filter's listener: starting the program may take
+    /// calls that have to be answered.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_supervised(&mut self, plan: &Plan, supervisor: Option<&mut dyn Supervisor>) -> Result<(), Error> {
         let meets = plan.parent.iter().any(|op| matches!(op, Op::Meet { point: Point::Started }));
         let started = if meets { self.meet(plan, Point::Started) } else { Ok(()) };
         self.opened.clear();
-        let started = started.and_then(|()| self.await_exec(plan));
+        let started = started.and_then(|()| self.await_exec(plan, supervisor));
         if started.is_err() {
             self.kill();
         }
@@ -323,9 +370,14 @@ impl Running {
     }
 
     /// The socket closes when the program is executed: silence is success.
-    fn await_exec(&mut self, plan: &Plan) -> Result<(), Error> {
+    fn await_exec(&mut self, plan: &Plan, mut supervisor: Option<&mut dyn Supervisor>) -> Result<(), Error> {
         let system = |errno| Error::System { what: "hear from the child", errno };
         loop {
+            if let Some(supervisor) = &mut supervisor
+                && !await_message(self.sync.as_fd(), *supervisor).map_err(system)?
+            {
+                continue;
+            }
             match (wire::receive(self.sync.as_fd()).map_err(system)?, &plan.agent) {
                 (None, _) => return Ok(()),
                 (Some((Message::Failed(op, failure), _)), _) => {
@@ -335,6 +387,11 @@ impl Running {
                     agent::send(agent, &self.state, self.pid, &listener)?;
                     self.meet(plan, Point::ListenerSent)?;
                 }
+                (Some((Message::Listener, Some(listener))), None) if plan.supervised.is_some() => match &mut supervisor
+                {
+                    Some(supervisor) => supervisor.take(listener),
+                    None => return Err(system(Errno::EPROTO)),
+                },
                 (Some(_), _) => return Err(system(Errno::EPROTO)),
             }
         }
@@ -356,19 +413,21 @@ impl Running {
 ///
 /// # Errors
 /// When a hook fails or the program cannot be executed. `plan` is called then, to say which step it was. `hand_over` is
-/// called with the listener of a seccomp filter, if there is one, and must send it to the agent.
+/// called with the listener of a seccomp filter, if there is one, and must send it to the agent, or see to it that it is answered;
+/// it says whether the child waits for that.
 pub fn start(
     connection: BorrowedFd<'_>,
-    hand_over: impl FnOnce(&OwnedFd) -> Result<(), Error>,
+    hand_over: impl FnOnce(OwnedFd) -> Result<bool, Error>,
     plan: impl FnOnce() -> Result<Plan, Error>,
 ) -> Result<(), Error> {
     let system = |errno| Error::System { what: "tell the container to start", errno };
     let go_on = |point| wire::send(connection, Message::Continue(point), None).map_err(system);
     go_on(Point::Started)?;
     let mut said = wire::receive(connection).map_err(system)?;
-    if let Some((Message::Listener, Some(listener))) = &said {
-        hand_over(listener)?;
-        go_on(Point::ListenerSent)?;
+    if let Some((Message::Listener, Some(listener))) = said {
+        if hand_over(listener)? {
+            go_on(Point::ListenerSent)?;
+        }
         said = wire::receive(connection).map_err(system)?;
     }
     match said {

@@ -17,6 +17,7 @@ pub(super) struct Prepared {
     pub(super) argv: Argv,
     pub(super) env: Environment,
     pub(super) filter: Vec<u64>,
+    pub(super) filter_rest: Vec<u64>,
     pub(super) segments: Vec<exe::Segment>,
     pub(super) host_namespaces: [u64; 8],
     /// To be put back in a process that stays.
@@ -42,15 +43,16 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         slots,
         argv: Argv::new(strings(&plan.program.args)),
         env: Environment::new(strings(&plan.program.env)),
-        filter: plan
-            .seccomp
-            .as_ref()
-            .map(|program| program.insns.iter().map(|insn| insn.word()).collect())
-            .unwrap_or_default(),
+        filter: words(plan.seccomp.as_ref()),
+        filter_rest: words(plan.seccomp_rest.as_ref()),
         segments: exe::segments(),
         host_namespaces: own_namespaces(plan)?,
         before,
     })
+}
+
+fn words(filter: Option<&crate::seccomp::Program>) -> Vec<u64> {
+    filter.map(|program| program.insns.iter().map(|insn| insn.word()).collect()).unwrap_or_default()
 }
 
 fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Result<(), Failure> {

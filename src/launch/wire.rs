@@ -51,6 +51,8 @@ pub enum Message {
     Born(i32),
     /// The seccomp filter's listener comes along.
     Listener,
+    /// A namespace comes along: user is 0, network is 1.
+    Namespace(u32),
 }
 
 const SIZE: usize = 32;
@@ -64,6 +66,7 @@ impl Message {
             Self::Terminal(number) => (4, number, 0, 0, 0),
             Self::Born(pid) => (5, 0, pid, 0, 0),
             Self::Listener => (6, 0, 0, 0, 0),
+            Self::Namespace(which) => (7, which, 0, 0, 0),
         };
         let mut bytes = [0; SIZE];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -88,6 +91,7 @@ impl Message {
             4 => Self::Terminal(a),
             5 => Self::Born(b),
             6 => Self::Listener,
+            7 => Self::Namespace(a),
             _ => return None,
         })
     }
@@ -139,6 +143,7 @@ mod tests {
             Message::Born(4711),
             Message::Continue(Point::ListenerSent),
             Message::Listener,
+            Message::Namespace(1),
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }

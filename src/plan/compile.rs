@@ -28,6 +28,13 @@ pub struct Options {
     pub preserve_fds: u32,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
+    /// How much is reported of what is refused, if anything.
+    pub report: Option<crate::refusal::Watch>,
+    /// The runtime gets the container's user and network namespaces ([`crate::launch::Running::network`]).
+    pub hand_over_network: bool,
+    /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
+    /// runtime ends. For a program that does not know how to be pid 1.
+    pub init: bool,
 }
 
 /// Everything that decides what a plan is.
@@ -63,6 +70,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
+    let notify::Filters { seccomp, seccomp_rest, supervised } =
+        notify::supervise(&mut b, request.options.report, seccomp);
     let mut cgroup = compile_cgroup(&mut b, request, linux);
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
@@ -83,7 +92,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     let labels = process::open_labels(&mut b, program, "process");
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
-    namespaces::user_namespace(&mut b, &namespaces, linux);
+    namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -128,6 +137,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         joined: namespaces.joined.clone(),
         apart: Vec::new(),
     });
+    if request.options.hand_over_network {
+        // While there is the host's procfs to open them through.
+        b.child.push(Child::SendNetwork);
+        b.parent.push(Parent::ReceiveNetwork);
+    }
     let hooks = Hooks::compile(spec);
     let limits_devices = !matches!(cgroup.limits.devices, cgroup::DevicePlan::Untouched);
     let parent_is_late = parents_part(&mut b, &hooks, limits_devices, net_devices(linux));
@@ -146,6 +160,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, !hooks.start_container.is_empty())),
         agent: agent.as_ref(),
         labels,
+        supervised: supervised.is_some(),
+        seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
         groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
         path: "process",
@@ -170,10 +186,17 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     process::home(&mut b, program);
     process::credentials(&mut b, &context);
+    if request.options.init {
+        // After the credentials: the kernel forgets it when they change.
+        b.child.push(Child::DieWithRuntime);
+    }
     b.meet(Point::Ready);
     b.meet(Point::Started);
     if !hooks.start_container.is_empty() {
         b.child.push(Child::RunHooks { kind: HookKind::StartContainer });
+    }
+    if request.options.init {
+        b.child.push(Child::BecomeInit);
     }
     process::execute(&mut b, &context);
     if let Some(score) = program.oom_score_adj() {
@@ -213,6 +236,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         parent_hooks: vec![(HookKind::Prestart, hooks.prestart), (HookKind::CreateRuntime, hooks.create_runtime)],
         seccomp,
         agent,
+        seccomp_rest,
+        supervised,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,
@@ -561,7 +586,8 @@ fn finish_root(
     sysctls(b, linux, mounted);
     if let Some(null) = null {
         b.mount_checks += masks.len();
-        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect() });
+        let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));
+        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect(), as_program });
     }
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
     if !readonly.is_empty() {

@@ -86,7 +86,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
-        b.child.push(Child::BecomeRoot { drop_groups: !groups_denied });
+        b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     let terminal = request.process.terminal().unwrap_or_default();
@@ -119,6 +119,8 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         landlock: ruleset.as_ref().map(|ruleset| (ruleset, false)),
         agent: agent.as_ref(),
         labels,
+        supervised: false,
+        seccomp_rest: None,
         own_user_namespace,
         groups_denied,
         path: "process",
@@ -170,6 +172,8 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         parent_hooks: Vec::new(),
         seccomp,
         agent,
+        seccomp_rest: None,
+        supervised: None,
         slots: b.slots(),
         mount_checks: b.mount_checks,
         prepare: b.prepare,

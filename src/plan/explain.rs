@@ -4,6 +4,7 @@
 use super::op::{Child, Filesystem, IdMap, Namespace, Parent, Prepare, Source};
 use super::{Plan, numa};
 use crate::cgroup::DevicePlan;
+use crate::profile;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
 use std::fmt;
@@ -169,12 +170,14 @@ impl fmt::Display for Parent {
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
+            Self::ReceiveNetwork => f.write_str("receive the user and the network namespace"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
             Self::MoveNetDevices { devices } => {
                 f.write_str("move network devices")?;
                 devices.iter().try_for_each(|device| write!(f, " {}={}", device.name, device.to))
             }
             Self::SendListener { path } => write!(f, "send the seccomp listener to the agent at {path}"),
+            Self::Supervise => f.write_str("answer denied calls as the filter says, and report them"),
         }
     }
 }
@@ -196,6 +199,10 @@ impl fmt::Display for Child {
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
+            Self::BecomeUser { uid, gid, .. } => write!(f, "become {uid}:{gid} of the user namespace"),
+            Self::SendNetwork => f.write_str("hand the user and the network namespace to the parent"),
+            Self::DieWithRuntime => f.write_str("be killed when pent ends"),
+            Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
             Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
@@ -303,6 +310,9 @@ impl fmt::Display for Child {
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
+            Self::LoadSeccompRest { instructions, .. } => {
+                write!(f, "load seccomp filter of {instructions} instructions for the calls that took")
+            }
             Self::Execute => f.write_str("execute the program"),
         }
     }
@@ -337,6 +347,13 @@ impl fmt::Display for Plan {
         writeln!(f, "container {}: {}", self.id, program.join(" "))?;
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
+        }
+        if !self.changes.is_empty() {
+            writeln!(f, "\nrequested, enforced, because of")?;
+            for change in &self.changes {
+                let profile::Change { path, requested, enforced, profile, rule } = change;
+                writeln!(f, "  {path}: {requested} -> {enforced} ({profile}: {rule})")?;
+            }
         }
         writeln!(f, "\nbefore clone")?;
         self.cgroup_lines(f)?;

@@ -24,7 +24,7 @@ pub mod text;
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
 pub use hardening::Hardening;
-pub use notify::{Agent, agent};
+pub use notify::{Agent, Supervised, agent};
 pub(crate) use process::rlimit;
 
 use crate::cgroup::CgroupPlan;
@@ -65,6 +65,12 @@ pub struct Plan {
     /// Who gets the filter's listener, if a rule notifies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
+    /// What of the filter is loaded after its listener was handed over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seccomp_rest: Option<crate::seccomp::Program>,
+    /// The filter as it is meant, when the runtime answers for it; `seccomp` and `seccomp_rest` are then made of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervised: Option<Supervised>,
     /// How many slots the table of descriptors has.
     pub slots: u16,
     /// How many mounts will be checked at most.

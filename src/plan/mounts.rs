@@ -248,6 +248,7 @@ fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str
 }
 
 fn remount(b: &mut Builder<'_>, target: &Path, options: &MountOptions) {
+    b.mount_checks += 1;
     b.child.push(Child::Remount {
         target: Text::path(target),
         attributes: options.attributes,

@@ -4,7 +4,7 @@
 use super::builder::Builder;
 use super::op::{Child, IdMap, Namespace, Parent, Point, Prepare, Slot};
 use super::text::Text;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, User};
 use std::fmt::Write as _;
 
 /// The namespaces of a container.
@@ -157,21 +157,28 @@ pub(super) fn maps_host_id(map: &IdMap, id: u32) -> bool {
     map.iter().any(|(_, host, size)| id.checked_sub(*host).is_some_and(|offset| offset < *size))
 }
 
-/// Parent and child agree on the ids of a new user namespace; then the child becomes its root.
-pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux: &Linux) {
+/// Parent and child agree on the ids of a new user namespace; then the child becomes its root, or the program's user where there
+/// is no root.
+pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux: &Linux, user: &User) {
     if !namespaces.is_own(Namespace::User) {
         return;
     }
     let uids = id_map(linux.uid_mappings().as_ref());
     let gids = id_map(linux.gid_mappings().as_ref());
     let mut drop_groups = true;
+    let (mut uid, mut gid) = (0, 0);
     if namespaces.is_new(Namespace::User) {
-        for (map, path) in [(&uids, "linux.uidMappings"), (&gids, "linux.gidMappings")] {
+        for (map, path, id, own) in
+            [(&uids, "linux.uidMappings", &mut uid, user.uid()), (&gids, "linux.gidMappings", &mut gid, user.gid())]
+        {
             if host_id(map, 0).is_none() {
+                *id = own;
+            }
+            if host_id(map, *id).is_none() {
                 b.error(
                     path,
-                    "id 0 of the container is not mapped",
-                    "map containerID 0: the mounts are made as its root",
+                    "neither id 0 of the container is mapped nor that of its process",
+                    "map containerID 0: the mounts are made as its root, or else as process.user",
                 );
             }
         }
@@ -180,7 +187,22 @@ pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux
         b.parent.push(Parent::MapIds { uids, gids, deny_setgroups });
         b.meet(Point::UserNamespaceMapped);
     }
-    b.child.push(Child::BecomeRoot { drop_groups });
+    b.child.push(become_owner(uid, gid, drop_groups));
+}
+
+/// As whom the container is set up in its user namespace.
+fn become_owner(uid: u32, gid: u32, drop_groups: bool) -> Child {
+    match (uid, gid) {
+        (0, 0) => Child::BecomeRoot { drop_groups },
+        _ => Child::BecomeUser { uid, gid, drop_groups },
+    }
+}
+
+/// The same for a process that joins the container.
+pub(super) fn become_owner_again(linux: &Linux, user: &User, drop_groups: bool) -> Child {
+    let id = |map: IdMap, own| if map.is_empty() || host_id(&map, 0).is_some() { 0 } else { own };
+    let uid = id(id_map(linux.uid_mappings().as_ref()), user.uid());
+    become_owner(uid, id(id_map(linux.gid_mappings().as_ref()), user.gid()), drop_groups)
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@
 use super::builder::Builder;
 use super::op::{Child, Parent, Point, Prepare};
 use super::text::Text;
-use crate::seccomp::{self, syscalls};
+use crate::refusal::Watch;
+use crate::seccomp::{self, Abi, syscalls};
 use oci_spec::runtime::LinuxSeccomp;
 use serde::Serialize;
 
@@ -53,6 +54,69 @@ pub(super) fn prepare(b: &mut Builder<'_>, policy: &LinuxSeccomp, filter: &secco
     }
     b.prepare.push(Prepare::FindAgent { path: agent.path.clone() });
     Some(agent)
+}
+
+/// The filter as it is meant, when this runtime answers for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Supervised {
+    /// What it says of a call is the answer.
+    pub program: seccomp::Program,
+    /// What is heard of beside what it denies.
+    pub watch: Watch,
+}
+
+/// What becomes of a filter.
+pub(super) struct Filters {
+    pub(super) seccomp: Option<seccomp::Program>,
+    pub(super) seccomp_rest: Option<seccomp::Program>,
+    pub(super) supervised: Option<Supervised>,
+}
+
+/// Has a filter ask about what it denies, if refusals are to be reported.
+pub(super) fn supervise(b: &mut Builder<'_>, watch: Option<Watch>, seccomp: Option<seccomp::Program>) -> Filters {
+    let as_it_is = |seccomp| Filters { seccomp, seccomp_rest: None, supervised: None };
+    let Some(watch) = watch else { return as_it_is(seccomp) };
+    let program = match (&seccomp, Abi::NATIVE) {
+        (Some(program), _) => program.clone(),
+        // Something has to ask about the calls that are watched.
+        (None, Some(native)) if watch > Watch::Denied => seccomp::Program::allowing(native),
+        _ => return as_it_is(seccomp),
+    };
+    match ask(&program, watch, b.host.seccomp_wait_killable) {
+        Ok((asking, rest)) => {
+            Filters { seccomp: Some(asking), seccomp_rest: rest, supervised: Some(Supervised { program, watch }) }
+        }
+        Err(why) => {
+            b.warn("linux.seccomp", format!("refusals cannot be reported: {why}"));
+            as_it_is(seccomp)
+        }
+    }
+}
+
+/// The filter that is loaded first, and what of it has to come after the listener was handed over, if the filter does not let that
+/// happen.
+fn ask(
+    program: &seccomp::Program,
+    watch: Watch,
+    wait_killable: bool,
+) -> Result<(seccomp::Program, Option<seccomp::Program>), seccomp::NoNotice> {
+    let native = program.abis.first().copied();
+    let watched = native.map(|native| watch.calls(native)).unwrap_or_default();
+    let (name, arguments) = HAND_OVER[0];
+    let sends = matches!(answer(program, name, arguments), Answer::Allowed);
+    let numbers = |names: &[&str]| {
+        let number = |name: &&str| native.and_then(|native| syscalls::number(name, native));
+        names.iter().filter_map(number).collect::<Vec<_>>()
+    };
+    let spared = if sends { Vec::new() } else { numbers(&[name, "seccomp"]) };
+    let mut asking = seccomp::notifying(program, &watched, &spared)?;
+    if wait_killable {
+        // A signal that is not fatal would have the call made again, and counted again.
+        asking.flags |= seccomp::flag::WAIT_KILLABLE_RECV;
+    }
+    let rest = if sends { None } else { Some(seccomp::only(program, &spared)?) };
+    Ok((asking, rest))
 }
 
 /// After the filter is loaded.

@@ -227,6 +227,8 @@ pub enum Parent {
     RunHooks { kind: HookKind },
     /// Takes the master of the child's terminal and hands it on.
     ReceiveTerminal,
+    /// Takes descriptors of the child's user and network namespaces, for whoever connects the network with the host's.
+    ReceiveNetwork,
     /// Takes over the process that the child has made to go on in its place.
     Adopt,
     /// Compares the namespaces of the child with those of the container's init.
@@ -235,6 +237,8 @@ pub enum Parent {
     MoveNetDevices { devices: Vec<NetDevice> },
     /// Takes the filter's listener from the child and sends it to the seccomp agent.
     SendListener { path: Text },
+    /// Takes the filter's listener from the child, and answers what it asks.
+    Supervise,
 }
 
 /// The hooks of config.md, POSIX-platform hooks.
@@ -349,6 +353,8 @@ pub enum Child {
     Birth { new: Vec<Namespace> },
     /// Becomes uid and gid 0 of the user namespace.
     BecomeRoot { drop_groups: bool },
+    /// Becomes these ids of the user namespace, in which there is no root: the capabilities over it stay.
+    BecomeUser { uid: u32, gid: u32, drop_groups: bool },
     /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
     JoinCgroup,
     /// A new session keyring.
@@ -407,6 +413,8 @@ pub enum Child {
     LinkDevice { dev: Slot, name: Text, target: Text },
     /// A pseudo-terminal of the container's own devpts, on /dev/console and on descriptors 0 to 2.
     OpenTerminal { dev: Option<Slot>, uid: u32, gid: u32, size: Option<(u16, u16)> },
+    /// Hands descriptors of this process's user and network namespaces to the parent.
+    SendNetwork,
     /// The terminal on descriptor 0 becomes that of this process's session.
     ControlTerminal,
     /// Enters a new cgroup namespace, rooted in the container's cgroup.
@@ -415,8 +423,14 @@ pub enum Child {
     WriteSysctls { proc: Slot, values: Vec<(Text, Text)> },
     /// Runs hooks inside the container's namespaces.
     RunHooks { kind: HookKind },
-    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs.
-    MaskPaths { null: Slot, paths: Vec<Text> },
+    /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs. `as_program`: this process
+    /// is the program's user already, so that what it may not reach is hidden as it is.
+    MaskPaths {
+        null: Slot,
+        paths: Vec<Text>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        as_program: bool,
+    },
     /// Makes trees read-only.
     ReadonlyPaths { paths: Vec<Text> },
     /// A mount that had to stay writable until now becomes read-only.
@@ -490,6 +504,13 @@ pub enum Child {
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.
     SendListener,
+    /// Loads the filter for the calls that handing the listener over took, and that the first one therefore allows.
+    LoadSeccompRest { flags: u32, instructions: usize },
+    /// Asks the kernel to kill this process, and with it everything in its pid namespace, when the runtime ends.
+    DieWithRuntime,
+    /// Makes the process that goes on with this script. This one stays what it is, the first of its pid namespace: it passes
+    /// signals on, reaps what is left behind, and ends as the new one ends.
+    BecomeInit,
     /// Executes the program.
     Execute,
 }

@@ -50,9 +50,13 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::SetNoNewPrivs => (77, "no_new_privs"),
         Child::CloseDescriptors { .. } => (80, "the sweep of descriptors"),
         Child::VerifyCredentials(_) => (81, "the check of credentials"),
+        // A change of credentials would undo it.
+        Child::DieWithRuntime => (85, "the signal at the runtime's death"),
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
+        Child::BecomeInit => (91, "the first process"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::SendListener => (96, "handing over the listener"),
+        Child::LoadSeccompRest { .. } => (97, "the rest of the seccomp filter"),
         Child::Execute => (100, "the program"),
         _ => return None,
     })
@@ -94,6 +98,9 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     }
     if plan.seccomp.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccomp { .. })) {
         return Err(Violation::Missing("seccomp filter"));
+    }
+    if plan.seccomp_rest.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccompRest { .. })) {
+        return Err(Violation::Missing("rest of the seccomp filter"));
     }
     landlock(plan)?;
     no_rights_at_birth(plan)?;
@@ -169,6 +176,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
                 | Child::BindDevice { .. }
                 | Child::MakeDevice { .. }
                 | Child::VerifyNamespaces { .. }
+                | Child::SendNetwork
                 | Child::RunHooks { kind: HookKind::CreateContainer }
         )
     });

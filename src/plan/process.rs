@@ -26,6 +26,10 @@ pub(super) struct Context<'a> {
     pub(super) landlock: Option<(&'a Ruleset, bool)>,
     /// Who gets its listener.
     pub(super) agent: Option<&'a super::Agent>,
+    /// Whether the runtime itself gets it.
+    pub(super) supervised: bool,
+    /// What of the filter is loaded after that.
+    pub(super) seccomp_rest: Option<&'a crate::seccomp::Program>,
     /// Whether the process has a user namespace of its own: all capabilities are there to be had.
     pub(super) own_user_namespace: bool,
     /// setgroups(2) is not allowed in the user namespace.
@@ -275,6 +279,23 @@ pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
         b.child.push(Child::LoadSeccomp { flags: filter.flags, instructions: filter.insns.len(), verify });
         let [_, effective, permitted, inheritable, _] = capability_sets_quietly(b, context);
         let last = (!no_new_privs).then_some(Child::SetCapabilities { effective, permitted, inheritable });
+        if context.supervised {
+            // Giving rights up may have to be answered for, and loading the rest may take them.
+            let late = context.seccomp_rest.is_some() || super::notify::hears_of_capabilities(filter);
+            if !late {
+                b.child.extend(last.clone());
+            }
+            b.child.push(Child::SendListener);
+            b.parent.push(super::op::Parent::Supervise);
+            if let Some(rest) = context.seccomp_rest {
+                b.child.push(Child::LoadSeccompRest { flags: rest.flags, instructions: rest.insns.len() });
+            }
+            if late {
+                b.child.extend(last);
+            }
+            b.child.push(Child::Execute);
+            return;
+        }
         match context.agent {
             // The rights to load it go first, unless the agent has to hear of that.
             Some(agent) if super::notify::hears_of_capabilities(filter) => {

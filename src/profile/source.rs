@@ -4,6 +4,7 @@
 use super::format::{Profile, VERSION};
 use crate::report::Hint;
 use crate::spec::suggest;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -17,6 +18,13 @@ pub const DIRECTORY: &str = "/etc/pent/profiles";
 pub const SHIPPED: &[(&str, &str)] = &[
     ("baseline", include_str!("../../profiles/baseline.toml")),
     ("restricted", include_str!("../../profiles/restricted.toml")),
+    ("offline-compute", include_str!("../../profiles/offline-compute.toml")),
+    ("static-binary", include_str!("../../profiles/static-binary.toml")),
+    ("network-service", include_str!("../../profiles/network-service.toml")),
+    ("nodejs", include_str!("../../profiles/nodejs.toml")),
+    ("python", include_str!("../../profiles/python.toml")),
+    ("jvm", include_str!("../../profiles/jvm.toml")),
+    ("build", include_str!("../../profiles/build.toml")),
 ];
 
 /// The largest profile that is read, in bytes.
@@ -55,7 +63,7 @@ pub enum Error {
         why: &'static str,
     },
     /// Somebody else could change the administrator's file.
-    #[error("profile {} can be changed by others than root and the caller", path.display())]
+    #[error("{} can be changed by others than root and the caller", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -126,8 +134,8 @@ pub fn load(name_or_path: &str) -> Result<Profile, Error> {
 pub fn load_from(directory: &Path, name_or_path: &str) -> Result<Profile, Error> {
     let mut text = Text::find(directory, name_or_path)?;
     let mut chain = vec![text.name.clone()];
-    let mut own = text.read()?;
-    while let Some(extends) = own.extends.take() {
+    let mut profiles = vec![text.read()?];
+    while let Some(extends) = profiles.last().and_then(|profile| profile.extends.clone()) {
         // A profile of the administrator's that extends its own name extends the shipped one of that name.
         text = if extends == text.name && text.file.is_some() && !extends.contains('/') {
             Text::shipped(directory, &extends)?
@@ -138,20 +146,18 @@ pub fn load_from(directory: &Path, name_or_path: &str) -> Result<Profile, Error>
         if chain.len() > DEEPEST {
             return Err(Error::Circle { origin: text.origin(), chain });
         }
-        let base = text.read()?;
-        let next = base.extends.clone();
-        own = own.over(base);
-        own.extends = next;
+        profiles.push(text.read()?);
     }
-    own.extends = chain.get(1).cloned();
-    Ok(own.settled())
+    // From the one that extends none upwards: what is added and removed refers to what is below.
+    let whole = profiles.into_iter().rev().reduce(|base, profile| profile.over(base.settled()));
+    whole.map(Profile::settled).ok_or_else(|| unknown(directory, name_or_path))
 }
 
 /// A profile's text and where it is from.
-struct Text {
+pub(super) struct Text {
     name: String,
     file: Option<PathBuf>,
-    text: String,
+    pub(super) text: String,
 }
 
 impl Text {
@@ -185,7 +191,8 @@ impl Text {
         Ok(Self { name: (*name).to_owned(), file: None, text: (*text).to_owned() })
     }
 
-    fn open(path: &Path, administrators: bool) -> Result<Self, Error> {
+    /// A file; one of the administrator's must be his alone to change.
+    pub(super) fn open(path: &Path, administrators: bool) -> Result<Self, Error> {
         let failed = |source| Error::Read { path: path.to_owned(), source };
         // Without O_NONBLOCK, opening a pipe would wait for a writer.
         let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
@@ -237,18 +244,7 @@ fn unknown(directory: &Path, name: &str) -> Error {
 /// # Errors
 /// [`Error::Invalid`] and [`Error::Version`].
 pub fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
-    let line_of = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
-    let invalid = |key: String, error: &toml::de::Error| Error::Invalid {
-        origin: origin.to_owned(),
-        line: error.span().map_or(1, |span| line_of(span.start)),
-        key,
-        why: error.message().trim_end().replace('\n', ", "),
-    };
-    let document = toml::Deserializer::parse(text).map_err(|error| invalid(String::new(), &error))?;
-    let profile: Profile = serde_path_to_error::deserialize(document).map_err(|error| {
-        let key = error.path().to_string();
-        invalid(if key == "." { String::new() } else { key }, error.inner())
-    })?;
+    let profile: Profile = read_toml(origin, text)?;
     if profile.version != VERSION {
         return Err(Error::Version { origin: origin.to_owned(), version: profile.version });
     }
@@ -258,4 +254,20 @@ pub fn parse(origin: &str, text: &str) -> Result<Profile, Error> {
         Error::Invalid { origin: origin.to_owned(), line, key, why }
     })?;
     Ok(profile)
+}
+
+/// Reads a TOML file; a mistake is reported with its key and line.
+pub(super) fn read_toml<T: DeserializeOwned>(origin: &str, text: &str) -> Result<T, Error> {
+    let line_of = |at: usize| 1 + text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count();
+    let invalid = |key: String, error: &toml::de::Error| Error::Invalid {
+        origin: origin.to_owned(),
+        line: error.span().map_or(1, |span| line_of(span.start)),
+        key,
+        why: error.message().trim_end().replace('\n', ", "),
+    };
+    let document = toml::Deserializer::parse(text).map_err(|error| invalid(String::new(), &error))?;
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let key = error.path().to_string();
+        invalid(if key == "." { String::new() } else { key }, error.inner())
+    })
 }

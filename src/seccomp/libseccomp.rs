@@ -24,7 +24,7 @@ pub fn compile(policy: &LinuxSeccomp) -> Result<Program, Vec<Diagnostic>> {
     };
     let (mut errors, mut warnings) = (Vec::new(), Vec::new());
     let abis = policy::abis(policy, native, &mut errors);
-    policy::Rules::read(policy, &mut errors, &mut Vec::new());
+    policy::Rules::read(policy, policy::Order::Strictest, &mut errors, &mut Vec::new());
     let (flags, notify) = check_flags(policy, &mut errors, &mut warnings);
     if !errors.is_empty() {
         return Err(errors);

@@ -14,6 +14,7 @@ mod condition;
 #[cfg(feature = "libseccomp")]
 pub mod libseccomp;
 mod multiplex;
+mod notifying;
 mod policy;
 pub mod syscalls;
 mod table;
@@ -22,6 +23,7 @@ mod tape;
 pub use abi::{Abi, X32_BIT};
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
 pub use compose::compose;
+pub use notifying::{NoNotice, Watched, notifying, only};
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
@@ -55,11 +57,22 @@ pub struct Program {
 }
 
 impl Program {
+    /// A filter that allows everything.
+    pub fn allowing(native: Abi) -> Self {
+        let insns = vec![Insn { code: bpf::code::RET, jt: 0, jf: 0, k: action::ALLOW }];
+        Self { insns, flags: flag::SPEC_ALLOW, notify: false, abis: vec![native], warnings: Vec::new() }
+    }
+
     /// The filter's answer to a system call: a `SECCOMP_RET_*` value with its data.
     ///
     /// `arch` is the kernel's `AUDIT_ARCH_*` value ([`Abi::audit_arch`]), `nr` has bit 30 set for x32.
     pub fn verdict(&self, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
-        bpf::run(&self.insns, &Data { nr, arch, instruction_pointer: 0, args }).0
+        self.verdict_at(arch, nr, 0, args)
+    }
+
+    /// As [`Program::verdict`], of a call made from a place that the program may look at.
+    pub fn verdict_at(&self, arch: u32, nr: u32, instruction_pointer: u64, args: [u64; 6]) -> u32 {
+        bpf::run(&self.insns, &Data { nr, arch, instruction_pointer, args }).0
     }
 
     /// How many instructions the kernel runs for that answer.

@@ -4,6 +4,7 @@
 use super::{Error, Root, State, check_id};
 use crate::cgroup::Cgroup;
 use crate::plan::Hardening;
+use crate::profile::Profile;
 use crate::rdt::Rdt;
 use nix::dir::Dir as Listing;
 use nix::errno::Errno;
@@ -31,6 +32,8 @@ const INTENT: &str = "intent.json";
 const RDT: &str = "rdt.json";
 /// What the container is held to beyond its configuration.
 const HARDENING: &str = "hardening.json";
+/// The profiles that whatever joins the container is held to.
+const PROFILES: &str = "profiles.json";
 /// The socket that start opens: while it is there, the container waits.
 const GATE: &str = "start";
 /// The directory of the notify socket, if the container has one.
@@ -297,6 +300,28 @@ impl Dir {
     /// [`Error::Io`].
     pub fn remove_gate(&self) -> Result<(), Error> {
         self.unlink(GATE)
+    }
+
+    /// Keeps the profiles that the container was made with, for what joins it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_profiles(&self, profiles: &[Profile]) -> Result<(), Error> {
+        let path = || self.path.join(PROFILES);
+        let bytes = serde_json::to_vec(profiles).map_err(|source| Error::Corrupt { path: path(), source })?;
+        self.write(PROFILES, &bytes)
+    }
+
+    /// What [`Dir::save_profiles`] has kept. As with the hardening, it is all there or an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Missing`], [`Error::Corrupt`], [`Error::Io`].
+    pub fn load_profiles(&self) -> Result<Vec<Profile>, Error> {
+        let path = || self.path.join(PROFILES);
+        let bytes = self.read(PROFILES)?.ok_or_else(|| Error::Missing { path: path() })?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::Corrupt { path: path(), source })
     }
 
     /// Writes down which groups in resctrl the container is about to have.

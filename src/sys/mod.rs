@@ -15,8 +15,10 @@ pub mod fd;
 pub mod landlock;
 pub mod mount;
 pub mod numa;
+pub mod probe;
 pub mod process;
 pub mod seccomp;
+pub mod signal;
 pub mod socket;
 pub mod tty;
 

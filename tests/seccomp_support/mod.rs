@@ -49,7 +49,7 @@ pub(crate) fn default_value(policy: &LinuxSeccomp) -> u32 {
 }
 
 /// The kernel's order of actions between filters: as signed numbers.
-fn strictness(value: u32) -> i32 {
+pub(crate) fn strictness(value: u32) -> i32 {
     (value & 0xffff_0000).cast_signed()
 }
 

@@ -176,12 +176,12 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn become_root(&mut self, drop_groups: bool) -> Done {
-        cred::set_gid(0)?;
+    pub(super) fn become_user(uid: u32, gid: u32, drop_groups: bool) -> Done {
+        cred::set_gid(gid)?;
         if drop_groups {
             cred::set_groups(&[])?;
         }
-        Ok(cred::set_uid(0)?)
+        Ok(cred::set_uid(uid)?)
     }
 
     pub(super) fn join_keyring(&mut self, name: &CStr) -> Done {

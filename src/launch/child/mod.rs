@@ -6,6 +6,7 @@
 
 mod credentials;
 mod devices;
+mod init;
 mod label;
 mod landlock;
 mod mounts;
@@ -54,6 +55,7 @@ pub(super) struct Child<'a> {
     pub(super) argv: &'a Argv,
     pub(super) env: &'a mut Environment,
     pub(super) filter: &'a [u64],
+    pub(super) filter_rest: &'a [u64],
     pub(super) segments: &'a [Segment],
     pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
     /// The version 1 hierarchies, for one operation.
@@ -123,7 +125,8 @@ impl<'a> Child<'a> {
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
             Op::Birth { new } => self.give_birth(new),
-            Op::BecomeRoot { drop_groups } => self.become_root(*drop_groups),
+            Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
+            Op::BecomeUser { uid, gid, drop_groups } => Self::become_user(*uid, *gid, *drop_groups),
             Op::JoinCgroup => self.join_cgroup(),
             Op::JoinKeyring { name } => self.join_keyring(name),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
@@ -153,7 +156,7 @@ impl<'a> Child<'a> {
             Op::UnshareCgroup => Ok(clone::unshare(libc::CLONE_NEWCGROUP)?),
             Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
             Op::RunHooks { kind } => self.run_hooks(*kind),
-            Op::MaskPaths { null, paths } => self.mask_paths(*null, paths),
+            Op::MaskPaths { null, paths, as_program } => self.mask_paths(*null, paths, *as_program),
             Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
@@ -204,6 +207,10 @@ impl<'a> Child<'a> {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Listener, Some(listener.as_fd()))?)
             }
+            Op::LoadSeccompRest { flags, .. } => Ok(crate::sys::seccomp::load(self.filter_rest, *flags).map(drop)?),
+            Op::SendNetwork => self.send_network(),
+            Op::DieWithRuntime => Ok(crate::sys::cred::set_parent_death_signal(libc::SIGKILL)?),
+            Op::BecomeInit => init::become_init(),
             Op::Execute => self.execute(),
         }
     }
@@ -284,6 +291,14 @@ impl<'a> Child<'a> {
             Some(_) => Err(Errno::EPROTO.into()),
             None => exit_group(1),
         }
+    }
+
+    fn send_network(&self) -> Done {
+        for (which, path) in [(0, c"/proc/self/ns/user"), (1, c"/proc/self/ns/net")] {
+            let namespace = crate::sys::fd::open(crate::sys::fd::CWD, path, libc::O_RDONLY)?;
+            wire::send(self.sync.as_fd(), Message::Namespace(which), Some(namespace.as_fd()))?;
+        }
+        Ok(())
     }
 
     fn run_hooks(&self, kind: HookKind) -> Done {

@@ -25,6 +25,9 @@ pub(in crate::launch) const NOT_PLAIN: u32 = 4;
 /// The item of a list; `value` is its index.
 pub(in crate::launch) const ITEM: u32 = 5;
 
+/// The attributes that protect, of those that can be set.
+const CHECKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+
 impl Child<'_> {
     /// The rootfs; for a process that joins a container, the root it is in.
     pub(super) fn root(&mut self) -> Result<BorrowedFd<'_>, Failure> {
@@ -145,7 +148,9 @@ impl Child<'_> {
                 mount::set_attr(at.as_fd(), recursive, &change)?;
             }
         }
-        Ok(())
+        // What a later mount covers stays as it is here.
+        let id = mount::mount_id(at.as_fd())?;
+        self.remember(id, (attributes.set | tree.set) & CHECKED)
     }
 
     pub(super) fn set_readonly(&mut self, slot: Slot) -> Done {
@@ -155,13 +160,15 @@ impl Child<'_> {
     }
 
     /// Directories get one shared, empty, read-only tmpfs; everything else /dev/null (CVE-2025-31133: checked before).
-    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text]) -> Done {
+    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text], as_program: bool) -> Done {
         let mut empty: Option<OwnedFd> = None;
         for (index, masked) in paths.iter().enumerate() {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
             let target = match path::open(self.root()?, masked, libc::O_PATH) {
                 Ok(target) => target,
                 Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
+                // The program has the same user, and fewer rights.
+                Err(Errno::EACCES) if as_program => continue,
                 Err(errno) => return Err(failed(errno)),
             };
             if is_directory(target.as_fd())? {

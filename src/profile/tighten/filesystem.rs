@@ -6,8 +6,8 @@ use crate::profile::format::{Rule, Tmpfs, Writable};
 use crate::profile::values::{Absolute, Octal, Size};
 use crate::spec::clean;
 use crate::spec::mount_options::{MountOptions, Spread, attr};
-use oci_spec::runtime::{Mount, Root, Spec};
-use std::collections::{BTreeMap, BTreeSet};
+use oci_spec::runtime::{Mount, Spec};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What /dev may hold: nodes and links.
@@ -273,11 +273,12 @@ impl Cut<'_> {
             return;
         }
         root.set_readonly(Some(true));
-        let root: &Root = root;
-        debug_assert_eq!(root.readonly(), Some(true));
+        let rules = &self.profile.filesystem;
+        if rules.types.as_ref().is_some_and(|types| !types.contains("tmpfs")) {
+            return;
+        }
         // Where the whole root could be written to, this is less.
-        let writable: BTreeMap<_, _> = self.profile.filesystem.writable.clone().unwrap_or_default();
-        for (path, entry) in &writable {
+        for (path, entry) in rules.writable.iter().flatten() {
             let Writable::Tmpfs(limits) = entry else { continue };
             if mounts.iter().any(|mount| Asked::of(mount).destination == path.path()) {
                 continue;
@@ -334,8 +335,12 @@ impl Cut<'_> {
         // What is hidden need not be read-only as well.
         let readonly = readonly.into_iter().filter(|path| !hidden.contains(path)).collect();
         self.add_paths(Rule::Readonly, "linux.readonlyPaths", &mut fixed, readonly);
-        linux.set_masked_paths(Some(hidden).filter(|paths| !paths.is_empty()));
-        linux.set_readonly_paths(Some(fixed).filter(|paths| !paths.is_empty()));
+        if !hidden.is_empty() {
+            linux.set_masked_paths(Some(hidden));
+        }
+        if !fixed.is_empty() {
+            linux.set_readonly_paths(Some(fixed));
+        }
         spec.set_linux(Some(linux));
     }
 

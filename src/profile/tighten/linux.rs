@@ -90,7 +90,9 @@ impl Cut<'_> {
             }
             Some(_) => {}
         }
-        linux.set_namespaces(Some(namespaces));
+        if !namespaces.is_empty() {
+            linux.set_namespaces(Some(namespaces));
+        }
         if reach == Reach::None && linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
             let mut names: Vec<_> = linux.net_devices().iter().flatten().map(|(name, _)| name.clone()).collect();
             names.sort();
@@ -155,14 +157,16 @@ impl Cut<'_> {
             ("poststop", oci_spec::runtime::Hooks::poststop, oci_spec::runtime::Hooks::set_poststop),
         ] {
             let Some(listed) = get(hooks).clone() else { continue };
-            let mut kept = Vec::new();
+            let (mut kept, count) = (Vec::new(), listed.len());
             for (at, hook) in listed.into_iter().enumerate() {
                 let path = format!("hooks.{kind}[{at}]");
                 if self.hook(&path, hook.path()) {
                     kept.push(hook);
                 }
             }
-            set(hooks, Some(kept).filter(|kept| !kept.is_empty()));
+            if kept.len() < count {
+                set(hooks, Some(kept).filter(|kept| !kept.is_empty()));
+            }
         }
     }
 

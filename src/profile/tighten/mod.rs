@@ -279,7 +279,7 @@ impl<'a> Cut<'a> {
             return;
         }
         let hint = format!(
-            "ask for no more than that, or choose a profile that extends {} with another {rule}",
+            "ask for no more than that, or use a profile that extends {} and changes rule {rule} (docs/profiles.md)",
             self.profile.name
         );
         self.refusals.push(Diagnostic::error(path, message).hint(hint));

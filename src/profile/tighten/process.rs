@@ -185,7 +185,9 @@ impl Cut<'_> {
                 kept.push(format!("{name}={value}"));
             }
         }
-        process.set_env(Some(kept));
+        if process.env().is_some() || !kept.is_empty() {
+            process.set_env(Some(kept));
+        }
     }
 
     fn terminal(&mut self, process: &mut Process) {

@@ -90,6 +90,7 @@ fn type_name(kind: LinuxNamespaceType) -> &'static str {
 
 fn user_namespace(view: &View<'_>, context: &Context, found: &mut Findings) {
     let sides = [("uid", view.uid_mappings), ("gid", view.gid_mappings)];
+    let own = [view.user.map(|user| user.0), view.user.map(|user| user.1)];
     for (id, mappings) in sides {
         id_mappings(mappings, || format!("linux.{id}Mappings"), found);
     }
@@ -116,17 +117,17 @@ fn user_namespace(view: &View<'_>, context: &Context, found: &mut Findings) {
     if !view.makes(LinuxNamespaceType::User) {
         return;
     }
-    for (id, mappings) in sides {
+    for ((id, mappings), own) in sides.into_iter().zip(own) {
         if mappings.is_empty() {
             found.error_hint(
                 format!("linux.{id}Mappings"),
                 format!("user namespaces enabled, but no {id} mappings found"),
                 "map at least the container's root: {\"containerID\": 0, \"hostID\": 100000, \"size\": 65536}",
             );
-        } else if !super::process::is_mapped(mappings, 0) {
+        } else if ![Some(0), own].into_iter().flatten().any(|id| super::process::is_mapped(mappings, id)) {
             found.error_hint(
                 format!("linux.{id}Mappings"),
-                format!("does not map {id} 0, as which the container is set up"),
+                format!("maps neither {id} 0 nor that of process.user, as which the container is set up"),
                 "add a mapping with containerID 0",
             );
         }

@@ -72,6 +72,8 @@ struct View<'a> {
     namespaces: &'a [LinuxNamespace],
     uid_mappings: &'a [LinuxIdMapping],
     gid_mappings: &'a [LinuxIdMapping],
+    /// process.user: uid and gid.
+    user: Option<(u32, u32)>,
 }
 
 impl<'a> View<'a> {
@@ -81,6 +83,7 @@ impl<'a> View<'a> {
             namespaces: linux.and_then(|l| l.namespaces().as_deref()).unwrap_or_default(),
             uid_mappings: linux.and_then(|l| l.uid_mappings().as_deref()).unwrap_or_default(),
             gid_mappings: linux.and_then(|l| l.gid_mappings().as_deref()).unwrap_or_default(),
+            user: spec.process().as_ref().map(|process| (process.user().uid(), process.user().gid())),
         }
     }
 

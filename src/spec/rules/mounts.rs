@@ -11,8 +11,8 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut Findings) {
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let path = format_args!("mounts[{index}]");
-        destination(mount, &path, found);
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        destination(mount, &options, &path, found);
         for (index, option) in mount.options().iter().flatten().enumerate() {
             found.no_nul(option, || format!("{path}.options[{index}]"));
         }
@@ -24,7 +24,7 @@ pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut
     }
 }
 
-fn destination(mount: &Mount, path: &impl std::fmt::Display, found: &mut Findings) {
+fn destination(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, found: &mut Findings) {
     let destination = text(mount.destination());
     if destination.is_empty() || !destination.starts_with('/') {
         found.error_hint(
@@ -32,7 +32,7 @@ fn destination(mount: &Mount, path: &impl std::fmt::Display, found: &mut Finding
             format!("{} is not an absolute path in the container", quote(destination)),
             if destination.is_empty() { "give one".into() } else { format!("did you mean {}?", clean(destination)) },
         );
-    } else if clean(destination) == "/" {
+    } else if clean(destination) == "/" && !options.remount {
         found.error_hint(
             format!("{path}.destination"),
             format!("{} is the root of the container: the mount would hide it", quote(destination)),

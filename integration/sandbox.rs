@@ -1,0 +1,18 @@
+//! `pent sandbox`, as root and as an ordinary user, driven as people type it.
+#![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
+
+mod support;
+
+#[path = "sandbox/attacks.rs"]
+mod attacks;
+#[path = "sandbox/caller.rs"]
+mod caller;
+#[path = "sandbox/ends.rs"]
+mod ends;
+#[path = "sandbox/flags.rs"]
+mod flags;
+#[path = "sandbox/report.rs"]
+mod report;
+#[path = "sandbox/terminals.rs"]
+mod terminals;

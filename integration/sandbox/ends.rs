@@ -1,0 +1,161 @@
+//! How a sandbox ends, and that nothing is left then.
+#![forbid(unsafe_code)]
+
+use crate::caller::{Caller, as_each};
+use crate::support::{self, Finish as _, privileged, seconds, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::process::{Child, Stdio};
+
+#[test]
+fn exit_statuses_are_the_program_s_own() {
+    privileged!();
+    as_each(|caller| {
+        for status in [0, 1, 7, 124, 125, 255] {
+            assert_eq!(caller.shell(&[], &format!("exit {status}")).code(), status);
+        }
+        caller.shell(&[], "kill -9 $$").exits(137);
+        caller.shell(&[], "kill -TERM $$").exits(143);
+        caller.run(&["--", "no-such-program"]).exits(127).says("no-such-program").says("hint: ");
+        caller.run(&["--", "./no-such-program"]).exits(127).says("./no-such-program");
+        caller.run(&["--", "./data"]).exits(126).says("./data");
+        caller.run(&["--", "/usr"]).exits(126);
+        caller.file("home/project/no-interpreter", "#!/no/such/interpreter\n", 0o755);
+        caller.run(&["--", "./no-interpreter"]).exits(127);
+        caller.file("home/project/garbage", "\u{1}garbage", 0o755);
+        caller.run(&["--", "./garbage"]).exits(126);
+    });
+}
+
+#[test]
+fn running_out_of_memory_is_told() {
+    privileged!();
+    let caller = Caller::new(None);
+    if !support::has_controller("memory") {
+        return support::skip("the host has no cgroup controller memory");
+    }
+    let script = "x = bytearray(200 << 20)";
+    let seen = caller.run(&["-q", "-m", "64M", "--", "python3", "-c", script]).exits(137);
+    assert!(seen.stderr().contains("out of memory: limit 64M, peak 6"), "{seen:?}");
+    let killed = caller.shell(&["-q", "-m", "64M"], "kill -9 $$").exits(137);
+    assert!(!killed.stderr().contains("out of memory"), "{killed:?}");
+    caller.left_nothing();
+}
+
+/// A sandbox in the background that has started, with a word on its command line that nothing else has.
+fn background(caller: &Caller, flags: &[&str], script: &str) -> (Child, String) {
+    let started = caller.path("started");
+    let ready = fs::File::create(&started).expect("a file");
+    let word = format!("{}", 1_000_000 + std::process::id());
+    let script = format!("echo up; {script} # {word}");
+    let mut command = caller.command(&[flags, &["--", "sh", "-c", &script]].concat());
+    let child = command.stdout(ready).stderr(Stdio::null()).spawn().expect("a sandbox");
+    wait_until("the program runs", seconds(20), || support::read(&started).contains("up"));
+    (child, word)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().cast_signed()), signal).expect("a signal");
+}
+
+#[test]
+fn signals_go_to_the_program() {
+    privileged!();
+    as_each(|caller| {
+        for (sent, script, status) in [
+            (Signal::SIGTERM, "sleep 100 & wait", 143),
+            (Signal::SIGINT, "trap 'exit 9' INT; sleep 100 & wait", 9),
+            (Signal::SIGHUP, "trap 'exit 8' HUP; sleep 100 & wait", 8),
+        ] {
+            let (mut child, _) = background(caller, &[], script);
+            signal(&child, sent);
+            let ended = child.wait().expect("its end");
+            assert_eq!(ended.code(), Some(status), "{sent}");
+        }
+    });
+}
+
+#[test]
+fn what_it_leaves_running_ends_with_it() {
+    privileged!();
+    as_each(|caller| {
+        let word = format!("{}", 2_000_000 + std::process::id());
+        let daemon = format!(
+            "(setsid setsid nohup sh -c 'trap \"\" TERM HUP INT; sleep 100; : {word}' >/dev/null 2>&1 &) ; sleep 0.2; echo gone"
+        );
+        caller.shell(&[], &daemon).ok().prints("gone");
+        wait_until("the daemon has ended", seconds(5), || Caller::processes(&word) == 0);
+    });
+}
+
+#[test]
+fn orphans_are_reaped() {
+    privileged!();
+    as_each(|caller| {
+        let script =
+            "for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 &' &); done; sleep 0.6; cat /proc/[0-9]*/stat | grep -c ' Z '";
+        caller.shell(&[], script).exits(1).prints("0");
+    });
+}
+
+#[test]
+fn it_dies_with_pent() {
+    privileged!();
+    as_each(|caller| {
+        // The program asks not to be killed, as far as it can.
+        let script = "trap '' TERM HUP INT QUIT; python3 -c 'import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(100)' & wait; sleep 100";
+        let (mut child, word) = background(caller, &[], script);
+        assert!(Caller::processes(&word) > 0);
+        child.kill().expect("SIGKILL");
+        child.wait().expect("its end");
+        wait_until("the program has ended", seconds(5), || {
+            support::processes_of(caller.path("").file_name().expect("a name").to_str().expect("a name")).is_empty()
+                && Caller::processes(&word) == 0
+        });
+        // What a killed pent could not put away, the next one does.
+        assert!(!caller.leftovers().is_empty());
+        caller.run(&["--", "true"]).ok();
+        caller.left_nothing();
+    });
+}
+
+#[test]
+fn it_dies_with_the_process_that_started_it() {
+    privileged!();
+    as_each(|caller| {
+        let started = caller.path("parent");
+        let word = format!("{}", 3_000_000 + std::process::id());
+        let pent = caller.command(&["--", "sh", "-c", &format!("trap '' TERM HUP; echo up; sleep 100; : {word}")]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "\"$@\" & wait; :", "sh"]).arg(pent.get_program()).args(pent.get_args());
+        shell.current_dir(caller.path("home/project")).env("HOME", caller.home()).stdin(Stdio::null());
+        shell.stdout(fs::File::create(&started).expect("a file")).stderr(Stdio::null());
+        let mut shell = shell.spawn().expect("a shell");
+        wait_until("the program runs", seconds(20), || support::read(&started).contains("up"));
+        shell.kill().expect("SIGKILL");
+        shell.wait().expect("its end");
+        wait_until("the program has ended", seconds(5), || Caller::processes(&word) == 0);
+        caller.left_nothing();
+    });
+}
+
+#[test]
+fn streams_are_passed_on() {
+    privileged!();
+    as_each(|caller| {
+        let mut command = caller.command(&["--", "sh", "-c", "cat; echo error >&2"]);
+        let seen = command.finish_with("typed\n").ok();
+        assert_eq!((seen.stdout().as_str(), seen.stderr().as_str()), ("typed\n", "error\n"));
+        // A pipe that the program closes is closed.
+        let mut child =
+            caller.command(&["--", "sh", "-c", "exec >&-; sleep 1"]).stdout(Stdio::piped()).spawn().expect("a sandbox");
+        let begun = std::time::Instant::now();
+        let mut text = String::new();
+        let mut out = child.stdout.take().expect("piped");
+        std::io::Read::read_to_string(&mut out, &mut text).expect("read");
+        let closed_after = begun.elapsed();
+        child.wait().expect("its end");
+        assert!(closed_after < begun.elapsed(), "pent holds the pipe open");
+    });
+}

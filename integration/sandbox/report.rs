@@ -1,0 +1,192 @@
+//! The lines of `--report`, followed literally, make a program work that was refused.
+#![forbid(unsafe_code)]
+
+use super::caller::{Caller, as_each};
+use crate::support::{self, Finish as _, Outcome, skip};
+use serde_json::Value;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// What somebody types who adds what a line says to the command that failed: `pent sandbox FLAGS MORE -- sh -c SCRIPT`, in a shell.
+fn typed(caller: &Caller, flags: &[&str], more: &str, script: &str) -> Outcome {
+    let command = caller.command(flags);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| quoted(word.to_str().expect("text"))).collect();
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg(format!("exec {} {more} -- sh -c {}", words.join(" "), quoted(script)));
+    shell.env_clear().current_dir(command.get_current_dir().expect("a directory")).stdin(std::process::Stdio::null());
+    for (name, value) in command.get_envs() {
+        shell.env(name, value.expect("a value"));
+    }
+    shell.finish()
+}
+
+/// The flags that the lines about this layer name.
+fn remedies(text: &str, layer: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| line.starts_with("denied") && line.contains(layer));
+    lines.filter_map(|line| Some(line.split_once("allow with ")?.1.to_owned())).collect()
+}
+
+/// The script fails by this layer, and succeeds with what the report says.
+#[track_caller]
+fn cured(caller: &Caller, flags: &[&str], layer: &str, script: &str) -> String {
+    let first = typed(caller, &[flags, &["--report"]].concat(), "", script);
+    assert_ne!(first.code(), 0, "{first:?}");
+    let found = remedies(&first.stderr(), layer);
+    assert!(!found.is_empty(), "no remedy for {layer}: {first:?}");
+    let more = found.join(" ");
+    let second = typed(caller, flags, &more, script);
+    assert_eq!(second.code(), 0, "with {more}: {second:?}\nbefore: {first:?}");
+    more
+}
+
+#[test]
+fn the_working_directory() {
+    as_each(|caller| {
+        let more = cured(caller, &[], "read-only", "echo result > out && mkdir made");
+        assert_eq!(more, format!("--rw {}/project", caller.home()));
+        assert_eq!(support::read(caller.path("home/project/out")), "result");
+    });
+}
+
+#[test]
+fn a_directory_whose_content_does_not_matter() {
+    as_each(|caller| {
+        caller.directory("home/cache/app");
+        let more = cured(caller, &[], "read-only", "cd ~/cache/app && echo x > a && mv a b");
+        assert_eq!(more, format!("--tmpfs {}/cache/app", caller.home()));
+        assert!(support::read(caller.path("home/cache/app/b")).is_empty());
+    });
+}
+
+#[test]
+fn a_name_that_needs_quoting() {
+    as_each(|caller| {
+        caller.directory("home/project/it's mine $(x)\u{1b}");
+        cured(caller, &[], "read-only", "cd it*x*; echo x > a");
+    });
+}
+
+#[test]
+fn a_file() {
+    as_each(|caller| {
+        let more = cured(caller, &[], "read-only", "echo more >> data");
+        assert_eq!(more, format!("--rw {}/project/data", caller.home()));
+    });
+}
+
+#[test]
+fn a_secret() {
+    as_each(|caller| {
+        let more = cured(caller, &[], "", "cat ~/.ssh/id_ed25519; first=$?; cat ~/.netrc && exit $first");
+        assert!(more.contains(".ssh") && more.contains(".netrc"), "{more}");
+    });
+}
+
+#[test]
+fn a_file_behind_the_private_tmp() {
+    as_each(|caller| {
+        let file = tempfile::Builder::new().prefix("pent-report").tempfile_in("/tmp").expect("a file");
+        std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
+        let path = file.path().to_str().expect("text");
+        assert_eq!(cured(caller, &[], "absent path", &format!("cat {path}")), format!("--ro {path}"));
+    });
+}
+
+#[test]
+fn a_program_in_tmp() {
+    as_each(|caller| {
+        assert_eq!(cured(caller, &[], "noexec mount", "cp /bin/true /tmp/t && /tmp/t"), "--tmpfs /tmp:exec");
+    });
+}
+
+#[test]
+fn a_call_that_another_profile_has() {
+    as_each(|caller| {
+        let more = cured(caller, &[], "seccomp: restricted", "mkfifo /tmp/f");
+        assert!(more.starts_with("--profile "), "{more}");
+    });
+}
+
+#[test]
+fn the_network() {
+    let probe = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
+    let Ok(SocketAddr::V4(own)) = own else { return skip("the host has no network") };
+    let listener = TcpListener::bind((*own.ip(), 0)).expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    as_each(|caller| {
+        let script = format!("bash -c 'exec 3<>/dev/tcp/{}/{port}'", own.ip());
+        // A program that knows no proxy: what is said first is the narrower way, and then the other one.
+        let first = typed(caller, &["--report"], "", &script);
+        let found = remedies(&first.stderr(), "no network");
+        assert_eq!(found, [format!("--net {}:{port}", own.ip())], "{first:?}");
+        let second = typed(caller, &["--report"], &found[0], &script);
+        assert_ne!(second.code(), 0, "{second:?}");
+        assert_eq!(remedies(&second.stderr(), "no network"), ["--net host"], "{second:?}");
+        assert_eq!(typed(caller, &[], "--net host", &script).code(), 0);
+    });
+}
+
+/// Says an HTTP request to whatever is named as proxy, as curl and others do.
+const BY_PROXY: &str = r#"
+target=HOST:PORT; via=${http_proxy:-$HTTP_PROXY}; via=${via#http://}; via=${via%/}; to=${via:-$target}
+exec 3<>/dev/tcp/${to%:*}/${to##*:} || exit 1
+printf 'CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n' "$target" "$target" >&3
+read -r version code rest <&3; test "$code" = 200
+"#;
+
+#[test]
+fn a_single_host() {
+    let probe = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    let own = probe.connect("192.0.2.1:9").and_then(|()| probe.local_addr());
+    let Ok(SocketAddr::V4(own)) = own else { return skip("the host has no network") };
+    let listener = TcpListener::bind((*own.ip(), 0)).expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || listener.incoming().for_each(|accepted| std::mem::forget(accepted)));
+    as_each(|caller| {
+        let script = BY_PROXY.replace("HOST", &own.ip().to_string()).replace("PORT", &port.to_string());
+        caller.file("home/project/client", &script, 0o644);
+        let more = cured(caller, &[], "no network", "bash ./client");
+        assert_eq!(more, format!("--net {}:{port}", own.ip()));
+    });
+}
+
+#[test]
+fn limits() {
+    support::controllers!("pids", "memory");
+    let caller = Caller::new(None);
+    let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait";
+    // The sandbox's own first process is one of them.
+    assert_eq!(cured(&caller, &["--pids", "8"], "pids limit", forks), "--pids 18");
+    let more = cured(&caller, &["-m", "16M"], "memory limit", "dd if=/dev/zero of=/dev/null bs=24M count=1");
+    assert_eq!(more, "--memory 32M");
+    caller.left_nothing();
+}
+
+#[test]
+fn the_file_says_the_same() {
+    as_each(|caller| {
+        let outcome = caller.shell(&["--report=report.json"], "echo > new; exit 3").exits(3);
+        assert!(!outcome.stderr().contains("denied"), "{outcome:?}");
+        let text = support::read(caller.path("home/project/report.json"));
+        let report: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&report["version"], &report["exitStatus"]), (&1.into(), &3.into()));
+        let write = report["refusals"].as_array().expect("a list").iter().find(|refusal| refusal["action"] == "write");
+        let write = write.unwrap_or_else(|| panic!("{report:#}"));
+        assert_eq!(write["remedy"]["flags"], format!("--rw {}/project", caller.home()));
+    });
+}
+
+#[test]
+fn without_a_terminal_nothing_is_said() {
+    as_each(|caller| {
+        let outcome = caller.shell(&[], "echo > x; exit 3").exits(3);
+        assert!(!outcome.stderr().contains("denied"), "{outcome:?}");
+    });
+}

@@ -1,0 +1,203 @@
+//! What is said at the end of what a program was refused: `--report`, and in short on a terminal when it has failed.
+#![forbid(unsafe_code)]
+
+use super::make::{Bundle, Made};
+use super::{Session, hinted};
+use crate::launch;
+use crate::refusal::keeper;
+use crate::refusal::{About, Asker, Layer, Record, Refusal, Report, Supervisor, Watch};
+use crate::sys::seccomp;
+use anyhow::Context as _;
+use oci_spec::runtime::Spec;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Where the report goes.
+pub(super) enum Reporting {
+    /// Nowhere.
+    None,
+    /// To the terminal, in short, if the program fails.
+    Short(Watch),
+    /// To stderr.
+    Full,
+    /// To a file, as JSON; in short to the terminal, too.
+    File(File, PathBuf),
+}
+
+impl Reporting {
+    /// By `--report[=FILE]`. Without it there is a terminal to say something on, or nobody to read it.
+    /// On a terminal this much is heard of.
+    pub(super) fn begin(report: Option<&Path>, on_terminal: Watch, attended: bool) -> anyhow::Result<Self> {
+        let Some(path) = report else {
+            // Under a filter that may have a listener there can be no second one: without a report nobody misses it.
+            let alone = seccomp::mode() == Ok(0);
+            let short = attended && alone && std::io::stderr().is_terminal();
+            return Ok(if short { Self::Short(on_terminal) } else { Self::None });
+        };
+        if !attended {
+            return Err(hinted(
+                "--report cannot be used with --detach: nobody would be there to answer and to report",
+                "leave out --detach; for containers of an engine, see the annotation run.pent.report in docs/report.md",
+            ));
+        }
+        if path == Path::new("-") {
+            return Ok(Self::Full);
+        }
+        // Before anything runs: a report that cannot be written is no report.
+        let file = File::create(path).with_context(|| format!("--report: cannot write {}", path.display()))?;
+        Ok(Self::File(file, path.to_owned()))
+    }
+
+    /// What is heard of.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        match self {
+            Self::None => None,
+            Self::Short(watch) => Some(*watch),
+            Self::Full | Self::File(..) => Some(Watch::Everything),
+        }
+    }
+
+    /// Whoever answers for the filter of a bundle that was compiled for this report.
+    pub(super) fn supervisor(&self, bundle: &Bundle) -> Option<Supervisor> {
+        let supervised = bundle.plan.supervised.as_ref()?;
+        Some(Supervisor::new(supervised, bundle.facts()))
+    }
+
+    /// What there is to say of a program that has ended, before its cgroup is removed.
+    pub(super) fn conclude(&self, made: &Made, supervisor: Option<&Supervisor>, code: u8, asker: Asker<'_>) -> Report {
+        let mut record = supervisor.map(|supervisor| supervisor.record().clone()).unwrap_or_default();
+        let mut notes = Vec::new();
+        if matches!(self, Self::None) {
+            return Report::new("", code, &record, asker, notes);
+        }
+        add_limits(made, &mut record);
+        if supervisor.is_none() && self.watch() > Some(Watch::Denied) {
+            notes.push("only limits are reported: the filter of the container could not be made to ask".to_owned());
+        }
+        if supervisor.is_some_and(Supervisor::is_blind) {
+            notes.push(
+                "files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned(),
+            );
+        }
+        Report::new(&made.state.id, code, &record, asker, notes)
+    }
+
+    /// Says it. `more` is what says all of it.
+    pub(super) fn publish(self, report: &Report, code: u8, more: &str) -> anyhow::Result<()> {
+        let short = |report: &Report| if code == 0 { String::new() } else { report.short(more) };
+        let text = match self {
+            Self::None => return Ok(()),
+            Self::Short(_) => short(report),
+            Self::Full if report.is_empty() => "nothing was denied\n".to_owned(),
+            Self::Full => report.full(),
+            Self::File(mut file, path) => {
+                file.write_all(report.json().as_bytes())
+                    .with_context(|| format!("--report: cannot write {}", path.display()))?;
+                if std::io::stderr().is_terminal() { short(report) } else { String::new() }
+            }
+        };
+        // There is nobody left to tell when that fails.
+        drop(std::io::stderr().write_all(text.as_bytes()));
+        Ok(())
+    }
+}
+
+/// The annotation that has refusals of a container written down that an engine runs.
+const ANNOTATION: &str = "run.pent.report";
+/// Beside the runtime's log.
+const FILE: &str = "refusals.json";
+
+/// What the annotation of a configuration asks for.
+pub(super) fn annotated(spec: &Spec) -> anyhow::Result<Option<Watch>> {
+    match spec.annotations().as_ref().and_then(|annotations| annotations.get(ANNOTATION)).map(String::as_str) {
+        None => Ok(None),
+        Some("log") => Ok(Some(Watch::Denied)),
+        Some(other) => Err(hinted(
+            &format!("annotation {ANNOTATION}: {other:?} is not known"),
+            "log: a line for each kind of refusal, in refusals.json beside the runtime's --log",
+        )),
+    }
+}
+
+/// Answers for a container whose starter does not stay: a process of its own does.
+pub(super) struct Keeper<'a> {
+    session: &'a Session<'a>,
+    bundle: &'a Bundle,
+    id: &'a str,
+    /// Why there is none.
+    pub(super) failed: Option<anyhow::Error>,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(session: &'a Session<'a>, bundle: &'a Bundle, id: &'a str) -> Self {
+        Self { session, bundle, id, failed: None }
+    }
+
+    fn start(&self, listener: OwnedFd) -> anyhow::Result<()> {
+        let supervised = self.bundle.plan.supervised.as_ref().context("the filter asks, and nobody is to answer")?;
+        let supervisor = Supervisor::new(supervised, self.bundle.facts());
+        let log = match &self.session.global.log {
+            Some(log) => Some(open_beside(log)?),
+            None => {
+                self.session.report.warn(format!("{ANNOTATION}: there is no --log: refusals are written nowhere"));
+                None
+            }
+        };
+        keeper::start(supervisor, listener, log.as_ref(), self.id, &self.bundle.spec)
+            .context("cannot start the process that answers for the seccomp filter")
+    }
+}
+
+impl launch::Supervisor for Keeper<'_> {
+    fn take(&mut self, listener: OwnedFd) {
+        self.failed = self.start(listener).err();
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn serve(&mut self) {}
+}
+
+/// The file of refusals in the directory of the log.
+fn open_beside(log: &Path) -> anyhow::Result<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = log.with_file_name(FILE);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
+    file.map(OwnedFd::from).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// What the cgroup refused.
+fn add_limits(made: &Made, record: &mut Record) {
+    let cgroup = &made.state.cgroup;
+    if cgroup.is_none() {
+        return;
+    }
+    let (forks, kills) = (cgroup.refused_forks().unwrap_or(0), cgroup.oom_kill_count().unwrap_or(0));
+    if forks == 0 && kills == 0 {
+        return;
+    }
+    let stats = cgroup.stats().unwrap_or_default();
+    let limit = |layer, action: &str, detail: String, errno, limit: u64| Refusal {
+        action: action.to_owned(),
+        subject: Vec::new(),
+        layer,
+        detail,
+        errno,
+        call: "unknown",
+        about: About::Limit((limit > 0 && limit < u64::MAX / 2).then_some(limit)),
+    };
+    if forks > 0 {
+        let pids = stats.pids.limit;
+        record.add_many(limit(Layer::PidsLimit, "fork", format!("{pids} processes"), libc::EAGAIN, pids), forks);
+    }
+    if kills > 0 {
+        let usage = &stats.memory.usage;
+        let detail = format!("{} bytes", usage.limit);
+        record.add_many(limit(Layer::MemoryLimit, "memory", detail, libc::ENOMEM, usage.limit), kills);
+    }
+}

@@ -1,0 +1,369 @@
+//! `pent sandbox`: an untrusted program, with as little as it needs.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "looks at the host's own file system as the caller sees it; no container is near"
+)]
+
+use super::attend::{Attendance, Bounds, End};
+use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
+use super::refusals::Reporting;
+use super::{Explained as _, Session, delete, hinted, make, profiles};
+use crate::cgroup::Driver;
+use crate::cli::{Make, Sandbox as Args, SandboxHome};
+use crate::host::Host;
+use crate::launch;
+use crate::plan::Options;
+use crate::profile;
+use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
+use crate::sandbox::limits::{self, Means};
+use crate::sandbox::net::{self, Destination, Publish};
+use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::spec;
+use crate::sys::{clone, cred, numa};
+use anyhow::Context as _;
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What the ids of all sandboxes begin with.
+const PREFIX: &str = "sandbox-";
+/// What programs are held to unless somebody says otherwise.
+const PROFILE: &str = "restricted";
+/// The program took longer than it may, as of timeout(1).
+const TIMED_OUT: u8 = 124;
+/// 128 + SIGKILL.
+const KILLED: u8 = 137;
+
+pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
+    attempt(session, args).map_err(|error| explain_program(error, args))
+}
+
+/// What a container's messages say of images is of no use here.
+fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
+    let name = args.command.first().map_or("", String::as_str);
+    let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
+    let hint = match super::render(&error).code {
+        Some(127) if found => {
+            "it is hidden in the sandbox, or its interpreter is (/tmp, /run and /var/tmp are private): show its directory with --ro"
+        }
+        Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
+        Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
+        Some(126) => "it must be executable by the sandbox's user, and not below a --tmpfs without exec",
+        _ => return error,
+    };
+    super::with_hint(&error, hint)
+}
+
+fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
+    check_descriptors(0)?;
+    let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
+    let parent = parent()?;
+    let mut host = Host::probe(true).explained()?;
+    let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
+    let request = resolve(args)?;
+    let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
+    let surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
+
+    host.probe_limits().explained()?;
+    let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    let profile = profile::load(name).explained()?.for_container("sandbox");
+    let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
+    let (tightened, profile) =
+        sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
+    profiles::check_hooks(&tightened.hooks)?;
+    session.report.warn_of(&tightened.warnings);
+
+    let means = Means::probe(&host);
+    let replaced = sandbox::settle(&mut made.spec, &request, means, surroundings.processors);
+    if let Some(processors) = replaced.processors {
+        keep_to(processors)?;
+    }
+
+    let network = network(args, &request)?;
+    let ports = network.listen().explained()?;
+    let options = Options {
+        init: true,
+        hand_over_network: !network.is_empty(),
+        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        report: reporting.watch(),
+        ..Options::default()
+    };
+    let id = format!("{PREFIX}{}", std::process::id());
+    delete::sweep(session, PREFIX)?;
+    let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
+    let mut hardening = tightened.hardening;
+    hardening.require.extend(make::hardening(session).require);
+    let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
+    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
+    bundle.plan.changes = tightened.changes;
+    bundle.profiles = vec![profile];
+    let mut supervisor = reporting.supervisor(&bundle);
+
+    cred::set_child_subreaper().context("cannot become a subreaper")?;
+    let attendance = Attendance::begin()?;
+    let mut container = make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait)?;
+    if !args.quiet {
+        for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
+            &request.limits,
+            means,
+            &replaced,
+        )) {
+            say(&line);
+        }
+    }
+    let network = match container.running.network.take() {
+        Some((user, own)) if !network.is_empty() => match network.start(ports, user, own).explained() {
+            Ok(running) => Some(running),
+            Err(error) => {
+                container.undo();
+                return Err(error);
+            }
+        },
+        _ => None,
+    };
+    let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
+        container.undo();
+        return Err(error);
+    }
+    let terminal = container.running.terminal.take().map(|(master, _)| master);
+    let bounds = Bounds { deadline, keeper: parent };
+    let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    drop(network);
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    let report = conclude(
+        &reporting,
+        &container,
+        supervisor.as_ref(),
+        ended.as_ref().map_or(1, |(status, _)| *status),
+        single_hosts,
+    );
+    let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
+    let Made { dir, state, .. } = container;
+    delete::destroy(dir, &state, session.report)?;
+    let (status, end) = ended?;
+    let told = reporting.publish(&report, status, "pent sandbox --report");
+    match end {
+        End::TimedOut => {
+            let timeout = request.limits.timeout.unwrap_or_default();
+            say(&format!("timed out after {timeout:?}"));
+            return Ok(TIMED_OUT);
+        }
+        End::Abandoned => say("ended because the process that started pent is gone"),
+        End::Itself => {}
+    }
+    if let Some(story) = memory {
+        say(&story);
+    }
+    told.map(|()| status)
+}
+
+/// What the program was refused, and the flags that would allow it.
+fn conclude(
+    reporting: &Reporting,
+    container: &Made,
+    supervisor: Option<&Supervisor>,
+    status: u8,
+    single_hosts: bool,
+) -> Report {
+    let mounts = container.bundle.spec.mounts().iter().flatten();
+    let in_memory = |mount: &&oci_spec::runtime::Mount| {
+        mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
+    };
+    let tmpfs: Vec<_> =
+        mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
+    let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
+    let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
+    let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
+    let process = container.bundle.spec.process().as_ref();
+    let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let flags = Flags { tmpfs, hidden, own, single_hosts };
+    reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
+}
+
+/// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
+/// followed.
+fn is_on_host(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
+}
+
+/// What of the network there has to be a process for.
+fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
+    let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
+    match &request.network {
+        Network::Host if !args.port.is_empty() => Err(hinted(
+            "--port: with --net host every port of the program is the host's already",
+            "leave out one of them",
+        )),
+        Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
+    }
+}
+
+/// One line on stderr. There is nobody left to tell when that fails.
+fn say(line: &str) {
+    use std::io::Write as _;
+    drop(std::io::stderr().write_all(format!("pent: {line}\n").as_bytes()));
+}
+
+/// Whoever started this process: without them there is nobody whom the program would be for. Nothing where that cannot be known.
+fn parent() -> anyhow::Result<Option<OwnedFd>> {
+    let pid = nix::unistd::getppid().as_raw();
+    if pid == 0 {
+        // In a pid namespace that the parent is not in.
+        return Ok(None);
+    }
+    match clone::open_process(pid) {
+        Ok(parent) if nix::unistd::getppid().as_raw() == pid => Ok(Some(parent)),
+        Err(nix::errno::Errno::EMFILE | nix::errno::Errno::ENFILE) => {
+            anyhow::bail!("cannot watch the calling process: too many open files")
+        }
+        _ => anyhow::bail!("the process that started pent is gone"),
+    }
+}
+
+/// All refusals at once: the first as the error, the others before it.
+fn refuse(refusals: &[Refusal]) -> anyhow::Error {
+    let messages: Vec<_> = refusals.iter().map(|refusal| refusal.message.as_str()).collect();
+    let mut hints: Vec<_> =
+        refusals.iter().map(|refusal| refusal.hint.as_str()).filter(|hint| !hint.is_empty()).collect();
+    hints.dedup();
+    hinted(&messages.join("; "), &hints.join("; "))
+}
+
+/// Paths of the host as they really are, and everything else in the sandbox's own terms.
+fn resolve(args: &Args) -> anyhow::Result<Request> {
+    let mut grants = Vec::new();
+    for (flag, writable, paths) in [("--ro", false, &args.ro), ("--rw", true, &args.rw)] {
+        for path in paths {
+            grants.push(grant(flag, path, writable)?);
+        }
+    }
+    let tmpfs = args.tmpfs.iter().map(|tmpfs| {
+        let target = inside(&tmpfs.path)?;
+        let (target, target_exists) = existing_directory(&target);
+        Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
+    });
+    let environment = args.env.iter().map(|given| match given.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        None => (given.clone(), None),
+    });
+    Ok(Request {
+        command: args.command.clone(),
+        grants,
+        tmpfs: tmpfs.collect::<anyhow::Result<_>>()?,
+        home: match args.home {
+            SandboxHome::Ro => Home::Readonly,
+            SandboxHome::Tmpfs => Home::Tmpfs,
+            SandboxHome::None => Home::Absent,
+        },
+        environment: environment.collect(),
+        workdir: args.workdir.as_deref().map(inside).transpose()?,
+        hostname: args.hostname.clone(),
+        network: match args.net.as_str() {
+            "none" => Network::default(),
+            "host" => Network::Host,
+            places => Network::Own(destinations(places)?),
+        },
+        limits: Limits {
+            memory: args.memory.map(memory).transpose()?,
+            millicpus: args.cpus,
+            pids: args.pids,
+            timeout: args.timeout,
+        },
+    })
+}
+
+fn destinations(places: &str) -> anyhow::Result<Vec<Destination>> {
+    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let parse = |place: &str| place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint));
+    places.split(',').map(parse).collect()
+}
+
+fn memory(bytes: i64) -> anyhow::Result<u64> {
+    // Less than the first process itself needs cannot start anything.
+    const LEAST: u64 = 4 << 20;
+    let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= LEAST);
+    bytes.ok_or_else(|| hinted("--memory: too little to start a program", "give at least 4M"))
+}
+
+/// Absolute, by the caller's working directory.
+fn inside(path: &Path) -> anyhow::Result<PathBuf> {
+    let path = std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?;
+    Ok(PathBuf::from(crate::spec::clean(&path.to_string_lossy())))
+}
+
+/// The place without links where something is, or would be.
+fn existing_directory(path: &Path) -> (PathBuf, bool) {
+    match fs::canonicalize(path) {
+        Ok(real) => {
+            let exists = real.is_dir();
+            (real, exists)
+        }
+        Err(_) => (path.to_owned(), false),
+    }
+}
+
+fn grant(flag: &str, text: &str, writable: bool) -> anyhow::Result<Grant> {
+    let (source, target) = match text.rsplit_once(':') {
+        Some((source, target)) if target.starts_with('/') && !source.is_empty() => (source, Some(Path::new(target))),
+        _ => (text, None),
+    };
+    let real = fs::canonicalize(source).with_context(|| format!("{flag} {source}"))?;
+    if real.parent().is_none() {
+        let hint = "name the directories that the program is to have";
+        return Err(hinted(&format!("{flag} {source}: the root as a whole cannot be given"), hint));
+    }
+    let found = fs::metadata(&real).with_context(|| format!("{flag} {source}"))?;
+    if !(found.is_dir() || found.is_file()) && writable {
+        return Err(hinted(&format!("{flag} {source}: neither a file nor a directory"), "name the directory it is in"));
+    }
+    let (target, target_exists) = match target {
+        None => (real.clone(), true),
+        Some(target) => {
+            let target = inside(target)?;
+            let there = fs::canonicalize(&target);
+            let exists = there.as_ref().is_ok_and(|there| there.is_dir() == found.is_dir());
+            (there.unwrap_or(target), exists)
+        }
+    };
+    Ok(Grant { source: real, target, target_exists, writable, directory: found.is_dir() })
+}
+
+/// Runs this process, and so the program, on the first of the processors that it may run on.
+fn keep_to(processors: u32) -> anyhow::Result<()> {
+    let mut mask = numa::cpu_affinity().context("cannot ask for the processors")?;
+    let mut left = processors;
+    for word in &mut mask {
+        for bit in 0..u64::BITS {
+            if *word & (1 << bit) != 0 {
+                if left == 0 {
+                    *word &= !(1 << bit);
+                } else {
+                    left -= 1;
+                }
+            }
+        }
+    }
+    numa::set_cpu_affinity(&mask).context("cannot limit the processors")
+}
+
+/// Why the program was killed, when the kernel says that it was for its memory.
+fn memory_story(container: &Made) -> Option<String> {
+    let cgroup = &container.state.cgroup;
+    if cgroup.is_none() || cgroup.oom_kill_count().ok()? == 0 {
+        return None;
+    }
+    let usage = cgroup.stats().ok()?.memory.usage;
+    Some(format!(
+        "out of memory: limit {}, peak {}; raise it with --memory",
+        limits::bytes_text(usage.limit),
+        limits::bytes_text(usage.max.max(usage.usage))
+    ))
+}

@@ -1,0 +1,73 @@
+//! What is known of a container before it runs, as far as refusals are explained by it: plain data from its configuration.
+#![forbid(unsafe_code)]
+
+use crate::plan::hardening::{Hardening, Landlock};
+use crate::seccomp::{self, Program};
+use oci_spec::runtime::Spec;
+
+/// See the fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `linux.maskedPaths`.
+    pub masked: Vec<Vec<u8>>,
+    /// The profile that it is held to, and the filter of that, which denies beside its own.
+    pub profile: Option<String>,
+    /// See above.
+    pub profile_filter: Option<Program>,
+    /// Its own filter, when another profile could be chosen: `pent sandbox --profile`.
+    pub own_filter: Option<Program>,
+    /// Its Landlock rules.
+    pub landlock: Option<Landlock>,
+    /// The first port that needs no capability (`net.ipv4.ip_unprivileged_port_start`), where the configuration says so.
+    pub first_free_port: Option<u16>,
+}
+
+impl Facts {
+    /// Of a container.
+    pub fn of(spec: &Spec, hardening: &Hardening) -> Self {
+        let linux = spec.linux().as_ref();
+        let masked = linux.and_then(|linux| linux.masked_paths().as_ref()).into_iter().flatten();
+        let port = linux
+            .and_then(|linux| linux.sysctl().as_ref())
+            .and_then(|sysctl| sysctl.get("net.ipv4.ip_unprivileged_port_start"));
+        Self {
+            masked: masked.map(|path| path.as_bytes().to_vec()).collect(),
+            profile: None,
+            profile_filter: hardening.seccomp.clone(),
+            own_filter: None,
+            landlock: hardening.landlock.clone(),
+            first_free_port: port.and_then(|port| port.trim().parse().ok()),
+        }
+    }
+
+    /// The same of a sandbox, which another profile could be chosen for.
+    pub fn of_sandbox(spec: &Spec, hardening: &Hardening, profile: &str) -> Self {
+        let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let own_filter = policy.and_then(|policy| seccomp::compile(policy).ok());
+        Self { profile: Some(profile.to_owned()), own_filter, ..Self::of(spec, hardening) }
+    }
+
+    /// The masked path that hides this one.
+    pub(super) fn mask_of(&self, path: &[u8]) -> Option<&[u8]> {
+        self.masked.iter().map(Vec::as_slice).find(|mask| is_below(path, mask))
+    }
+}
+
+/// Whether a path is another one, or below it.
+pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
+    path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn below_is_by_components() {
+        assert!(
+            is_below(b"/a/b", b"/a") && is_below(b"/a", b"/a") && is_below(b"/a", b"/") && is_below(b"/a/b", b"/a/")
+        );
+        assert!(!is_below(b"/ab", b"/a") && !is_below(b"/", b"/a"));
+    }
+}

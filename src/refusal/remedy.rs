@@ -1,0 +1,542 @@
+//! What would allow what was refused: for `pent sandbox` the flag, for a bundle the change of config.json.
+#![forbid(unsafe_code)]
+
+use super::facts::is_below;
+use super::record::{About, Layer, Refusal};
+use super::text::shell_word;
+use crate::spec::capability;
+use oci_spec::runtime::{Mount, Spec};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::os::unix::ffi::OsStrExt as _;
+
+/// What can be done about a refusal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Remedy {
+    /// More flags for the same command.
+    Flags {
+        /// As a shell takes them.
+        flags: String,
+    },
+    /// A change of config.json.
+    Patch {
+        /// RFC 6902.
+        patch: Vec<Operation>,
+    },
+    /// It could be allowed, and should not be.
+    NotRecommended {
+        /// Why not.
+        why: String,
+    },
+    /// Nothing that can be said in one line.
+    None {
+        /// Why, or where to look.
+        why: String,
+    },
+}
+
+/// One operation of JSON Patch (RFC 6902).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+pub enum Operation {
+    /// Inserts into an array, or sets a member.
+    Add {
+        /// JSON pointer (RFC 6901).
+        path: String,
+        /// What is added.
+        value: Value,
+    },
+    /// Sets a member that is there.
+    Replace {
+        /// JSON pointer.
+        path: String,
+        /// The new value.
+        value: Value,
+    },
+    /// Removes.
+    Remove {
+        /// JSON pointer.
+        path: String,
+    },
+}
+
+/// Who asked for the container, and so what they can change.
+#[derive(Debug, Clone, Copy)]
+pub enum Asker<'a> {
+    /// The author of a bundle's config.json.
+    Bundle(&'a Spec),
+    /// Whoever typed `pent sandbox`.
+    Sandbox(&'a Flags),
+    /// Whoever chose these profiles, which decide whatever config.json asks for.
+    Held(&'a str),
+}
+
+/// What `pent sandbox` was asked for already, as far as remedies depend on it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Directories in memory without execution.
+    pub tmpfs: Vec<Vec<u8>>,
+    /// Paths that are absent in the sandbox, and there on the host.
+    pub hidden: Vec<Vec<u8>>,
+    /// The working directory: what is written there is meant to stay.
+    pub own: Vec<u8>,
+    /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
+    pub single_hosts: bool,
+}
+
+impl Asker<'_> {
+    /// What can be done about a refusal.
+    #[must_use]
+    pub fn remedy(&self, refusal: &Refusal) -> Remedy {
+        if let Some(why) = unwise(refusal) {
+            return Remedy::NotRecommended { why: why.into() };
+        }
+        match self {
+            Self::Bundle(spec) => bundle(spec, refusal),
+            Self::Sandbox(flags) => sandbox(flags, refusal),
+            Self::Held(profiles) => none(format!("held to profile {profiles}")),
+        }
+    }
+}
+
+fn none(why: impl Into<String>) -> Remedy {
+    Remedy::None { why: why.into() }
+}
+
+/// System calls that reach kernel code which contained programs do not need: most escapes of the last years began in one of them.
+const SURFACE: &[&str] = &[
+    "add_key",
+    "bpf",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "io_uring_enter",
+    "io_uring_register",
+    "io_uring_setup",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pivot_root",
+    "process_madvise",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "request_key",
+    "setns",
+    "umount2",
+    "unshare",
+    "userfaultfd",
+    "vmsplice",
+    "iopl",
+    "ioperm",
+    "modify_ldt",
+    "quotactl",
+    "reboot",
+    "swapon",
+    "swapoff",
+    "acct",
+    "nfsservctl",
+    "uselib",
+    "kcmp",
+    "lookup_dcookie",
+];
+
+/// Capabilities that are the host's root by another name, or close to it.
+const POWERFUL: &[&str] = &[
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_TIME",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_MKNOD",
+    "CAP_BPF",
+    "CAP_PERFMON",
+    "CAP_NET_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_MAC_ADMIN",
+    "CAP_MAC_OVERRIDE",
+];
+
+fn unwise(refusal: &Refusal) -> Option<&'static str> {
+    match refusal.about {
+        About::Call { .. } => {
+            let family = refusal.action.strip_prefix("socket(").or_else(|| refusal.action.strip_prefix("socketpair("));
+            let ordinary = ["AF_UNIX)", "AF_INET)", "AF_INET6)", "AF_NETLINK)"];
+            let odd_family = family.is_some_and(|family| !ordinary.contains(&family));
+            let terminal = refusal.action == "ioctl(TIOCSTI)" || refusal.action == "ioctl(TIOCLINUX)";
+            let namespaces = refusal.action.contains("CLONE_NEW");
+            let surface = odd_family || terminal || namespaces || SURFACE.contains(&refusal.call);
+            surface.then_some("kernel attack surface")
+        }
+        About::Capability(number, initial) => {
+            let name = capability::names(1 << number).concat();
+            if initial {
+                Some("needs the host's root")
+            } else if POWERFUL.contains(&name.as_str()) {
+                Some("close to the host's root")
+            } else {
+                None
+            }
+        }
+        _ => None,
+    }
+}
+
+/// Room for what the program writes.
+const TMPFS_SIZE: &str = "64m";
+
+fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
+    let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
+    let subject = refusal.subject.as_slice();
+    match (refusal.layer, refusal.about.clone()) {
+        // In memory where that is as good, or where the host's own directory would refuse as well.
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
+            let stays = permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
+            give(if stays { "--rw" } else { "--tmpfs" }, subject)
+        }
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
+            let path = if refusal.action == "remove" { parent(subject) } else { subject };
+            give("--rw", path)
+        }
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
+        (Layer::MaskedPath, _) => give("--ro", subject),
+        (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => give("--ro", subject),
+        (Layer::NoExec, _) => match flags.tmpfs.iter().find(|place| is_below(subject, place)) {
+            Some(place) => {
+                let mut place = place.clone();
+                place.extend_from_slice(b":exec");
+                give("--tmpfs", &place)
+            }
+            None => none("put the program where programs may be executed"),
+        },
+        (Layer::NoNetwork | Layer::NoRoute, About::Address(address)) if flags.single_hosts => {
+            Remedy::Flags { flags: format!("--net {address}") }
+        }
+        (Layer::NoNetwork | Layer::NoRoute, _) => Remedy::Flags { flags: "--net host".into() },
+        (Layer::Seccomp, About::Call { profile: Some(profile), .. }) => {
+            Remedy::Flags { flags: format!("--profile {}", shell_word(profile.as_bytes())) }
+        }
+        (Layer::PidsLimit, About::Limit(Some(limit))) => {
+            Remedy::Flags { flags: format!("--pids {}", limit.saturating_mul(2)) }
+        }
+        (Layer::MemoryLimit, About::Limit(Some(limit))) => {
+            Remedy::Flags { flags: format!("--memory {}M", (limit.saturating_mul(2) >> 20).max(1)) }
+        }
+        (Layer::Seccomp, _) => none("the profile does not have it"),
+        (Layer::Capability, _) => none("a sandbox has no capabilities"),
+        (Layer::Permissions, _) => none("owner and mode of the file"),
+        (Layer::AbsentPath, _) => none("there is no such file"),
+        _ => none("the profile does not have it"),
+    }
+}
+
+fn parent(path: &[u8]) -> &[u8] {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(0) | None => b"/",
+        Some(at) => &path[..at],
+    }
+}
+
+fn add(path: impl Into<String>, value: Value) -> Operation {
+    Operation::Add { path: path.into(), value }
+}
+
+fn remove(path: impl Into<String>) -> Operation {
+    Operation::Remove { path: path.into() }
+}
+
+fn patch(operation: Operation) -> Remedy {
+    Remedy::Patch { patch: vec![operation] }
+}
+
+fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
+    let subject = refusal.subject.as_slice();
+    match (refusal.layer, &refusal.about) {
+        (Layer::Seccomp, About::Call { .. }) if refusal.detail.is_empty() => allow_call(spec, refusal),
+        (Layer::Seccomp, _) => none(format!("profile {}", refusal.detail)),
+        (Layer::Capability, About::Capability(number, false)) => {
+            give_capability(spec, &capability::names(1 << number).concat())
+        }
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, about) => make_writable(spec, refusal, about),
+        (Layer::MaskedPath, _) => match position(spec, "maskedPaths", subject) {
+            Some(path) => patch(remove(path)),
+            None => none("linux.maskedPaths"),
+        },
+        (Layer::NoExec, _) => match mount_over(spec, subject).and_then(|(at, mount)| option_of(at, mount, "noexec")) {
+            Some(path) => patch(remove(path)),
+            None => none("a mount option noexec"),
+        },
+        (Layer::NoNetwork, _) => match network_namespace(spec) {
+            Some(at) => patch(remove(format!("/linux/namespaces/{at}"))),
+            None => none("the network namespace of /linux/namespaces leads nowhere"),
+        },
+        (Layer::NoRoute, _) => none("the network namespace has no route to there"),
+        (Layer::PidsLimit, About::Limit(Some(limit))) => patch(Operation::Replace {
+            path: "/linux/resources/pids/limit".into(),
+            value: json!(limit.saturating_mul(2)),
+        }),
+        (Layer::MemoryLimit, About::Limit(Some(limit))) => patch(Operation::Replace {
+            path: "/linux/resources/memory/limit".into(),
+            value: json!(limit.saturating_mul(2)),
+        }),
+        (Layer::Permissions, _) => none("owner and mode of the file, for /process/user"),
+        (Layer::AbsentPath, _) => none("not in the root file system, nor in /mounts"),
+        _ => none("config.json does not decide this"),
+    }
+}
+
+/// Every rule that denies the call loses its name, and where the default denies, a rule allows it.
+fn allow_call(spec: &Spec, refusal: &Refusal) -> Remedy {
+    use oci_spec::runtime::LinuxSeccompAction as Action;
+    const RULES: &str = "/linux/seccomp/syscalls";
+    let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let Some(policy) = policy.filter(|_| refusal.call != "unknown") else {
+        return none("the filter is not config.json's");
+    };
+    let allows = |action: Action| matches!(action, Action::ScmpActAllow | Action::ScmpActLog);
+    let mut patch = Vec::new();
+    // From the last to the first, so that the places of the others stay what they are.
+    let rules = policy.syscalls().as_deref().unwrap_or_default();
+    for (at, rule) in rules.iter().enumerate().rev().filter(|(_, rule)| !allows(rule.action())) {
+        let named: Vec<_> = rule.names().iter().enumerate().filter(|(_, name)| *name == refusal.call).collect();
+        if !named.is_empty() && named.len() == rule.names().len() {
+            patch.push(remove(format!("{RULES}/{at}")));
+        } else {
+            patch.extend(named.iter().rev().map(|(name, _)| remove(format!("{RULES}/{at}/names/{name}"))));
+        }
+    }
+    if !allows(policy.default_action()) {
+        let rule = json!({ "names": [refusal.call], "action": "SCMP_ACT_ALLOW" });
+        patch.push(match policy.syscalls() {
+            Some(_) => add(format!("{RULES}/0"), rule),
+            None => add(RULES, json!([rule])),
+        });
+    }
+    if patch.is_empty() { none("the filter is not config.json's") } else { Remedy::Patch { patch } }
+}
+
+fn give_capability(spec: &Spec, name: &str) -> Remedy {
+    let Some(process) = spec.process() else { return none("process.capabilities") };
+    let root = process.user().uid() == 0;
+    // Without being root, only what is ambient survives execve.
+    let sets: &[&str] = if root {
+        &["bounding", "effective", "permitted"]
+    } else {
+        &["bounding", "effective", "permitted", "inheritable", "ambient"]
+    };
+    let Some(capabilities) = process.capabilities() else {
+        let all: serde_json::Map<_, _> = sets.iter().map(|set| ((*set).to_owned(), json!([name]))).collect();
+        return patch(add("/process/capabilities", all.into()));
+    };
+    let has = |set: &str| match set {
+        "bounding" => capabilities.bounding().is_some(),
+        "effective" => capabilities.effective().is_some(),
+        "permitted" => capabilities.permitted().is_some(),
+        "inheritable" => capabilities.inheritable().is_some(),
+        _ => capabilities.ambient().is_some(),
+    };
+    let operation = |set: &&str| {
+        let path = format!("/process/capabilities/{set}");
+        if has(set) { add(format!("{path}/-"), json!(name)) } else { add(path, json!([name])) }
+    };
+    Remedy::Patch { patch: sets.iter().map(operation).collect() }
+}
+
+fn make_writable(spec: &Spec, refusal: &Refusal, about: &About) -> Remedy {
+    let subject = refusal.subject.as_slice();
+    let (directory, permitted, replaceable) = match about {
+        About::Directory { empty, permitted } => (subject, *permitted, *empty || !*permitted),
+        About::File { permitted } => (subject, *permitted, false),
+        _ => return none("config.json does not decide this"),
+    };
+    if let Some(path) = position(spec, "readonlyPaths", subject) {
+        return if permitted { patch(remove(path)) } else { none("owner and mode of the file") };
+    }
+    if replaceable && directory != b"/" {
+        let Ok(destination) = std::str::from_utf8(directory) else { return none("a mount in /mounts") };
+        let size = format!("size={TMPFS_SIZE}");
+        let options = json!(["nosuid", "nodev", "noexec", "mode=1777", size]);
+        let mount = json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options });
+        return match spec.mounts() {
+            Some(_) => patch(add("/mounts/-", mount)),
+            None => patch(add("/mounts", json!([mount]))),
+        };
+    }
+    if !permitted {
+        return none("owner and mode of the file");
+    }
+    if refusal.layer == Layer::ReadOnlyRoot {
+        return patch(Operation::Replace { path: "/root/readonly".into(), value: json!(false) });
+    }
+    match mount_over(spec, subject).and_then(|(at, mount)| option_of(at, mount, "ro")) {
+        Some(path) => patch(remove(path)),
+        None => none("a read-only mount that config.json does not name"),
+    }
+}
+
+/// The longest entry of a list of paths that covers a path.
+fn position(spec: &Spec, list: &str, path: &[u8]) -> Option<String> {
+    let linux = spec.linux().as_ref()?;
+    let paths = if list == "maskedPaths" { linux.masked_paths() } else { linux.readonly_paths() };
+    let covering = paths.iter().flatten().enumerate().filter(|(_, own)| is_below(path, own.as_bytes()));
+    let (at, _) = covering.max_by_key(|(_, own)| own.len())?;
+    Some(format!("/linux/{list}/{at}"))
+}
+
+/// The mount that a path is on; of several at the same place the last.
+fn mount_over<'a>(spec: &'a Spec, path: &[u8]) -> Option<(usize, &'a Mount)> {
+    let mounts = spec.mounts().iter().flatten().enumerate();
+    let covering = mounts.filter(|(_, mount)| is_below(path, mount.destination().as_os_str().as_bytes()));
+    covering.max_by_key(|(at, mount)| (mount.destination().as_os_str().len(), *at))
+}
+
+fn option_of(at: usize, mount: &Mount, name: &str) -> Option<String> {
+    let option = mount.options().iter().flatten().position(|option| option == name)?;
+    Some(format!("/mounts/{at}/options/{option}"))
+}
+
+fn network_namespace(spec: &Spec) -> Option<usize> {
+    use oci_spec::runtime::LinuxNamespaceType;
+    let namespaces = spec.linux().as_ref()?.namespaces().as_ref()?;
+    namespaces.iter().position(|namespace| namespace.typ() == LinuxNamespaceType::Network && namespace.path().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::refusal;
+    use super::*;
+
+    fn spec() -> Spec {
+        serde_json::from_value(json!({
+            "ociVersion": "1.0.2",
+            "process": {
+                "cwd": "/", "args": ["x"], "user": { "uid": 1000, "gid": 0 },
+                "capabilities": { "bounding": ["CAP_KILL"], "effective": [] }
+            },
+            "root": { "path": "rootfs", "readonly": true },
+            "mounts": [
+                { "destination": "/proc", "type": "proc" },
+                { "destination": "/data", "type": "bind", "source": "/srv", "options": ["bind", "ro", "noexec"] }
+            ],
+            "linux": {
+                "namespaces": [{ "type": "pid" }, { "type": "network" }],
+                "maskedPaths": ["/proc/kcore", "/proc/keys"],
+                "readonlyPaths": ["/proc/sys"],
+                "seccomp": { "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [] }
+            }
+        }))
+        .expect("a configuration")
+    }
+
+    fn of_bundle(refusal: &Refusal) -> Value {
+        serde_json::to_value(Asker::Bundle(&spec()).remedy(refusal)).expect("JSON")
+    }
+
+    fn about(action: &str, subject: &str, layer: Layer, about: About) -> Refusal {
+        Refusal { about, ..refusal(action, subject, layer) }
+    }
+
+    #[test]
+    fn a_bundle_is_changed_where_it_decides() {
+        let empty = About::Directory { empty: true, permitted: false };
+        let full = About::Directory { empty: false, permitted: true };
+        let mount = of_bundle(&about("write", "/var/x", Layer::ReadOnlyRoot, empty));
+        assert_eq!(mount["patch"][0]["path"], "/mounts/-");
+        assert_eq!(mount["patch"][0]["value"]["destination"], "/var/x");
+        let root = of_bundle(&about("write", "/var", Layer::ReadOnlyRoot, full.clone()));
+        assert_eq!(root["patch"], json!([{ "op": "replace", "path": "/root/readonly", "value": false }]));
+        let data = of_bundle(&about("write", "/data/x", Layer::ReadOnlyMount, full.clone()));
+        assert_eq!(data["patch"], json!([{ "op": "remove", "path": "/mounts/1/options/1" }]));
+        let sys =
+            of_bundle(&about("write", "/proc/sys/kernel/x", Layer::ReadOnlyMount, About::File { permitted: true }));
+        assert_eq!(sys["patch"], json!([{ "op": "remove", "path": "/linux/readonlyPaths/0" }]));
+        let keys = of_bundle(&refusal("read", "/proc/keys", Layer::MaskedPath));
+        assert_eq!(keys["patch"], json!([{ "op": "remove", "path": "/linux/maskedPaths/1" }]));
+        let program = of_bundle(&refusal("execute", "/data/bin/x", Layer::NoExec));
+        assert_eq!(program["patch"], json!([{ "op": "remove", "path": "/mounts/1/options/2" }]));
+        let address = "192.0.2.1:80".parse().expect("an address");
+        let network = of_bundle(&about("connect", "192.0.2.1:80", Layer::NoNetwork, About::Address(address)));
+        assert_eq!(network["patch"], json!([{ "op": "remove", "path": "/linux/namespaces/1" }]));
+        let pids = of_bundle(&about("fork", "", Layer::PidsLimit, About::Limit(Some(10))));
+        assert_eq!(pids["patch"], json!([{ "op": "replace", "path": "/linux/resources/pids/limit", "value": 20 }]));
+    }
+
+    #[test]
+    fn capabilities_go_into_every_set_that_they_need() {
+        let chown = of_bundle(&about("chown()", "", Layer::Capability, About::Capability(0, false)));
+        let paths: Vec<_> = chown["patch"].as_array().expect("a patch").iter().map(|op| op["path"].clone()).collect();
+        let expected = ["bounding/-", "effective/-", "permitted", "inheritable", "ambient"];
+        assert_eq!(paths, expected.map(|set| json!(format!("/process/capabilities/{set}"))));
+        let admin = of_bundle(&about("mount()", "", Layer::Capability, About::Capability(21, false)));
+        assert_eq!(admin["kind"], "not-recommended");
+        let initial = of_bundle(&about("acct()", "", Layer::Capability, About::Capability(0, true)));
+        assert_eq!(initial["why"], "needs the host's root");
+    }
+
+    #[test]
+    fn calls_are_allowed_unless_that_is_unwise() {
+        let call = |action: &str, call: &'static str| Refusal {
+            call,
+            ..about(action, "", Layer::Seccomp, About::Call { arch: 0, nr: 0, profile: None })
+        };
+        let chroot = of_bundle(&call("chroot()", "chroot"));
+        assert_eq!(
+            chroot["patch"],
+            json!([{ "op": "add", "path": "/linux/seccomp/syscalls/0",
+                     "value": { "names": ["chroot"], "action": "SCMP_ACT_ALLOW" } }])
+        );
+        for (action, name) in [("socket(AF_ALG)", "socket"), ("bpf()", "bpf"), ("clone(CLONE_NEWUSER)", "clone")] {
+            assert_eq!(of_bundle(&call(action, name))["why"], "kernel attack surface", "{action}");
+        }
+        assert_eq!(of_bundle(&call("socket(AF_INET)", "socket"))["kind"], "patch");
+    }
+
+    #[test]
+    fn a_sandbox_is_given_flags() {
+        let flags = Flags {
+            tmpfs: vec![b"/tmp".to_vec()],
+            hidden: vec![b"/home/u/.ssh/key".to_vec()],
+            own: b"/home/u/work".to_vec(),
+            single_hosts: true,
+        };
+        let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
+        let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
+            Remedy::Flags { flags } => flags,
+            other => format!("{other:?}"),
+        };
+        let directory = |empty, permitted| About::Directory { empty, permitted };
+        let write = |path: &str, about_it| remedy(about("write", path, Layer::ReadOnlyRoot, about_it));
+        assert_eq!(write("/var/cache/app", directory(true, true)), "--tmpfs /var/cache/app");
+        assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
+        assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
+        assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
+        assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
+        assert_eq!(
+            remedy(about("remove", "/home/u/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
+            "--rw /home/u"
+        );
+        assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
+        assert_eq!(
+            remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }),
+            "--profile build"
+        );
+        assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");
+        let address = "[2001:db8::1]:443".parse().expect("an address");
+        assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
+        assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");
+        assert_eq!(remedy(about("use", "", Layer::MemoryLimit, About::Limit(Some(16 << 20)))), "--memory 32M");
+    }
+}

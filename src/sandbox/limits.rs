@@ -1,0 +1,219 @@
+//! Limits: by a control group where the caller may make one, else by what a process can be limited with by itself.
+#![forbid(unsafe_code)]
+
+use super::request::Limits;
+use crate::cgroup::{Driver, Layout, OwnCgroup};
+use crate::host::Host;
+use nix::unistd::AccessFlags;
+use oci_spec::runtime::{
+    LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec,
+};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What limits a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// A control group, made by this driver.
+    Cgroup(Driver),
+    /// Resource limits of processes, and the set of processors. The text says why.
+    Rlimits(&'static str),
+}
+
+impl Means {
+    /// What the caller may use: root any hierarchy, others what systemd or somebody else has delegated to them.
+    #[must_use]
+    pub fn probe(host: &Host) -> Self {
+        if host.is_privileged() && !host.in_user_namespace {
+            return match host.cgroup {
+                Layout::Absent => Self::Rlimits("no cgroup file system is mounted"),
+                _ => Self::Cgroup(Driver::Cgroupfs),
+            };
+        }
+        let Layout::V2 { mount } = &host.cgroup else {
+            return Self::Rlimits("version 1 of control groups cannot be delegated");
+        };
+        if crate::cgroup::probe_user_manager().is_ok() {
+            return Self::Cgroup(Driver::Systemd);
+        }
+        if is_delegated(mount, &host.own_cgroup) {
+            return Self::Cgroup(Driver::Cgroupfs);
+        }
+        Self::Rlimits("no cgroup is delegated to this user")
+    }
+}
+
+/// Whether a cgroup with limits can be made beside the caller's own, which is where `compile` puts it.
+fn is_delegated(mount: &Path, own: &OwnCgroup) -> bool {
+    let Some(path) = &own.unified else { return false };
+    let above = path.trim_start_matches('/').rsplit_once('/').map_or("", |(above, _)| above);
+    let directory = mount.join(above);
+    let may_write = |path: &Path| nix::unistd::access(path, AccessFlags::W_OK).is_ok();
+    let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
+    let has = |name: &str| controllers.split_ascii_whitespace().any(|controller| controller == name);
+    may_write(&directory)
+        && may_write(&directory.join("cgroup.procs"))
+        && may_write(&directory.join("cgroup.subtree_control"))
+        && ["cpu", "memory", "pids"].into_iter().all(has)
+}
+
+/// The period of the processor quota in microseconds: the kernel's default.
+const PERIOD: u64 = 100_000;
+/// The first process of the sandbox is pent's own.
+const INIT: i64 = 1;
+
+/// `linux.resources` for what was asked for.
+pub(super) fn resources(limits: &Limits) -> LinuxResources {
+    let mut resources = LinuxResources::default();
+    if let Some(bytes) = limits.memory.and_then(|bytes| i64::try_from(bytes).ok()) {
+        let mut memory = LinuxMemory::default();
+        // Memory and swap together: none to be had beyond it.
+        memory.set_limit(Some(bytes)).set_swap(Some(bytes));
+        resources.set_memory(Some(memory));
+    }
+    if let Some(millicpus) = limits.millicpus {
+        let mut cpu = LinuxCpu::default();
+        let quota = millicpus.saturating_mul(PERIOD / 1000).max(1000);
+        cpu.set_period(Some(PERIOD)).set_quota(Some(i64::try_from(quota).unwrap_or(i64::MAX)));
+        resources.set_cpu(Some(cpu));
+    }
+    if let Some(pids) = limits.pids {
+        let mut limit = LinuxPids::default();
+        limit.set_limit(i64::from(pids) + INIT);
+        resources.set_pids(Some(limit));
+    }
+    resources
+}
+
+/// What limits that a cgroup would have enforced come to without one.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The processors to run on: how many.
+    pub processors: Option<u32>,
+}
+
+/// Takes the control group's limits out of a configuration, and puts in what a process can be limited with by itself.
+pub(super) fn without_cgroup(spec: &mut Spec, processors: u32) -> Replaced {
+    let Some(linux) = spec.linux_mut() else { return Replaced::default() };
+    let resources = linux.resources().clone().unwrap_or_default();
+    linux.set_resources(None).set_cgroups_path(None);
+    let mut replaced = Replaced::default();
+    let mut rlimits = Vec::new();
+    if let Some(bytes) = resources.memory().as_ref().and_then(LinuxMemory::limit).filter(|bytes| *bytes > 0) {
+        rlimits.extend(rlimit(PosixRlimitType::RlimitData, bytes.unsigned_abs()));
+    }
+    if let Some(pids) = resources.pids().as_ref().map(LinuxPids::limit).filter(|limit| *limit > 0) {
+        rlimits.extend(rlimit(PosixRlimitType::RlimitNproc, pids.unsigned_abs()));
+    }
+    if let Some(cpu) = resources.cpu()
+        && let (Some(quota), Some(period)) = (cpu.quota(), cpu.period())
+        && quota > 0
+    {
+        let whole = quota.unsigned_abs().div_ceil(period.max(1)).max(1);
+        replaced.processors = u32::try_from(whole).ok().filter(|whole| *whole < processors);
+    }
+    if let Some(process) = spec.process_mut() {
+        let mut all = process.rlimits().clone().unwrap_or_default();
+        for limit in rlimits {
+            match all.iter_mut().find(|own| own.typ() == limit.typ()) {
+                Some(own) if own.hard() > limit.hard() => *own = limit,
+                Some(_) => {}
+                None => all.push(limit),
+            }
+        }
+        process.set_rlimits(Some(all));
+    }
+    replaced
+}
+
+fn rlimit(kind: PosixRlimitType, value: u64) -> Option<PosixRlimit> {
+    PosixRlimitBuilder::default().typ(kind).soft(value).hard(value).build().ok()
+}
+
+/// One line: what was asked for, and what enforces it.
+#[must_use]
+pub fn describe(limits: &Limits, means: Means, replaced: &Replaced) -> Option<String> {
+    let mut parts = Vec::new();
+    let by_cgroup = matches!(means, Means::Cgroup(_));
+    if let Some(bytes) = limits.memory {
+        let how = if by_cgroup { "" } else { " for each process (RLIMIT_DATA)" };
+        parts.push(format!("memory {}{how}", bytes_text(bytes)));
+    }
+    if let Some(millicpus) = limits.millicpus {
+        let cpus = decimal(millicpus);
+        parts.push(match (by_cgroup, replaced.processors) {
+            (true, _) => format!("cpus {cpus}"),
+            (false, Some(1)) => format!("cpus {cpus} rounded up to 1 processor (affinity)"),
+            (false, Some(processors)) => format!("cpus {cpus} rounded up to {processors} processors (affinity)"),
+            (false, None) => format!("cpus {cpus}: all processors there are"),
+        });
+    }
+    if let Some(pids) = limits.pids {
+        parts.push(format!("processes {pids}{}", if by_cgroup { "" } else { " (RLIMIT_NPROC)" }));
+    }
+    if parts.is_empty() {
+        return None;
+    }
+    let mut text = String::from("limits: ");
+    text.push_str(&parts.join(", "));
+    // Writing to a String cannot fail.
+    let _infallible = match means {
+        Means::Cgroup(_) => write!(text, "; by a cgroup"),
+        Means::Rlimits(why) => write!(text, "; without a cgroup: {why}"),
+    };
+    Some(text)
+}
+
+/// `512M`: as people write it.
+#[must_use]
+pub fn bytes_text(bytes: u64) -> String {
+    let units = [(1u64 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+    match units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit) && bytes > 0) {
+        Some((unit, name)) => format!("{}{name}", bytes / unit),
+        None => format!("{}M", bytes >> 20),
+    }
+}
+
+fn decimal(thousandths: u64) -> String {
+    let text = format!("{}.{:03}", thousandths / 1000, thousandths % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_numbers_read_as_they_were_typed() {
+        for (bytes, text) in [(512 << 20, "512M"), (1 << 30, "1G"), (64 << 10, "64K"), (1_000_000, "0M")] {
+            assert_eq!(bytes_text(bytes), text);
+        }
+        for (number, text) in [(500, "0.5"), (1000, "1"), (1250, "1.25")] {
+            assert_eq!(decimal(number), text);
+        }
+    }
+
+    #[test]
+    fn without_a_cgroup_processes_are_limited_one_by_one() {
+        let limits = Limits { memory: Some(512 << 20), millicpus: Some(500), pids: Some(64), timeout: None };
+        let mut spec = Spec::default();
+        if let Some(linux) = spec.linux_mut() {
+            linux.set_resources(Some(resources(&limits)));
+        }
+        let replaced = without_cgroup(&mut spec, 8);
+        assert_eq!(replaced.processors, Some(1));
+        let linux = spec.linux().as_ref().expect("linux");
+        assert!(linux.resources().is_none());
+        let rlimits = spec.process().as_ref().and_then(|process| process.rlimits().clone()).unwrap_or_default();
+        let hard = |kind| rlimits.iter().find(|limit| limit.typ() == kind).map(PosixRlimit::hard);
+        assert_eq!(hard(PosixRlimitType::RlimitData), Some(512 << 20));
+        assert_eq!(hard(PosixRlimitType::RlimitNproc), Some(65));
+        let why = Means::Rlimits("none is delegated");
+        assert_eq!(
+            describe(&limits, why, &replaced).as_deref(),
+            Some(
+                "limits: memory 512M for each process (RLIMIT_DATA), cpus 0.5 rounded up to 1 processor (affinity), processes 64 (RLIMIT_NPROC); without a cgroup: none is delegated"
+            )
+        );
+    }
+}

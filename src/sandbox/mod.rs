@@ -1,0 +1,255 @@
+//! `pent sandbox`: from flags to a configuration that the same machinery makes and launches as any other container's.
+//!
+//! [`compile`] is pure: what was typed ([`Request`]) and what there is ([`Surroundings`]) become a [`Spec`], which a profile then
+//! tightens. Two choices are told in docs/decisions: as whom the program runs (0011), and how it gets at a network (0012).
+#![forbid(unsafe_code)]
+
+mod environment;
+pub mod hidden;
+pub mod limits;
+mod mounts;
+pub mod net;
+mod request;
+mod surroundings;
+mod widen;
+
+pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
+pub use surroundings::{Error, Surroundings};
+
+use crate::host::Host;
+use crate::profile::{self, Profile, Tightened};
+use crate::report::Diagnostic;
+use limits::{Means, Replaced};
+use oci_spec::runtime::Spec;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Whom root's programs run as, on the host as in the sandbox: nobody, who owns nothing and may nothing.
+const ROOT_OUTSIDE: u32 = 65_534;
+
+/// Something that cannot be had, and what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What, and why not.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl crate::report::Hint for Refusal {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone()).filter(|hint| !hint.is_empty())
+    }
+}
+
+/// Where the root file system comes from, when it is not the host's: `--image`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The directory, on the host.
+    pub rootfs: PathBuf,
+    /// What the image says of its program.
+    pub defaults: Defaults,
+}
+
+/// The configuration of an image (image-spec, config.md), as far as a sandbox honours it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// `Env`: `NAME=value`.
+    pub environment: Vec<(String, String)>,
+    /// `WorkingDir`.
+    pub directory: Option<PathBuf>,
+    /// `Entrypoint`, then `Cmd`.
+    pub command: Vec<String>,
+}
+
+/// A configuration, and what has to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sandbox {
+    /// The configuration, before a profile tightens it.
+    pub spec: Spec,
+    /// What is not quite as asked.
+    pub notes: Vec<String>,
+}
+
+/// As whom the program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ids {
+    /// Its uid and gid in the sandbox.
+    inside: (u32, u32),
+    /// On the host, the uid.
+    outside: u32,
+    /// On the host, the gid.
+    outside_group: u32,
+}
+
+impl Ids {
+    /// An ordinary user stays who they are. Root of the machine becomes nobody. Root of a user namespace cannot become anybody
+    /// else, but can be called so: what it is on the host is decided elsewhere.
+    fn of(host: &Surroundings) -> Self {
+        match (host.is_root, host.uid) {
+            (true, _) => {
+                let nobody = (ROOT_OUTSIDE, ROOT_OUTSIDE);
+                Self { inside: nobody, outside: ROOT_OUTSIDE, outside_group: ROOT_OUTSIDE }
+            }
+            (false, 0) => Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid },
+            (false, uid) => Self { inside: (uid, host.gid), outside: uid, outside_group: host.gid },
+        }
+    }
+}
+
+/// Decides everything about a sandbox but what its profile takes away.
+///
+/// # Errors
+/// Everything that cannot be had as it was asked for.
+pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Refusal>> {
+    let ids = Ids::of(host);
+    let mut refusals = Vec::new();
+    let environment = environment::compile(request, host, &mut refusals);
+    let file_system = mounts::compile(request, host, ids).unwrap_or_else(|found| {
+        refusals.extend(found);
+        mounts::FileSystem::default()
+    });
+    if !refusals.is_empty() {
+        return Err(refusals);
+    }
+    let config = config(request, host, ids, environment, &file_system);
+    let spec: Spec = serde_json::from_value(config).map_err(|error| {
+        vec![Refusal { message: format!("a flag cannot be put into a configuration: {error}"), hint: String::new() }]
+    })?;
+    Ok(Sandbox { spec, notes: file_system.notes })
+}
+
+/// Paths of /proc that tell about the machine or change it (docs/profiles.md).
+const MASKED: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/config.gz",
+    "/proc/interrupts",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+const READONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+fn config(
+    request: &Request,
+    host: &Surroundings,
+    ids: Ids,
+    environment: Vec<String>,
+    file_system: &mounts::FileSystem,
+) -> Value {
+    let mut namespaces = vec!["user", "pid", "mount", "ipc", "uts", "cgroup"];
+    if request.network != Network::Host {
+        namespaces.push("network");
+    }
+    if host.time_namespaces {
+        namespaces.push("time");
+    }
+    let namespaces: Vec<Value> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
+    let directory = request.workdir.as_ref().unwrap_or(&host.directory);
+    let none: [&str; 0] = [];
+    let masked: Vec<&str> = MASKED.iter().copied().chain(file_system.masked.iter().map(String::as_str)).collect();
+    json!({
+        "ociVersion": crate::cli::SPEC_VERSION,
+        "hostname": request.hostname.as_deref().unwrap_or("sandbox"),
+        "process": {
+            "args": request.command,
+            "cwd": directory,
+            "env": environment,
+            "user": { "uid": ids.inside.0, "gid": ids.inside.1 },
+            "terminal": host.terminal,
+            "capabilities": { "bounding": none, "effective": none, "permitted": none, "inheritable": none, "ambient": none },
+            "noNewPrivileges": true,
+            "rlimits": [
+                { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 },
+            ],
+        },
+        "root": { "path": "/", "readonly": true },
+        "mounts": file_system.mounts,
+        "linux": {
+            "namespaces": namespaces,
+            "uidMappings": [{ "containerID": ids.inside.0, "hostID": ids.outside, "size": 1 }],
+            "gidMappings": [{ "containerID": ids.inside.1, "hostID": ids.outside_group, "size": 1 }],
+            "maskedPaths": masked,
+            "readonlyPaths": READONLY,
+            "seccomp": own_rules(),
+        },
+    })
+}
+
+/// What no profile may allow: to type into a terminal that others read (TIOCSTI, TIOCLINUX), in whatever bits the kernel
+/// ignores.
+fn own_rules() -> Value {
+    const LOW_WORD: u64 = 0xffff_ffff;
+    let ioctl = |request: u64| {
+        json!({
+            "names": ["ioctl"],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": libc::EPERM,
+            "args": [{ "index": 1, "value": LOW_WORD, "valueTwo": request, "op": "SCMP_CMP_MASKED_EQ" }],
+        })
+    };
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ioctl(0x5412), ioctl(0x541c)] })
+}
+
+/// Cuts a sandbox to a profile, but for what its flags name; and the profile that lets them through.
+///
+/// # Errors
+/// What the profile refuses ([`profile::tighten`]).
+pub fn restrict(
+    spec: &mut Spec,
+    profile: Profile,
+    request: &Request,
+    host: &Host,
+) -> Result<(Tightened, Profile), Vec<Diagnostic>> {
+    let limits = request.limits.or(&profile.cgroup);
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_resources(Some(limits::resources(&limits)));
+    }
+    let before = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+    let profile = widen::widened(profile, spec, request);
+    let tightened = profile::tighten(&profile, spec, host)?;
+    widen::keep_environment(spec, &before, request);
+    Ok((tightened, profile))
+}
+
+/// Fits a configuration to what can limit it: once its profile has had its say.
+pub fn settle(spec: &mut Spec, request: &Request, means: Means, processors: u32) -> Replaced {
+    match means {
+        Means::Cgroup(_) => Replaced::default(),
+        Means::Rlimits(_) => {
+            // How many processors there are to a profile is a matter of time, not of which: only who asks is kept to some.
+            let processors = if request.limits.millicpus.is_some() { processors } else { 0 };
+            let replaced = limits::without_cgroup(spec, processors);
+            if replaced.processors.is_some() {
+                keep_affinity(spec);
+            }
+            replaced
+        }
+    }
+}
+
+/// A set of processors limits only who cannot change it.
+fn keep_affinity(spec: &mut Spec) {
+    use oci_spec::runtime::{LinuxSeccompAction, LinuxSyscallBuilder};
+    let seccomp = spec.linux_mut().as_mut().and_then(|linux| linux.seccomp_mut().as_mut());
+    let rule = LinuxSyscallBuilder::default()
+        .names(vec!["sched_setaffinity".to_owned()])
+        .action(LinuxSeccompAction::ScmpActErrno)
+        .errno_ret(libc::EPERM.unsigned_abs())
+        .build();
+    if let (Some(seccomp), Ok(rule)) = (seccomp, rule) {
+        let mut rules = seccomp.syscalls().clone().unwrap_or_default();
+        rules.push(rule);
+        seccomp.set_syscalls(Some(rules));
+    }
+}
+
+#[cfg(test)]
+mod tests;

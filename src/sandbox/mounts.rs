@@ -1,0 +1,362 @@
+//! The file system that the program sees: the host's, read-only, with holes.
+//!
+//! Order is by depth, so that what is inside something is mounted after it, whatever the order of flags. Nothing is ever made on
+//! the host: its tree is read-only before the first mount point is looked for, and those that are missing are made in memory only.
+#![forbid(unsafe_code)]
+
+use super::hidden::{self, Hidden};
+use super::request::{Grant, Home, Request, Tmpfs};
+use super::surroundings::{PRIVATE, Surroundings};
+use super::{Ids, ROOT_OUTSIDE, Refusal};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Sizes that docs/profiles.md gives, in bytes.
+const TMP_SIZE: u64 = 64 << 20;
+const RUN_SIZE: u64 = 8 << 20;
+const SHM_SIZE: u64 = 64 << 20;
+/// Inodes of a file system in memory, which cost memory too: one for each 4 KiB of it.
+const BYTES_PER_INODE: u64 = 4096;
+
+/// Mounts and masks for a configuration.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct FileSystem {
+    pub(super) mounts: Vec<Value>,
+    pub(super) masked: Vec<String>,
+    /// What is not as asked.
+    pub(super) notes: Vec<String>,
+}
+
+/// One mount before it is written down.
+struct Planned {
+    target: PathBuf,
+    kind: Kind,
+}
+
+enum Kind {
+    Tmpfs { size: u64, mode: u32, exec: bool, closed: bool },
+    Bind { source: PathBuf, writable: bool, mapped: bool },
+    Other(Value),
+}
+
+impl Planned {
+    fn tmpfs(target: impl Into<PathBuf>, size: u64, mode: u32) -> Self {
+        Self { target: target.into(), kind: Kind::Tmpfs { size, mode, exec: false, closed: false } }
+    }
+
+    /// Holds mount points only, and is read-only in the end.
+    fn closed(target: impl Into<PathBuf>) -> Self {
+        Self { target: target.into(), kind: Kind::Tmpfs { size: 64 << 10, mode: 0o755, exec: false, closed: true } }
+    }
+}
+
+/// File systems that can map the ids of their owners, in mounts of their own (mount_setattr(2)); of those with files of the user
+/// only.
+const MAPPABLE: &[&str] =
+    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
+
+/// Decides what the program sees.
+pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
+    let mut table = Table { planned: Vec::new(), notes: Vec::new() };
+    let mut refusals = Vec::new();
+    table.private(host);
+    let hidden = all_hidden(host);
+    let grants = grants(request, host, &hidden, &mut refusals);
+    table.home(request, host);
+    let masked = table.hide(&hidden, &grants, host, request);
+    for tmpfs in &request.tmpfs {
+        table.replace(Planned {
+            target: tmpfs.target.clone(),
+            kind: Kind::Tmpfs {
+                size: tmpfs.size.unwrap_or(TMP_SIZE),
+                mode: tmpfs.mode.unwrap_or(0o755),
+                exec: tmpfs.exec,
+                closed: false,
+            },
+        });
+    }
+    for grant in &grants {
+        let mapped = ids.outside == ROOT_OUTSIDE && host.is_root && table.can_map(&grant.source, host);
+        table.replace(Planned {
+            target: grant.target.clone(),
+            kind: Kind::Bind { source: grant.source.clone(), writable: grant.writable, mapped },
+        });
+    }
+    table.planned.sort_by_key(|mount| mount.target.components().count());
+    refusals.extend(missing_targets(&table.planned, &request.tmpfs, &grants));
+    if refusals.is_empty() { Ok(table.write(masked)) } else { Err(refusals) }
+}
+
+/// Everything hidden, with the other paths to the same files, and other people's homes.
+fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
+    let homes = host.other_homes.iter().map(|path| Hidden { path: path.clone(), directory: true });
+    let mut all: Vec<Hidden> = host.hidden.iter().cloned().chain(homes).collect();
+    let elsewhere: Vec<Hidden> = all
+        .iter()
+        .flat_map(|hidden| {
+            let directory = hidden.directory;
+            hidden::aliases(&hidden.path, &host.mounts).into_iter().map(move |path| Hidden { path, directory })
+        })
+        .collect();
+    all.extend(elsewhere);
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    all.dedup();
+    all
+}
+
+/// What was asked for, and the working directory and root's home, which are there without being asked for.
+fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &mut Vec<Refusal>) -> Vec<Grant> {
+    let implicit = |path: &Path| Grant {
+        source: path.to_owned(),
+        target: path.to_owned(),
+        target_exists: true,
+        writable: false,
+        directory: true,
+    };
+    let mut all = Vec::new();
+    // To root's files the program is a stranger, unless they are mapped.
+    let is_private = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
+    let home = host.home.as_deref().filter(|_| request.home == Home::Readonly);
+    all.extend(home.filter(|home| host.is_root || is_private(home)).map(implicit));
+    let directory = host.directory.as_path();
+    let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
+    let is_home = host.home.as_deref() == Some(directory) && request.home != Home::Readonly;
+    let kernel = ["/proc", "/sys", "/dev"].iter().any(|path| directory.starts_with(path));
+    let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
+    let secret =
+        hidden.iter().find(|hidden| directory.starts_with(&hidden.path) && !host.other_homes.contains(&hidden.path));
+    let itself = |path: &Path| matches!(path.to_str(), Some("/tmp" | "/var/tmp" | "/run" | "/dev/shm"));
+    if let Some(secret) = secret.filter(|_| !granted && request.workdir.is_none()) {
+        refusals.push(Refusal {
+            message: format!(
+                "the working directory {} is hidden: {} holds credentials",
+                directory.display(),
+                secret.path.display()
+            ),
+            hint: format!("go elsewhere, name another with --workdir, or show it with --ro {}", directory.display()),
+        });
+    } else if !replaced
+        && !is_home
+        && !kernel
+        && !granted
+        && secret.is_none()
+        && directory.parent().is_some()
+        && !itself(directory)
+    {
+        let in_home =
+            request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
+        let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
+        if is_private(directory) || in_home || in_another || host.is_root {
+            all.push(implicit(directory));
+        }
+    }
+    all.extend(request.grants.iter().cloned());
+    all
+}
+
+struct Table {
+    planned: Vec<Planned>,
+    notes: Vec<String>,
+}
+
+impl Table {
+    /// What every sandbox has of its own.
+    fn private(&mut self, host: &Surroundings) {
+        let own = |target: &str, value: Value| Planned { target: target.into(), kind: Kind::Other(value) };
+        self.planned.push(own(
+            "/proc",
+            json!({ "destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"] }),
+        ));
+        self.planned.push(own(
+            "/dev",
+            json!({
+                "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+                "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=64k", "nr_inodes=64"]
+            }),
+        ));
+        self.planned.push(own(
+            "/dev/pts",
+            json!({
+                "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+                "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
+            }),
+        ));
+        self.planned.push(Planned::tmpfs("/dev/shm", SHM_SIZE, 0o1777));
+        let is_there = |path: &&str| host.private.iter().any(|found| found == Path::new(path));
+        if is_there(&"/sys") {
+            self.planned.push(Planned::closed("/sys"));
+        }
+        if is_there(&"/run") {
+            self.planned.push(Planned::tmpfs("/run", RUN_SIZE, 0o755));
+        }
+        for path in ["/tmp", "/var/tmp"].iter().filter(|path| is_there(path)) {
+            self.planned.push(Planned::tmpfs(*path, TMP_SIZE, 0o1777));
+        }
+        for directory in &host.run_directories {
+            self.planned.push(Planned {
+                target: directory.clone(),
+                kind: Kind::Bind { source: directory.clone(), writable: false, mapped: false },
+            });
+        }
+        if let Some(file) = host.resolv_conf.as_ref().filter(|file| file.starts_with("/run")) {
+            self.planned.push(Planned {
+                target: file.clone(),
+                kind: Kind::Bind { source: file.clone(), writable: false, mapped: false },
+            });
+        }
+    }
+
+    fn home(&mut self, request: &Request, host: &Surroundings) {
+        let Some(home) = &host.home else { return };
+        match request.home {
+            Home::Readonly => {}
+            Home::Tmpfs => self.replace(Planned::tmpfs(home, TMP_SIZE, 0o700)),
+            Home::Absent => self.replace(Planned::closed(home)),
+        }
+    }
+
+    /// Masks what is hidden. What was asked for by its own name is not; where something inside was asked for, it is all that there is.
+    fn hide(&mut self, hidden: &[Hidden], grants: &[Grant], host: &Surroundings, request: &Request) -> Vec<String> {
+        let mut masked = BTreeSet::new();
+        for hidden in hidden {
+            let named = grants.iter().any(|grant| grant.source == hidden.path && grant.target == hidden.path);
+            let opened = hidden.directory && grants.iter().any(|grant| grant.target.starts_with(&hidden.path));
+            if named {
+                continue;
+            }
+            if opened {
+                self.replace(Planned::closed(&hidden.path));
+            } else {
+                masked.insert(hidden.path.to_string_lossy().into_owned());
+            }
+        }
+        // What is granted under another name is the same inside.
+        for grant in grants.iter().filter(|grant| grant.source != grant.target) {
+            for hidden in hidden {
+                if let Ok(below) = hidden.path.strip_prefix(&grant.source)
+                    && !below.as_os_str().is_empty()
+                {
+                    masked.insert(grant.target.join(below).to_string_lossy().into_owned());
+                }
+            }
+        }
+        self.unreachable(grants, host, request);
+        masked.into_iter().collect()
+    }
+
+    /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody pass.
+    fn unreachable(&mut self, grants: &[Grant], host: &Surroundings, request: &Request) {
+        if !host.is_root {
+            return;
+        }
+        for grant in grants {
+            let granted = |path: &Path| grants.iter().any(|other| other.directory && path.starts_with(&other.target));
+            for closed in host.closed_directories(&grant.target) {
+                let in_memory = self
+                    .planned
+                    .iter()
+                    .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && closed.starts_with(&mount.target));
+                let replaced = request.tmpfs.iter().any(|tmpfs| closed.starts_with(&tmpfs.target));
+                if !granted(&closed) && !in_memory && !replaced {
+                    self.planned.push(Planned::closed(closed));
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The last word on a mount point is the flag's.
+    fn replace(&mut self, mount: Planned) {
+        self.planned.retain(|other| other.target != mount.target);
+        self.planned.push(mount);
+    }
+
+    /// Whether the files of root below a path can be made the program's.
+    fn can_map(&mut self, source: &Path, host: &Surroundings) -> bool {
+        let kind = hidden::mount_of(source, &host.mounts).map_or("", |mount| mount.kind.as_str());
+        let can = MAPPABLE.contains(&kind);
+        if !can {
+            self.notes.push(format!(
+                "{}: on {kind} the program is a stranger to root's files: it reads and writes what everybody may",
+                source.display()
+            ));
+        }
+        can
+    }
+
+    fn write(self, masked: Vec<String>) -> FileSystem {
+        // Before anything is looked up in it: no mount point may be made on the host.
+        let mut mounts = vec![json!({ "destination": "/", "options": ["remount", "rro", "rnosuid", "rnodev"] })];
+        let mut closed = Vec::new();
+        for Planned { target, kind } in self.planned {
+            mounts.push(match kind {
+                Kind::Other(value) => value,
+                Kind::Tmpfs { size, mode, exec, closed: is_closed } => {
+                    if is_closed {
+                        closed.push(json!({ "destination": target, "options": ["remount", "ro"] }));
+                    }
+                    let mut options = vec!["nosuid".to_owned(), "nodev".to_owned()];
+                    if !exec {
+                        options.push("noexec".to_owned());
+                    }
+                    options.extend([
+                        format!("mode={mode:o}"),
+                        format!("size={size}"),
+                        format!("nr_inodes={}", (size / BYTES_PER_INODE).max(16)),
+                    ]);
+                    json!({ "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options })
+                }
+                Kind::Bind { source, writable, mapped } => bind(&target, &source, writable, mapped),
+            });
+        }
+        mounts.extend(closed.into_iter().rev());
+        FileSystem { mounts, masked, notes: self.notes }
+    }
+}
+
+fn bind(target: &Path, source: &Path, writable: bool, mapped: bool) -> Value {
+    let mut options = vec!["rbind", "rprivate", "nosuid", "rnosuid", "nodev", "rnodev"];
+    if !writable {
+        options.extend(["ro", "rro"]);
+    }
+    let mut mount = json!({ "destination": target, "type": "bind", "source": source, "options": options });
+    if mapped {
+        // Root's files are the program's and the other way round; all others are whose they were.
+        let swap = |program: u32| {
+            json!([
+                { "containerID": 0, "hostID": program, "size": 1 },
+                { "containerID": 1, "hostID": 1, "size": program - 1 },
+                { "containerID": program, "hostID": 0, "size": 1 },
+                { "containerID": program + 1, "hostID": program + 1, "size": u32::MAX - program - 1 },
+            ])
+        };
+        mount["uidMappings"] = swap(ROOT_OUTSIDE);
+        mount["gidMappings"] = swap(ROOT_OUTSIDE);
+    }
+    mount
+}
+
+/// Mount points that do not exist, where they cannot be made: everywhere but in memory.
+fn missing_targets(planned: &[Planned], tmpfs: &[Tmpfs], grants: &[Grant]) -> Vec<Refusal> {
+    let flags = tmpfs.iter().filter(|tmpfs| !tmpfs.target_exists).map(|tmpfs| ("--tmpfs", &tmpfs.target)).chain(
+        grants
+            .iter()
+            .filter(|grant| !grant.target_exists)
+            .map(|grant| (if grant.writable { "--rw" } else { "--ro" }, &grant.target)),
+    );
+    let missing = flags.filter(|(_, target)| {
+        let above = planned.iter().filter(|mount| target.starts_with(&mount.target) && mount.target != **target);
+        let nearest = above.max_by_key(|mount| mount.target.components().count());
+        !nearest.is_some_and(|mount| matches!(mount.kind, Kind::Tmpfs { .. }))
+    });
+    missing
+        .map(|(flag, target)| Refusal {
+            message: format!(
+                "{flag}: there is no {} to mount on, and the host's file system is read-only",
+                target.display()
+            ),
+            hint: "make it on the host, or choose a place below /tmp, /run or another --tmpfs".into(),
+        })
+        .collect()
+}

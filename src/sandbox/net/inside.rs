@@ -1,0 +1,80 @@
+//! A process in the sandbox's network that makes sockets there for those outside, and does nothing else.
+//!
+//! It is in the sandbox's user and network namespaces only: no program of the sandbox sees it, or the files it has open.
+#![forbid(unsafe_code)]
+
+use crate::sys::cred::{self, CapSets};
+use crate::sys::{clone, socket};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket as new_socket, sockopt,
+};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+/// Where the proxy listens in the sandbox.
+pub(super) const PORT: u16 = 3128;
+
+/// What is asked for: the proxy's listener, or a socket to connect with.
+const LISTENER: u8 = 1;
+const SOCKET: u8 = 2;
+
+/// Runs in a process of its own, until `control` is closed.
+pub(super) fn serve(user: BorrowedFd<'_>, network: BorrowedFd<'_>, control: &OwnedFd) -> nix::Result<()> {
+    // A process of root's is root of the machine until it has entered: then it is nobody it could name.
+    clone::setns(user, libc::CLONE_NEWUSER)?;
+    clone::setns(network, libc::CLONE_NEWNET)?;
+    cred::set_caps(CapSets { effective: 0, permitted: 0, inheritable: 0 })?;
+    cred::set_no_new_privs()?;
+    super::keep_only(&mut [control.as_raw_fd()])?;
+    loop {
+        let mut request = [0];
+        match socket::receive(control.as_fd(), &mut request)? {
+            (0, _) => return Ok(()),
+            _ => match make(request[0]) {
+                Ok(made) => socket::send(control.as_fd(), &[0], Some(made.as_fd()))?,
+                Err(errno) => socket::send(control.as_fd(), &[u8::try_from(errno as i32).unwrap_or(u8::MAX)], None)?,
+            },
+        }
+    }
+}
+
+fn make(what: u8) -> nix::Result<OwnedFd> {
+    let made = new_socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    match what {
+        LISTENER => {
+            setsockopt(&made, sockopt::ReuseAddr, &true)?;
+            bind(made.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)))?;
+            listen(&made, Backlog::new(128)?)?;
+            Ok(made)
+        }
+        SOCKET => Ok(made),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// The other end.
+#[derive(Debug)]
+pub(super) struct Inside(pub(super) OwnedFd);
+
+impl Inside {
+    fn ask(&self, what: u8) -> nix::Result<OwnedFd> {
+        socket::send(self.0.as_fd(), &[what], None)?;
+        let mut answer = [0];
+        match socket::receive(self.0.as_fd(), &mut answer)? {
+            (1, Some(made)) => Ok(made),
+            (1, None) => Err(Errno::from_raw(answer[0].into())),
+            _ => Err(Errno::EPIPE),
+        }
+    }
+
+    /// A listening socket at 127.0.0.1 in the sandbox.
+    pub(super) fn listener(&self) -> nix::Result<OwnedFd> {
+        self.ask(LISTENER)
+    }
+
+    /// A socket in the sandbox, connected to nothing.
+    pub(super) fn socket(&self) -> nix::Result<OwnedFd> {
+        self.ask(SOCKET)
+    }
+}

@@ -1,0 +1,179 @@
+//! A network of named hosts only, and ports of the sandbox on the host: two processes beside the sandbox.
+//!
+//! ```text
+//! sandbox's network                │ host's network
+//!   program ──▶ 127.0.0.1:3128 ════╪══▶ proxy ──▶ HOST:PORT            --net HOST:PORT
+//!   server  ◀── 127.0.0.1:N ◀══════╪══  proxy ◀── 127.0.0.1:N          --port N
+//! ```
+//!
+//! A socket belongs to the network it was made in, whoever uses it: `inside` makes those of the sandbox and hands them out, so that
+//! nothing of the proxy is in the sandbox. Why this and not a network device: docs/decisions/0012.
+#![forbid(unsafe_code)]
+
+mod inside;
+mod policy;
+mod protocol;
+mod proxy;
+
+pub use policy::{Destination, Host};
+
+use crate::sys::clone::{self, Fork};
+use crate::sys::{cred, socket};
+use nix::errno::Errno;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+
+/// A port of the sandbox on the host: `--port [OUTSIDE:]INSIDE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publish {
+    /// At 127.0.0.1 of the host.
+    pub outside: u16,
+    /// At 127.0.0.1 of the sandbox.
+    pub inside: u16,
+}
+
+/// What is wanted of the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Where the program may connect to.
+    pub allowed: Vec<Destination>,
+    /// Its ports on the host.
+    pub published: Vec<Publish>,
+    /// Refusals are not told.
+    pub quiet: bool,
+}
+
+/// What failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port of the host.
+    #[error("--port {port}: cannot listen at 127.0.0.1:{port}: {source}")]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process.
+    #[error("cannot start the network's processes: {}", .0.desc().to_lowercase())]
+    Start(Errno),
+}
+
+impl crate::report::Hint for Error {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Port { .. } => Some("choose another: --port OUTSIDE:INSIDE".into()),
+            Self::Start(_) => None,
+        }
+    }
+}
+
+/// Sockets of the host, opened before anything is made.
+#[derive(Debug, Default)]
+pub struct Ports(Vec<(TcpListener, u16)>);
+
+impl Plan {
+    /// Whether anything has to be started.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.allowed.is_empty() && self.published.is_empty()
+    }
+
+    /// Takes the ports on the host.
+    ///
+    /// # Errors
+    /// When one is taken already.
+    pub fn listen(&self) -> Result<Ports, Error> {
+        let listen = |publish: &Publish| {
+            let port = publish.outside;
+            let listener =
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| Error::Port { port, source })?;
+            Ok((listener, publish.inside))
+        };
+        Ok(Ports(self.published.iter().map(listen).collect::<Result<_, Error>>()?))
+    }
+
+    /// Starts both processes, for a sandbox whose namespaces these are.
+    ///
+    /// # Errors
+    /// When one cannot be made, or does not get into the namespaces.
+    pub fn start(self, ports: Ports, user: OwnedFd, network: OwnedFd) -> Result<Running, Error> {
+        let (ours, theirs) = socket::pair().map_err(Error::Start)?;
+        let inside = spawn(|| inside::serve(user.as_fd(), network.as_fd(), &theirs).is_ok())?;
+        drop((theirs, user, network));
+        let inside_end = inside::Inside(ours);
+        // The first answer says that it has arrived where it was to go.
+        inside_end.socket().map_err(Error::Start)?;
+        let (ready, waits) = socket::pair().map_err(Error::Start)?;
+        let Self { allowed, quiet, .. } = self;
+        let mut parts = Some((allowed, inside_end, ports, waits));
+        let proxy = spawn(|| {
+            let Some((allowed, inside_end, Ports(listeners), waits)) = parts.take() else { return false };
+            // The listener is there before the program: made first, then told.
+            proxy::serve(allowed, inside_end, listeners, quiet, &waits).is_ok()
+        })?;
+        drop(parts);
+        let running = Running { processes: vec![inside, proxy] };
+        let mut answer = [0];
+        match socket::receive(ready.as_fd(), &mut answer) {
+            Ok((1, _)) => Ok(running),
+            _ => Err(Error::Start(Errno::EPIPE)),
+        }
+    }
+}
+
+/// Variables that the program has to have.
+#[must_use]
+pub fn environment() -> Vec<(String, String)> {
+    proxy::environment()
+}
+
+/// The processes, ended when this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    processes: Vec<OwnedFd>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for process in &self.processes {
+            // It may have ended, and have been reaped.
+            let _sent = clone::kill(process.as_fd(), libc::SIGKILL);
+            let _status = clone::wait(process.as_fd());
+        }
+    }
+}
+
+/// Closes every descriptor but these, and opens /dev/null in the place of stdin and stdout, so that what follows in a pipe sees its end.
+fn keep_only(kept: &mut [RawFd]) -> nix::Result<()> {
+    kept.sort_unstable();
+    let mut next = 0;
+    for fd in kept.iter().copied() {
+        if fd > next {
+            crate::sys::fd::close_range(next, (fd - 1).cast_unsigned())?;
+        }
+        next = fd + 1;
+    }
+    crate::sys::fd::close_range(next, libc::c_uint::MAX)?;
+    for number in 0..=2 {
+        if !crate::sys::fd::is_open(number) {
+            // The lowest free number is this one.
+            let null = crate::sys::fd::open(crate::sys::fd::CWD, c"/dev/null", libc::O_RDWR)?;
+            let _kept_open = std::os::fd::IntoRawFd::into_raw_fd(null);
+        }
+    }
+    Ok(())
+}
+
+/// A process of its own that does `work` and ends; it is killed when this one ends.
+fn spawn(work: impl FnOnce() -> bool) -> Result<OwnedFd, Error> {
+    match clone::fork(0, None).map_err(Error::Start)? {
+        Fork::Parent { pidfd, .. } => Ok(pidfd),
+        Fork::Child => {
+            let ready = cred::set_parent_death_signal(libc::SIGKILL).is_ok() && cred::unblock_signals().is_ok();
+            let done = ready && work();
+            clone::exit_group(i32::from(!done))
+        }
+    }
+}

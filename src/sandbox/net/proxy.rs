@@ -1,0 +1,250 @@
+//! The process between a sandbox and the network: it decides by name, resolves names itself, and connects to the address that it
+//! has checked. It is no part of the sandbox, and has no more rights than it needs: whoever talks to it is hostile.
+#![forbid(unsafe_code)]
+
+use super::inside::{Inside, PORT};
+use super::policy::{self, Destination, Host, Refused};
+use super::protocol::{self, Failed, Wanted};
+use crate::sys::{cred, socket};
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Connections at a time, in both directions together.
+const MOST: usize = 256;
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an address may take to answer.
+const CONNECT: Duration = Duration::from_secs(15);
+/// Refusals that are told.
+const TOLD: usize = 20;
+/// Nobody.
+const NOBODY: u32 = 65_534;
+
+struct Proxy {
+    allowed: Vec<Destination>,
+    inside: Mutex<Inside>,
+    open: AtomicUsize,
+    told: Mutex<BTreeSet<String>>,
+    quiet: bool,
+}
+
+/// Runs in a process of its own, for as long as the sandbox does. `listeners`: sockets of the host, and the port in the sandbox that
+/// is behind each.
+pub(super) fn serve(
+    allowed: Vec<Destination>,
+    inside: Inside,
+    listeners: Vec<(TcpListener, u16)>,
+    quiet: bool,
+    ready: &OwnedFd,
+) -> io::Result<()> {
+    let mut kept: Vec<_> = listeners.iter().map(|(listener, _)| listener.as_raw_fd()).collect();
+    // stderr is where refusals are told.
+    kept.extend([2, inside.0.as_raw_fd(), ready.as_raw_fd()]);
+    super::keep_only(&mut kept)?;
+    give_up_rights()?;
+    let has_proxy = !allowed.is_empty();
+    let proxy = Arc::new(Proxy {
+        allowed,
+        inside: Mutex::new(inside),
+        open: AtomicUsize::new(0),
+        told: Mutex::new(BTreeSet::new()),
+        quiet,
+    });
+    let listener = if has_proxy {
+        let made = proxy.inside.lock().unwrap_or_else(PoisonError::into_inner).listener()?;
+        Some(TcpListener::from(made))
+    } else {
+        None
+    };
+    // The program is started only now: it never finds the proxy missing.
+    socket::send(ready.as_fd(), &[1], None)?;
+    let mut threads = Vec::new();
+    for (listener, port) in listeners {
+        let proxy = Arc::clone(&proxy);
+        threads.push(std::thread::spawn(move || proxy.accept(&listener, Some(port))));
+    }
+    if let Some(listener) = listener {
+        proxy.accept(&listener, None);
+    }
+    for thread in threads {
+        drop(thread.join());
+    }
+    Ok(())
+}
+
+/// Before there is a second thread: rights are each thread's own.
+fn give_up_rights() -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        cred::set_groups(&[])?;
+        cred::set_gid(NOBODY)?;
+        cred::set_uid(NOBODY)?;
+    }
+    cred::set_no_new_privs()?;
+    cred::set_dumpable(false)?;
+    Ok(())
+}
+
+impl Proxy {
+    /// Serves every connection: into the sandbox, to this port, or out of it.
+    fn accept(self: &Arc<Self>, listener: &TcpListener, into: Option<u16>) {
+        loop {
+            let Ok((client, _)) = listener.accept() else {
+                // Out of descriptors, or the client is gone again.
+                std::thread::sleep(Duration::from_millis(20));
+                continue;
+            };
+            if self.open.fetch_add(1, Ordering::Relaxed) >= MOST {
+                self.open.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let proxy = Arc::clone(self);
+            let serve = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
+                // Whatever goes wrong between two others is theirs.
+                drop(match into {
+                    Some(port) => proxy.publish(client, port),
+                    None => proxy.forward(client),
+                });
+                proxy.open.fetch_sub(1, Ordering::Relaxed);
+            });
+            if serve.is_err() {
+                self.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// A connection out of the sandbox.
+    fn forward(&self, mut client: TcpStream) -> io::Result<()> {
+        client.set_read_timeout(Some(PATIENCE))?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let wanted = protocol::read(&mut client)?;
+        match self.connect(&wanted) {
+            Ok(mut server) => {
+                protocol::accept(&mut client, wanted.speaks)?;
+                server.write_all(&wanted.first)?;
+                client.set_read_timeout(None)?;
+                client.set_write_timeout(None)?;
+                copy_both(client, server)
+            }
+            Err(failed) => {
+                if let Failed::Refused(why) = failed {
+                    self.tell(&wanted, why);
+                }
+                protocol::refuse(&mut client, wanted.speaks, failed)
+            }
+        }
+    }
+
+    /// To the first address that may be connected to and answers. What is checked is what is connected to: there is no second lookup.
+    fn connect(&self, wanted: &Wanted) -> Result<TcpStream, Failed> {
+        let host = policy::asked(&wanted.host).map_err(Failed::Refused)?;
+        policy::is_asked(&self.allowed, &host, wanted.port).map_err(Failed::Refused)?;
+        let addresses: Vec<IpAddr> = match &host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) | Host::Below(name) => {
+                let found = (name.as_str(), wanted.port).to_socket_addrs().map_err(|_| Failed::Unknown)?;
+                found.map(|address| address.ip()).collect()
+            }
+        };
+        let named = matches!(host, Host::Address(_));
+        let mut failed = Failed::Unknown;
+        for address in addresses {
+            match policy::check(address, named) {
+                Err(why) => failed = Failed::Refused(why),
+                Ok(()) => match TcpStream::connect_timeout(&SocketAddr::new(address, wanted.port), CONNECT) {
+                    Ok(server) => return Ok(server),
+                    Err(_) => failed = Failed::Unreachable,
+                },
+            }
+        }
+        Err(failed)
+    }
+
+    /// A connection into the sandbox.
+    fn publish(&self, client: TcpStream, port: u16) -> io::Result<()> {
+        let socket: OwnedFd = self.inside.lock().unwrap_or_else(PoisonError::into_inner).socket()?;
+        let server = connect_inside(socket, port)?;
+        copy_both(client, server)
+    }
+
+    /// Each refusal once, and not endlessly many: whoever asks decides what is asked for.
+    fn tell(&self, wanted: &Wanted, why: Refused) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let host: String =
+            wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
+        let place =
+            if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
+        if self.quiet || told.len() >= TOLD || !told.insert(place.clone()) {
+            return;
+        }
+        let line = match why {
+            Refused::NotAsked => format!("pent: denied  connect {place}  {why}  allow with --net {place}\n"),
+            Refused::Metadata | Refused::Private => format!("pent: denied  connect {place}  {why}\n"),
+        };
+        drop(io::stderr().write_all(line.as_bytes()));
+    }
+}
+
+/// To a port at 127.0.0.1 in the sandbox, whoever listens there.
+fn connect_inside(socket: OwnedFd, port: u16) -> io::Result<TcpStream> {
+    use nix::sys::socket::{SockaddrIn, connect};
+    let stream = TcpStream::from(socket);
+    // A full backlog of the program's is no reason to wait for ever: SO_SNDTIMEO limits connect(2), too.
+    stream.set_write_timeout(Some(CONNECT))?;
+    connect(stream.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port))?;
+    stream.set_write_timeout(None)?;
+    Ok(stream)
+}
+
+/// Both directions, until both are over.
+fn copy_both(a: TcpStream, b: TcpStream) -> io::Result<()> {
+    let (mut from_a, mut to_b) = (a.try_clone()?, b.try_clone()?);
+    let there = std::thread::Builder::new().stack_size(128 << 10).spawn(move || copy(&mut from_a, &mut to_b))?;
+    let (mut from_b, mut to_a) = (b, a);
+    copy(&mut from_b, &mut to_a);
+    drop(there.join());
+    Ok(())
+}
+
+fn copy(from: &mut TcpStream, to: &mut TcpStream) {
+    let mut buffer = vec![0; 32 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => {
+                // The end of what one side has to say; the other may go on.
+                drop(to.shutdown(Shutdown::Write));
+                return;
+            }
+            Ok(count) if to.write_all(&buffer[..count]).is_ok() => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => {
+                drop(to.shutdown(Shutdown::Both));
+                drop(from.shutdown(Shutdown::Both));
+                return;
+            }
+        }
+    }
+}
+
+/// Variables that tell programs of the proxy. `socks5h`: names go to the proxy as they are.
+pub(super) fn environment() -> Vec<(String, String)> {
+    let http = format!("http://127.0.0.1:{PORT}");
+    let socks = format!("socks5h://127.0.0.1:{PORT}");
+    let none = "localhost,127.0.0.1,::1";
+    [
+        ("http_proxy", &http),
+        ("https_proxy", &http),
+        ("HTTP_PROXY", &http),
+        ("HTTPS_PROXY", &http),
+        ("all_proxy", &socks),
+        ("ALL_PROXY", &socks),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.clone()))
+    .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
+    .collect()
+}

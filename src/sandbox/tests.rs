@@ -1,0 +1,210 @@
+//! Configurations of sandboxes for known hosts: snapshots, and what holds for all of them.
+#![forbid(unsafe_code)]
+
+use super::hidden::{Hidden, parse_mounts};
+use super::*;
+use std::path::Path;
+
+const MOUNTS: &str = "\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+24 22 254:16 / /data rw - ext4 /dev/vdb rw
+25 22 254:16 /homes /home rw - ext4 /dev/vdb rw
+26 22 0:60 / /net rw - nfs4 server:/ rw
+";
+
+fn ann() -> Surroundings {
+    let hidden = |path: &str, directory| Hidden { path: path.into(), directory };
+    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Surroundings {
+        uid: 1000,
+        gid: 1000,
+        is_root: false,
+        directory: "/home/ann/project".into(),
+        home: Some("/home/ann".into()),
+        environment: vec![
+            set("PATH", "/usr/bin:/bin"),
+            set("HOME", "/home/ann"),
+            set("LANG", "C.UTF-8"),
+            set("LC_TIME", "de_DE.UTF-8"),
+            set("AWS_SECRET_ACCESS_KEY", "secret"),
+            set("SSH_AUTH_SOCK", "/run/user/1000/agent"),
+        ],
+        hidden: vec![hidden("/etc/shadow", false), hidden("/home/ann/.netrc", false), hidden("/home/ann/.ssh", true)],
+        other_homes: vec!["/home/bob".into(), "/root".into()],
+        closed: Vec::new(),
+        mounts: parse_mounts(MOUNTS),
+        resolv_conf: Some("/run/systemd/resolve/stub-resolv.conf".into()),
+        run_directories: Vec::new(),
+        private: surroundings::PRIVATE.iter().map(PathBuf::from).collect(),
+        time_namespaces: true,
+        terminal: false,
+        processors: 8,
+    }
+}
+
+fn root() -> Surroundings {
+    let hidden = |path: &str, directory| Hidden { path: path.into(), directory };
+    Surroundings {
+        uid: 0,
+        gid: 0,
+        is_root: true,
+        directory: "/srv/private/app".into(),
+        home: Some("/root".into()),
+        hidden: vec![hidden("/etc/shadow", false), hidden("/root/.ssh", true), hidden("/home/ann/.ssh", true)],
+        other_homes: vec!["/home/ann".into()],
+        closed: vec!["/root".into(), "/srv/private".into()],
+        ..ann()
+    }
+}
+
+fn run(command: &[&str]) -> Request {
+    Request { command: command.iter().map(ToString::to_string).collect(), ..Request::default() }
+}
+
+fn grant(path: &str, writable: bool) -> Grant {
+    Grant { source: path.into(), target: path.into(), target_exists: true, writable, directory: true }
+}
+
+fn tmpfs(path: &str) -> Tmpfs {
+    Tmpfs { target: path.into(), target_exists: true, size: None, mode: None, exec: false }
+}
+
+fn spec(request: &Request, host: &Surroundings) -> Spec {
+    compile(request, host).expect("a sandbox").spec
+}
+
+/// Where each mount is and what it is, in order; then what is masked.
+fn view(request: &Request, host: &Surroundings) -> String {
+    let spec = spec(request, host);
+    let mounts = spec.mounts().iter().flatten().map(|mount| {
+        let what = match mount.typ().as_deref() {
+            Some("bind") => format!("from {}", mount.source().as_deref().unwrap_or(Path::new("?")).display()),
+            Some(kind) => kind.to_owned(),
+            None => "change".to_owned(),
+        };
+        let mapped = if mount.uid_mappings().is_some() { " mapped" } else { "" };
+        let options = mount.options().iter().flatten().map(String::as_str).collect::<Vec<_>>().join(",");
+        format!("{} {what}{mapped} {options}\n", mount.destination().display())
+    });
+    let masked = spec.linux().as_ref().and_then(|linux| linux.masked_paths().clone()).unwrap_or_default();
+    let masked = masked.iter().filter(|path| !path.starts_with("/proc")).map(|path| format!("{path} masked\n"));
+    mounts.chain(masked).collect()
+}
+
+fn refused(request: &Request, host: &Surroundings) -> String {
+    let refusals = compile(request, host).expect_err("a refusal");
+    refusals.iter().map(|refusal| format!("{}\n  {}\n", refusal.message, refusal.hint)).collect()
+}
+
+#[test]
+fn no_flags_for_an_ordinary_user() {
+    insta::assert_json_snapshot!(serde_json::to_value(spec(&run(&["./x"]), &ann())).expect("JSON"));
+}
+
+#[test]
+fn no_flags_for_root() {
+    insta::assert_snapshot!(view(&run(&["./x"]), &root()));
+    let spec = spec(&run(&["./x"]), &root());
+    let user = spec.process().as_ref().expect("a process").user();
+    assert_eq!((user.uid(), user.gid()), (65_534, 65_534));
+}
+
+#[test]
+fn order_is_by_depth_and_not_by_flags() {
+    let request = Request {
+        grants: vec![grant("/home/ann/project/cache/keep", false), grant("/home/ann/project", true)],
+        tmpfs: vec![tmpfs("/home/ann/project/cache"), tmpfs("/var/cache")],
+        ..run(&["./x"])
+    };
+    insta::assert_snapshot!(view(&request, &ann()));
+}
+
+#[test]
+fn homes_in_memory_and_none_keep_the_working_directory() {
+    for home in [Home::Tmpfs, Home::Absent] {
+        let seen = view(&Request { home, ..run(&["sh", "script.sh"]) }, &ann());
+        assert!(seen.contains("/home/ann tmpfs "), "{seen}");
+        assert!(
+            seen.contains(
+                "/home/ann/project from /home/ann/project rbind,rprivate,nosuid,rnosuid,nodev,rnodev,ro,rro\n"
+            ),
+            "{seen}"
+        );
+        assert_eq!(seen.contains("/home/ann change remount,ro"), home == Home::Absent, "{seen}");
+        // In the home itself there is nothing to keep.
+        let at_home = Surroundings { directory: "/home/ann".into(), ..ann() };
+        assert!(!view(&Request { home, ..run(&["true"]) }, &at_home).contains("from /home/ann"));
+    }
+}
+
+#[test]
+fn what_is_named_is_shown_and_nothing_beside_it() {
+    let exactly = Request { grants: vec![grant("/home/ann/.ssh", false)], ..run(&["true"]) };
+    let seen = view(&exactly, &ann());
+    assert!(!seen.contains("/home/ann/.ssh masked"), "{seen}");
+    assert!(seen.contains("/data/homes/ann/.ssh masked"), "the same files elsewhere: {seen}");
+    let inside = Request { grants: vec![grant("/home/bob/public", false)], ..run(&["true"]) };
+    let seen = view(&inside, &ann());
+    assert!(seen.contains("/home/bob tmpfs") && seen.contains("/home/bob change remount,ro"), "{seen}");
+    assert!(!seen.contains("/home/bob masked"), "{seen}");
+    let above = Request { grants: vec![grant("/home/ann", true)], ..run(&["true"]) };
+    assert!(view(&above, &ann()).contains("/home/ann/.ssh masked"));
+    let renamed = Grant { target: "/mnt".into(), ..grant("/home/ann", false) };
+    let renamed = Request { grants: vec![renamed], ..run(&["true"]) };
+    assert!(view(&renamed, &ann()).contains("/mnt/.ssh masked"));
+}
+
+#[test]
+fn root_reads_through_mapped_mounts_where_the_file_system_can() {
+    let request = Request { grants: vec![grant("/net/share", true)], ..run(&["true"]) };
+    let sandbox = compile(&request, &root()).expect("a sandbox");
+    assert_eq!(sandbox.notes.len(), 1, "{:?}", sandbox.notes);
+    assert!(sandbox.notes[0].contains("/net/share: on nfs4"), "{:?}", sandbox.notes);
+    assert!(!view(&request, &root()).contains("/net/share from /net/share mapped"));
+    assert!(view(&request, &root()).contains("/root from /root mapped"));
+}
+
+#[test]
+fn the_network_is_the_hosts_only_when_asked() {
+    let has_network = |request: &Request| {
+        let spec = spec(request, &ann());
+        let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().clone()).unwrap_or_default();
+        namespaces.iter().any(|namespace| namespace.typ() == oci_spec::runtime::LinuxNamespaceType::Network)
+    };
+    assert!(has_network(&run(&["true"])));
+    assert!(!has_network(&Request { network: Network::Host, ..run(&["true"]) }));
+}
+
+#[test]
+fn what_cannot_be_had_is_said_with_what_to_do() {
+    let nowhere = Tmpfs { target_exists: false, ..tmpfs("/opt/cache") };
+    let variable = ("TOKEN".to_owned(), None);
+    let request = Request { tmpfs: vec![nowhere], environment: vec![variable], ..run(&["true"]) };
+    insta::assert_snapshot!(refused(&request, &ann()));
+    let in_secrets = Surroundings { directory: "/home/ann/.ssh/keys".into(), ..ann() };
+    insta::assert_snapshot!(refused(&run(&["true"]), &in_secrets));
+    // In memory, mount points can be made.
+    let in_memory = Tmpfs { target_exists: false, ..tmpfs("/tmp/cache") };
+    view(&Request { tmpfs: vec![in_memory], ..run(&["true"]) }, &ann());
+}
+
+#[test]
+fn root_of_a_user_namespace_is_called_otherwise() {
+    let contained = Surroundings { is_root: false, ..root() };
+    let spec = spec(&run(&["true"]), &contained);
+    let mappings = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).expect("mappings");
+    assert_eq!((mappings[0].container_id(), mappings[0].host_id(), mappings[0].size()), (65_534, 0, 1));
+}
+
+/// Every configuration is one that `validate` and the planner take, whoever the caller is.
+#[test]
+fn the_configuration_is_valid() {
+    for host in [ann(), root()] {
+        let spec = spec(&run(&["true"]), &host);
+        let text = serde_json::to_vec(&spec).expect("JSON");
+        let loaded = crate::spec::parse(&text).expect("a configuration");
+        assert_eq!(loaded.warnings, []);
+        let context = crate::spec::Context { needs_process: true, rootless: !host.is_root };
+        assert_eq!(crate::spec::validate(&loaded.spec, &context), []);
+    }
+}
