@@ -567,6 +567,43 @@ fn spec_writes_the_usual_default() {
 }
 
 #[test]
+fn the_default_has_a_cgroup_namespace_on_version_2_alone() {
+    privileged!();
+    lacks!("crun" < "never": "a default that depends on the cgroups");
+    let container = Container::new(Bundle::new("speccgroup"));
+    for options in [&[][..], &["--rootless"]] {
+        let dir = container.bundle.dir(&format!("new{}", options.len()));
+        container.runtime.command(["spec", "--bundle"]).arg(&dir).args(options).finish().ok();
+        let config: Value = serde_json::from_str(&read(dir.join("config.json"))).expect("JSON");
+        let namespaces = config["linux"]["namespaces"].as_array().expect("namespaces");
+        let unified = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        assert_eq!(namespaces.iter().any(|entry| entry["type"] == "cgroup"), unified, "{config}");
+    }
+}
+
+#[test]
+fn the_configuration_may_have_another_name() {
+    privileged!();
+    lacks!("runc" < "never": "--config");
+    let container = Container::new(Bundle::new("config").args(["echo", "from another file"]));
+    container.bundle.write();
+    let path = container.bundle.path();
+    fs::rename(path.join("config.json"), path.join("other.json")).expect("rename");
+    for name in ["other.json", path.join("other.json").to_str().expect("path")] {
+        let run = |flag: &str| {
+            let mut command = container.runtime.command(["run", flag, name, "--bundle", "."]);
+            command.arg(container.id()).current_dir(path).finish()
+        };
+        run("--config").ok().prints("from another file");
+        run("-f").ok().prints("from another file");
+    }
+    fs::write(path.join("other.json"), "{").expect("write");
+    let outcome =
+        container.runtime.command(["run", "--config", "other.json"]).arg(container.id()).current_dir(path).finish();
+    outcome.refused().explains("other.json: not valid JSON");
+}
+
+#[test]
 fn the_default_spec_runs() {
     privileged!();
     let bundle = Bundle::new("specrun");

@@ -35,7 +35,7 @@ const ROOT: Context = Context { needs_process: true, rootless: false };
 
 /// The default configuration with values replaced, added, or (null) removed, at paths of JSON pointers.
 fn changed(changes: Value) -> String {
-    let mut config: Value = serde_json::from_str(&default_json(None)).expect("JSON");
+    let mut config: Value = serde_json::from_str(&default_json(None, true)).expect("JSON");
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     for (pointer, value) in changes {
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
@@ -200,7 +200,7 @@ cases! { namespaces,
         "/linux/uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
         "/linux/gidMappings": [{"containerID": 0, "hostID": 1000, "size": 1}],
         "/process/user": {"uid": 10, "gid": 0, "additionalGids": [5]}})),
-    "rootless without user namespace" => told(default_json(None).as_bytes(), Context { needs_process: true, rootless: true }),
+    "rootless without user namespace" => told(default_json(None, true).as_bytes(), Context { needs_process: true, rootless: true }),
     "time offsets" => changed(json!({"/linux/timeOffsets": {"realtime": {"secs": 1}, "boottime": {"nanosecs": 1_000_000_000}}})),
     "network devices" => changed(json!({"/linux/netDevices": {"eth0": {"name": "a/b"}, "eth1": {"name": "x"}, "eth2": {"name": "x"}}})),
 }

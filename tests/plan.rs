@@ -72,11 +72,11 @@ fn ordinary_user() -> Host {
 }
 
 fn default_config() -> Value {
-    serde_json::from_str(&spec::default_json(None)).expect("JSON")
+    serde_json::from_str(&spec::default_json(None, true)).expect("JSON")
 }
 
 fn rootless_config() -> Value {
-    serde_json::from_str(&spec::default_json(Some(spec::Owner { uid: 1000, gid: 1000 }))).expect("JSON")
+    serde_json::from_str(&spec::default_json(Some(spec::Owner { uid: 1000, gid: 1000 }), true)).expect("JSON")
 }
 
 fn plan(config: &Value, host: &Host) -> Result<Plan, Vec<Diagnostic>> {

@@ -56,6 +56,39 @@ fn hooks_run_in_the_order_of_the_specification() {
 }
 
 #[test]
+fn hooks_in_the_mount_namespace_find_the_rootfs_at_its_path() {
+    privileged!();
+    lacks!("crun" < "never": "createContainer hooks in the rootfs");
+    let bundle = Bundle::new("hookroot").mount("/volume", "tmpfs", "tmpfs", &[]);
+    let rootfs = bundle.rootfs();
+    let rootfs = rootfs.display();
+    // As hooks that bring libraries do it: what they make in a mount of the container is seen inside.
+    let by_pid = r#"pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p'); nsenter -m -t $pid touch ROOTFS/volume/by-pid"#;
+    let bundle = hook(bundle, "createRuntime", &by_pid.replace("ROOTFS", &rootfs.to_string()));
+    let bundle = hook(bundle, "createContainer", &format!("touch {rootfs}/volume/by-path ./volume/by-directory"));
+    bundle.args(["ls", "/volume"]).run().ok().prints("by-directory\nby-path\nby-pid");
+}
+
+#[test]
+fn a_start_container_hook_without_an_environment_has_the_programs() {
+    privileged!();
+    lacks!("runc" < "1.3": "the program's environment in hooks", "crun" < "never": "the program's environment in hooks");
+    for (env, seen) in [(None, "1 /root"), (Some(json!(["PATH=/bin"])), "")] {
+        let mut bundle = Bundle::new("hookenv").push("/process/env", "ONE=1");
+        let volume = bundle.dir("volume");
+        bundle = bundle.mount("/v", "bind", &volume, &["bind"]);
+        let mut hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", "echo $ONE $HOME >/v/seen"] });
+        if let Some(env) = env {
+            hook["env"] = env;
+        }
+        bundle = bundle.push("/hooks/startContainer", hook);
+        let container = Container::new(bundle.args(["true"]));
+        container.run().ok();
+        assert_eq!(fs::read_to_string(volume.join("seen")).expect("the hook ran").trim(), seen);
+    }
+}
+
+#[test]
 fn run_runs_all_hooks_too() {
     privileged!();
     lacks!("crun" < "never": "poststart hooks after startContainer hooks");

@@ -154,6 +154,48 @@ fn an_unknown_type_of_file_system_fails_and_names_it() {
 // Other file systems.
 
 #[test]
+fn a_tmpfs_without_a_mode_has_that_of_the_directory_it_covers() {
+    privileged!();
+    use std::os::unix::fs::PermissionsExt as _;
+    lacks!("crun" < "1.9": "modes of covered directories");
+    let bundle = Bundle::new("tmpfsmode");
+    let covered = bundle.rootfs().join("covered");
+    fs::create_dir(&covered).expect("directory");
+    fs::set_permissions(&covered, fs::Permissions::from_mode(0o2710)).expect("mode");
+    let bundle = bundle.mount("/covered", "tmpfs", "tmpfs", &[]).mount("/asked", "tmpfs", "tmpfs", &["mode=0705"]);
+    let bundle = bundle.mount("/new", "tmpfs", "tmpfs", &["ro"]).writable();
+    bundle.shell("stat -c %a /covered /asked /new").run().ok().prints("2710\n705\n1777");
+}
+
+#[test]
+fn a_read_only_dev_is_filled_first() {
+    privileged!();
+    let mut bundle = Bundle::new("rodev");
+    let at = bundle.config["mounts"]
+        .as_array()
+        .expect("mounts")
+        .iter()
+        .position(|m| m["destination"] == "/dev")
+        .expect("/dev");
+    bundle = bundle.push(&format!("/mounts/{at}/options"), "ro");
+    let script = "grep -o '^tmpfs /dev tmpfs ro' /proc/mounts; ls -d /dev/null /dev/pts/ptmx; touch /dev/x 2>&1 | grep -o Read-only";
+    bundle.shell(script).run().ok().prints("tmpfs /dev tmpfs ro\n/dev/null\n/dev/pts/ptmx\nRead-only");
+}
+
+#[test]
+fn no_procfs_of_the_host_is_left_below_a_root_that_is_not_pivoted_to() {
+    privileged!();
+    lacks!("crun" < "never": "no procfs below the root");
+    let names = ["CAP_SYS_ADMIN", "CAP_SETFCAP", "CAP_SYS_CHROOT"];
+    for options in [&[][..], &["--no-pivot"]] {
+        let bundle = Bundle::new("nopivot").capabilities(&names);
+        let script = "cat /proc/self/comm; unshare -Urmpf mount -t proc none /proc 2>&1 | grep -o 'ermission denied'";
+        let container = Container::new(bundle.shell(script));
+        container.run_command(options).finish().ok().prints("cat\nermission denied");
+    }
+}
+
+#[test]
 fn a_tmpfs_has_the_size_mode_and_owner_asked_for() {
     privileged!();
     let options = ["nosuid", "size=128k", "mode=0751", "uid=1000", "gid=5"];

@@ -211,6 +211,21 @@ fn a_user_namespace_is_joined_by_path() {
 }
 
 #[test]
+fn namespaces_of_others_are_joined_beside_a_user_namespace() {
+    privileged!();
+    lacks!("runc" < "1.3": "namespaces of another owner beside a user namespace", "crun" < "1.9": "a user namespace by path");
+    let owner = mapped("usernsowner2").sleeping().started();
+    let user = PathBuf::from(format!("/proc/{}/ns/user", owner.pid()));
+    let of_the_host = Keeper::new(&["--ipc"], "ipc");
+    let bundle = Bundle::new("usernsguest2").namespace("user", Some(&user)).without_mount("/dev/mqueue");
+    bundle.chown(100_000);
+    let bundle = bundle.namespace("ipc", Some(&of_the_host.path("ipc")));
+    let outcome = bundle.shell("readlink /proc/self/ns/user; readlink /proc/self/ns/ipc").run().ok();
+    let user = fs::read_link(&user).expect("link").to_string_lossy().into_owned();
+    outcome.prints(&format!("{user}\n{}", of_the_host.link("ipc")));
+}
+
+#[test]
 fn exec_enters_the_user_namespace_too() {
     privileged!();
     let container = mapped("usernsexec").sleeping().started();

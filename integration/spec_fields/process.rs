@@ -26,6 +26,19 @@ fn nothing_of_the_callers_environment_gets_in() {
 }
 
 #[test]
+fn variables_are_given_once_and_an_empty_home_is_none() {
+    privileged!();
+    lacks!("runc" < "1.3": "variables given once", "crun" < "never": "variables given once");
+    let env = json!(["PATH=/bin", "ONE=1", "HOME=/first", "ONE=2", "HOME="]);
+    Bundle::new("envonce")
+        .set("/process/env", env)
+        .shell("env | grep -e ONE -e HOME | sort")
+        .run()
+        .ok()
+        .prints("HOME=/root\nONE=2");
+}
+
+#[test]
 fn home_comes_from_the_containers_passwd_when_it_is_not_set() {
     privileged!();
     let user = json!({ "uid": 1000, "gid": 1000 });
@@ -222,6 +235,28 @@ fn exec_gets_the_containers_capabilities_and_adds_those_asked_for() {
     let added = outcome.trimmed();
     let bounding = added.split(' ').nth(3).expect("bounding");
     assert_eq!(bounding, format!("{:016x}", CHOWN | KILL), "{added}");
+    let outcome = container.exec_command(&["--cap", "CAP_OF_TOMORROW"], &["sh", "-c", SETS]).finish().ok();
+    outcome.prints(&sets(0, CHOWN, CHOWN, CHOWN, 0));
+}
+
+#[test]
+fn exec_adds_ambient_capabilities_where_they_are_inheritable() {
+    privileged!();
+    lacks!("runc" < "1.3": "ambient capabilities added by exec", "crun" < "never": "ambient capabilities added by exec");
+    let mut bundle = Bundle::new("capambient");
+    for (set, names) in [
+        ("bounding", json!(["CAP_CHOWN", "CAP_KILL"])),
+        ("inheritable", json!(["CAP_CHOWN", "CAP_KILL"])),
+        ("permitted", json!(["CAP_CHOWN"])),
+        ("effective", json!(["CAP_CHOWN"])),
+        ("ambient", json!(["CAP_CHOWN"])),
+    ] {
+        bundle = bundle.set(&format!("/process/capabilities/{set}"), names);
+    }
+    let container = bundle.sleeping().started();
+    let both = CHOWN | KILL;
+    let outcome = container.exec_command(&["--cap", "CAP_KILL"], &["sh", "-c", SETS]).finish().ok();
+    outcome.prints(&sets(both, both, both, both, both));
 }
 
 #[test]
@@ -234,6 +269,36 @@ fn no_new_privs_is_what_is_asked() {
 }
 
 // Scheduling.
+
+/// Runs `body` on a thread that may only use the first of its processors; with the list of all of them.
+fn on_one_processor(body: impl FnOnce(&str) + Send) {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("affinity");
+    let first = (0..CpuSet::count()).find(|&cpu| all.is_set(cpu).expect("cpu")).expect("a processor");
+    let list = std::fs::read_to_string("/proc/thread-self/status").expect("status");
+    let list = list.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).expect("list").to_owned();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut one = CpuSet::new();
+            one.set(first).expect("cpu");
+            sched_setaffinity(Pid::from_raw(0), &one).expect("affinity");
+            body(&list);
+        });
+    });
+}
+
+#[test]
+fn the_callers_processors_are_not_the_containers() {
+    privileged!();
+    lacks!("runc" < "1.3": "processors reset", "crun" < "1.20": "processors reset");
+    on_one_processor(|all| {
+        let seen = "grep Cpus_allowed_list: /proc/self/status | cut -f2";
+        let container = Bundle::new("cpus").sleeping().started();
+        Bundle::new("cpusrun").shell(seen).run().ok().prints(all);
+        container.sh(seen).ok().prints(all);
+    });
+}
 
 #[test]
 fn the_personality_is_set() {

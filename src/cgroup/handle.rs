@@ -623,7 +623,10 @@ mod tests {
         assert_eq!(cgroup.sub("/a//./b/").unwrap().places[0].path, "default/web/a/b");
         assert_eq!(cgroup.sub("/").unwrap().places[0].path, "default/web");
         for path in ["..", "a/../..", "/../x"] {
-            assert_eq!(cgroup.sub(path).unwrap_err().to_string(), format!("bad sub cgroup path: {path}"));
+            assert_eq!(
+                cgroup.sub(path).unwrap_err().to_string(),
+                format!("bad sub cgroup path: {path} is not a sub cgroup path")
+            );
         }
     }
 
@@ -642,7 +645,10 @@ mod tests {
         };
         assert_eq!(paths(&[("memory", "a"), ("cpuacct", "/b/c")]).unwrap(), ["web/b/c", "web/a", "web"]);
         assert_eq!(paths(&[("whaaat", "/")]).unwrap_err().to_string(), "unknown controller whaaat");
-        assert_eq!(paths(&[("cpu", "../x")]).unwrap_err().to_string(), "bad sub cgroup path: ../x");
+        assert_eq!(
+            paths(&[("cpu", "../x")]).unwrap_err().to_string(),
+            "bad sub cgroup path: ../x is not a sub cgroup path"
+        );
     }
 
     #[test]

@@ -239,7 +239,7 @@ pub enum Error {
     #[error("unknown controller {0}")]
     UnknownController(String),
     /// `--cgroup` names something that is not below the container's cgroup.
-    #[error("bad sub cgroup path: {0}")]
+    #[error("bad sub cgroup path: {0} is not a sub cgroup path")]
     BadSubPath(String),
     /// systemd does not do what it is asked.
     #[error("systemd: cannot {doing} {unit}: {cause}")]

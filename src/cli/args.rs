@@ -190,6 +190,9 @@ pub struct Make {
     /// Directory with config.json [default: the current directory]
     #[arg(long, short, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
+    /// The configuration, if not config.json of the bundle; relative to the current directory, as with crun
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Unix socket that receives the master of the container's terminal
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,

@@ -12,7 +12,7 @@ use crate::launch::{self, Gate, Launch, Running};
 use crate::plan::{self, ExecRequest, Hardening, Plan};
 use crate::profile::{self, Tightened};
 use crate::rdt::Rdt;
-use crate::report::{Diagnostic, Severity};
+use crate::report::{Diagnostic, Reporter, Severity};
 use crate::spec::{self, capability};
 use crate::state::{Dir, State, Status};
 use anyhow::{Context as _, bail};
@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
-    let mut process = process(args, &spec)?;
+    let mut process = process(args, &spec, session.report)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
     let mut hardening = kept_hardening(&dir, &state)?;
@@ -78,6 +78,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     if let Some(path) = &args.pidfd_socket {
         send_pidfd(path, &running.pidfd).inspect_err(|_| running.kill())?;
     }
+    session.report.debug(format_args!("process {} runs in container {}", running.pid, state.id));
     if let Some(path) = &args.pid_file {
         write_pid_file(path, running.pid).inspect_err(|_| running.kill())?;
     }
@@ -211,7 +212,7 @@ fn launched(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &mu
 }
 
 /// What to execute: the file of `--process`, or the container's own process with what the flags change.
-fn process(args: &Exec, spec: &Spec) -> anyhow::Result<Process> {
+fn process(args: &Exec, spec: &Spec, report: &Reporter) -> anyhow::Result<Process> {
     let base = spec.process().clone().unwrap_or_default();
     let process = match &args.process {
         Some(path) => {
@@ -221,7 +222,7 @@ fn process(args: &Exec, spec: &Spec) -> anyhow::Result<Process> {
             inherit(&mut process, &base);
             process
         }
-        None => from_flags(args, base)?,
+        None => from_flags(args, base, report)?,
     };
     let findings: Vec<Diagnostic> =
         spec::validate_process(&process).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
@@ -254,7 +255,7 @@ fn inherit(process: &mut Process, base: &Process) {
     }
 }
 
-fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
+fn from_flags(args: &Exec, mut process: Process, report: &Reporter) -> anyhow::Result<Process> {
     if args.command.is_empty() {
         return Err(hinted("process args cannot be empty", "name the program to execute, or pass --process FILE"));
     }
@@ -294,27 +295,33 @@ fn from_flags(args: &Exec, mut process: Process) -> anyhow::Result<Process> {
     if let Some(label) = args.process_label.as_ref().filter(|label| !label.is_empty()) {
         process.set_selinux_label(Some(label.clone()));
     }
-    add_capabilities(&mut process, &args.cap)?;
+    add_capabilities(&mut process, &args.cap, report);
     Ok(process)
 }
 
-/// Bounding, effective and permitted: inheritable and ambient ones would survive into programs that do not expect them.
-fn add_capabilities(process: &mut Process, names: &[String]) -> anyhow::Result<()> {
+/// Bounding, effective and permitted; ambient only where the container has it inheritable already, as runc does: otherwise it
+/// would survive into programs that do not expect it.
+fn add_capabilities(process: &mut Process, names: &[String], report: &Reporter) {
     if names.is_empty() {
-        return Ok(());
+        return;
     }
     let mut added = Capabilities::new();
     for name in names {
-        let capability = capability::from_name(name).ok_or_else(|| {
-            hinted(&format!("--cap: unknown capability {name:?}"), "names are those of capabilities(7)")
-        })?;
-        added.insert(capability);
+        match capability::from_name(name) {
+            Some(capability) => drop(added.insert(capability)),
+            // As in config.json: a newer kernel's, perhaps.
+            None => report.warn(format!("--cap: unknown capability {name:?} is left out")),
+        }
     }
     let mut caps = process.capabilities().clone().unwrap_or_default();
     let with = |set: &Option<Capabilities>| Some(set.iter().flatten().copied().chain(added.iter().copied()).collect());
     caps.set_bounding(with(caps.bounding()));
     caps.set_effective(with(caps.effective()));
     caps.set_permitted(with(caps.permitted()));
+    let inherited: Capabilities =
+        caps.inheritable().iter().flatten().copied().filter(|capability| added.contains(capability)).collect();
+    if !inherited.is_empty() {
+        caps.set_ambient(Some(caps.ambient().iter().flatten().copied().chain(inherited).collect()));
+    }
     process.set_capabilities(Some(caps));
-    Ok(())
 }

@@ -90,21 +90,30 @@ pub(super) fn kept_hardening(dir: &Dir, state: &State) -> anyhow::Result<Hardeni
     if state.hardened { dir.load_hardening().explained() } else { Ok(Hardening::default()) }
 }
 
+/// A configuration as it was read, and where from.
+struct Config {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
 impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
     pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
-        let config = spec::read(&directory).explained()?;
-        let spec = Self::parse(session, &directory, &config)?;
+        let config = match &args.config {
+            None => Config { bytes: spec::read(&directory).explained()?, path: directory.join(spec::FILE_NAME) },
+            Some(path) => Config { bytes: spec::read_file(path).explained()?, path: path.clone() },
+        };
+        let spec = Self::parse(session, &config)?;
         let profiles = profiles::chosen(session, &spec, id)?;
         let options = options(session, args, report);
         if profiles.is_empty() {
-            Self::validate(session, &directory, &spec)?;
+            Self::validate(session, &config.path, &spec)?;
             return Self::compile_spec(session, &options, hardening(session), id, directory, config, spec);
         }
-        Self::held(session, &options, profiles, id, directory, spec)
+        Self::held(session, &options, profiles, id, directory, config.path, spec)
     }
 
     /// Cuts a configuration to profiles and compiles what is left, which is also what later commands are told the configuration is.
@@ -114,11 +123,12 @@ impl Bundle {
         profiles: Vec<Profile>,
         id: &str,
         directory: PathBuf,
+        path: PathBuf,
         mut spec: Spec,
     ) -> anyhow::Result<Self> {
-        let invalid = |diagnostics| spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics };
+        let invalid = |diagnostics| spec::Error::Invalid { path: path.clone(), diagnostics };
         // As it was written: tightening may remove what is wrong, and the places of what follows change.
-        Self::validate(session, &directory, &spec)?;
+        Self::validate(session, &path, &spec)?;
         let mut host = Host::probe(false).explained()?;
         host.probe_limits().explained()?;
         let tightened = profile::tighten_to_all(&profiles, &mut spec, &host).map_err(invalid).explained()?;
@@ -129,26 +139,26 @@ impl Bundle {
         profiles::check_hooks(&tightened.hooks)?;
         let mut hardening = tightened.hardening;
         hardening.require.extend(self::hardening(session).require);
-        let config = serde_json::to_vec(&spec).context("cannot write the tightened configuration")?;
+        let bytes = serde_json::to_vec(&spec).context("cannot write the tightened configuration")?;
+        let config = Config { path, bytes };
         let mut bundle = Self::compile_spec(session, options, hardening, id, directory, config, spec)?;
         bundle.plan.changes = tightened.changes;
         bundle.profiles = profiles;
         Ok(bundle)
     }
 
-    fn parse(session: &Session<'_>, directory: &Path, config: &[u8]) -> anyhow::Result<Spec> {
-        let invalid = |diagnostics| spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics };
-        let loaded = spec::parse(config).map_err(invalid).explained()?;
+    fn parse(session: &Session<'_>, config: &Config) -> anyhow::Result<Spec> {
+        let invalid = |diagnostics| spec::Error::Invalid { path: config.path.clone(), diagnostics };
+        let loaded = spec::parse(&config.bytes).map_err(invalid).explained()?;
         session.report.warn_of(&loaded.warnings);
         Ok(loaded.spec)
     }
 
-    fn validate(session: &Session<'_>, directory: &Path, spec: &Spec) -> anyhow::Result<()> {
+    fn validate(session: &Session<'_>, path: &Path, spec: &Spec) -> anyhow::Result<()> {
         let rootless = !nix::unistd::geteuid().is_root();
         let findings = spec::validate(spec, &spec::Context { needs_process: true, rootless });
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Err(spec::Error::Invalid { path: directory.join(spec::FILE_NAME), diagnostics: findings })
-                .explained();
+            return Err(spec::Error::Invalid { path: path.to_owned(), diagnostics: findings }).explained();
         }
         session.report.warn_of(&findings);
         Ok(())
@@ -163,8 +173,9 @@ impl Bundle {
         directory: PathBuf,
         config: Vec<u8>,
     ) -> anyhow::Result<Self> {
-        let spec = Self::parse(session, &directory, &config)?;
-        Self::validate(session, &directory, &spec)?;
+        let config = Config { path: directory.join(spec::FILE_NAME), bytes: config };
+        let spec = Self::parse(session, &config)?;
+        Self::validate(session, &config.path, &spec)?;
         Self::compile_spec(session, options, hardening, id, directory, config, spec)
     }
 
@@ -174,10 +185,9 @@ impl Bundle {
         hardening: Hardening,
         id: &str,
         directory: PathBuf,
-        config: Vec<u8>,
+        Config { path, bytes: config }: Config,
         mut spec: Spec,
     ) -> anyhow::Result<Self> {
-        let path = directory.join(spec::FILE_NAME);
         let invalid = |diagnostics: Vec<Diagnostic>| spec::Error::Invalid { path: path.clone(), diagnostics };
         // A sandbox has nothing of the caller's service manager.
         if !options.init {

@@ -1,8 +1,9 @@
 //! `pent spec`: a starter config.json.
 #![forbid(unsafe_code)]
 
-use super::hinted;
+use super::{Explained as _, hinted};
 use crate::cli::Spec;
+use crate::host::Host;
 use crate::spec::{Owner, default_json};
 use anyhow::{Context as _, Result};
 use std::fs::OpenOptions;
@@ -19,7 +20,8 @@ pub(super) fn run(args: &Spec) -> Result<u8> {
         }
         made => made.with_context(|| format!("cannot create {}", path.display()))?,
     };
-    file.write_all(default_json(args.rootless.then_some(owner)).as_bytes())
+    let unified = Host::probe(false).explained()?.cgroup.is_v2();
+    file.write_all(default_json(args.rootless.then_some(owner), unified).as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(0)
 }

@@ -151,7 +151,12 @@ impl Error {
             Some(op) => {
                 let is_program = matches!(op, Op::FindExecutable { .. } | Op::Execute);
                 let program = is_program.then(|| Errno::from_raw(failure.errno));
-                Self::Child { message: child_message(op, &failure, hooks), hint: child_hint(op, &failure), program }
+                let name = plan.program.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
+                let message = match op {
+                    Op::Execute => format!("exec {name}: {}", self::errno(&failure)),
+                    _ => child_message(op, &failure, hooks),
+                };
+                Self::Child { message, hint: child_hint(op, &failure), program }
             }
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }

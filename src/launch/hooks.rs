@@ -66,6 +66,7 @@ pub struct Prepared {
     path: CString,
     args: Argv,
     env: Argv,
+    inherits: bool,
     timeout_ms: i32,
     directory: Option<CString>,
     state: OwnedFd,
@@ -110,6 +111,7 @@ pub fn prepare(
                 path: hook.path.clone().into_inner(),
                 args: strings(&hook.args),
                 env: strings(&hook.env),
+                inherits: hook.inherits,
                 timeout_ms: hook.timeout.map_or(-1, |s| i32::try_from(u64::from(s) * 1000).unwrap_or(i32::MAX)),
                 directory: directory.map(|dir| plan::text::Text::path(dir).into_inner()),
                 state: memory,
@@ -126,6 +128,18 @@ impl Prepared {
     /// # Errors
     /// When it cannot be executed, fails, or takes too long.
     pub fn run(&self, pid: i32) -> Result<(), HookFailure> {
+        self.run_with(pid, &self.env)
+    }
+
+    /// The same in the container; `program` is the environment that the program will have.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_inside(&self, pid: i32, program: &Argv) -> Result<(), HookFailure> {
+        self.run_with(pid, if self.inherits { program } else { &self.env })
+    }
+
+    fn run_with(&self, pid: i32, env: &Argv) -> Result<(), HookFailure> {
         let failed = |errno: Errno| HookFailure { errno: errno as i32, part: NOT_EXECUTED, status: 0 };
         let mut digits = [b' '; PID_WIDTH];
         process_parts::pid_digits(pid, &mut digits);
@@ -133,7 +147,7 @@ impl Prepared {
         fd::rewind(self.state.as_fd()).map_err(failed)?;
         let (ours, theirs) = crate::sys::socket::pair().map_err(failed)?;
         match clone::fork(0, None).map_err(failed)? {
-            Fork::Child => self.execute(theirs.as_fd()),
+            Fork::Child => self.execute(theirs.as_fd(), env),
             Fork::Parent { pidfd, .. } => {
                 drop(theirs);
                 self.wait(pidfd.as_fd(), ours.as_fd())
@@ -175,9 +189,9 @@ impl Prepared {
     }
 
     /// In the hook's own process.
-    fn execute(&self, report: BorrowedFd<'_>) -> ! {
+    fn execute(&self, report: BorrowedFd<'_>, env: &Argv) -> ! {
         let errno = match self.become_hook() {
-            Ok(()) => self.args.exec(&self.path, &self.env),
+            Ok(()) => self.args.exec(&self.path, env),
             Err(errno) => errno,
         };
         // The socket closes on exec: a message means that there was none.
@@ -244,7 +258,13 @@ mod tests {
 
     fn hook(script: &str, timeout: Option<u32>) -> Prepared {
         let args = ["sh", "-c", script].map(Text::new).to_vec();
-        let hook = plan::Hook { path: Text::new("/bin/sh"), args, env: vec![Text::new("ONLY=this")], timeout };
+        let hook = plan::Hook {
+            path: Text::new("/bin/sh"),
+            args,
+            env: vec![Text::new("ONLY=this")],
+            inherits: false,
+            timeout,
+        };
         let state =
             State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
         prepare(HookKind::Prestart, &[hook], &state, None).expect("prepared").remove(0)
@@ -254,8 +274,13 @@ mod tests {
     fn state_has_the_pid_of_the_moment() {
         let state =
             State::new(serde_json::Map::from_iter([("id".to_owned(), "x".into()), ("pid".to_owned(), 1.into())]));
-        let hooks =
-            [plan::Hook { path: Text::new("/bin/cat"), args: vec![Text::new("cat")], env: vec![], timeout: None }];
+        let hooks = [plan::Hook {
+            path: Text::new("/bin/cat"),
+            args: vec![Text::new("cat")],
+            env: vec![],
+            inherits: false,
+            timeout: None,
+        }];
         let hook = prepare(HookKind::StartContainer, &hooks, &state, None).expect("prepared").remove(0);
         assert!(hook.run(4711).is_ok());
         let read: serde_json::Value = serde_json::from_str(&hook.output()).expect("JSON");

@@ -153,6 +153,7 @@ impl Launch<'_> {
             checked: 0,
             root: None,
             in_directory: false,
+            entered: 0,
             executable: None,
             listener: None,
             ruleset: None,

@@ -168,6 +168,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         preserve_fds: request.options.preserve_fds,
         born_last: namespaces.born_last,
     };
+    b.child.push(Child::ResetCpuAffinity);
     process::limits(&mut b, program, "process");
     if let Some(policy) = linux.memory_policy() {
         numa::memory_policy(&mut b, policy);
@@ -329,7 +330,13 @@ fn enter_namespaces(b: &mut Builder<'_>, namespaces: &Namespaces, preserve: u32)
     if namespaces.needs_birth() {
         b.child.push(Child::LeaveHost { keep: Vec::new(), preserve });
     }
-    b.child.extend(namespaces.joined.iter().map(|&(kind, slot)| Child::EnterNamespace { kind, slot }));
+    // Some may belong to the user namespace that is entered, others to the host's: no order suits all.
+    let user = namespaces.joined.iter().any(|(kind, _)| *kind == Namespace::User);
+    let early =
+        namespaces.joined.iter().filter(|(kind, _)| user && *kind != Namespace::User && *kind != Namespace::Mount);
+    b.child.extend(early.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: true }));
+    let all = namespaces.joined.iter();
+    b.child.extend(all.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: false }));
     if namespaces.born_last {
         if !namespaces.new.is_empty() {
             b.child.push(Child::MakeNamespaces { new: namespaces.new.clone() });
@@ -425,9 +432,10 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
             "set root.path to a directory, absolute or below the bundle",
         );
     }
+    let rootfs = Text::path(request.bundle.join(path));
     b.source(Source {
         slot,
-        path: Text::path(request.bundle.join(path)),
+        path: rootfs.clone(),
         recursive: true,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),
@@ -446,7 +454,9 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
     b.sources_at = b.child.len();
     b.mount_checks += 1;
     b.child.extend(binary);
-    b.child.push(Child::AttachRoot { slot });
+    let at = (hooked(request.spec) && propagation.spread != Spread::Shared && !request.options.no_pivot)
+        .then(|| rootfs.clone());
+    b.child.push(Child::AttachRoot { slot, at });
     slot
 }
 
@@ -466,6 +476,14 @@ fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Opti
     b.parent.push(Parent::ReceiveTerminal);
 }
 
+/// Whether hooks run that may look for the rootfs, by its path, in the container's mount namespace.
+#[allow(deprecated)]
+fn hooked(spec: &Spec) -> bool {
+    let any = |hooks: &Option<Vec<oci_spec::runtime::Hook>>| hooks.as_ref().is_some_and(|hooks| !hooks.is_empty());
+    let hooks = spec.hooks().as_ref();
+    hooks.is_some_and(|hooks| any(hooks.prestart()) || any(hooks.create_runtime()) || any(hooks.create_container()))
+}
+
 #[derive(Default)]
 struct Hooks {
     prestart: Vec<Hook>,
@@ -482,7 +500,7 @@ impl Hooks {
             prestart: compile_hooks(hooks.prestart().as_ref()),
             create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
             create_container: compile_hooks(hooks.create_container().as_ref()),
-            start_container: compile_hooks(hooks.start_container().as_ref()),
+            start_container: inheriting(hooks.start_container().as_ref()),
         }
     }
 }
@@ -499,9 +517,19 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
                 None => vec![Text::path(hook.path())],
             },
             env: hook.env().iter().flatten().map(Text::new).collect(),
+            inherits: false,
             timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
         })
         .collect()
+}
+
+/// Hooks that run inside, right before the program: without an environment of their own they have the program's.
+fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> {
+    let mut compiled = compile_hooks(hooks);
+    for (hook, asked) in compiled.iter_mut().zip(hooks.into_iter().flatten()) {
+        hook.inherits = asked.env().is_none();
+    }
+    compiled
 }
 
 /// linux.netDevices, by name: a map has no order of its own.
@@ -566,14 +594,17 @@ fn finish_root(
         b.mount_checks += readonly.len();
         b.child.push(Child::ReadonlyPaths { paths: readonly.iter().map(Text::new).collect() });
     }
+    b.mount_checks += mounted.readonly.len();
+    b.child.extend(mounted.readonly.iter().map(|(slot, what)| Child::SetReadonly { slot: *slot, what: what.clone() }));
     if request.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default()) {
         b.mount_checks += 1;
         b.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
+    let shared = host_propagation(linux).spread == Spread::Shared;
     b.child.push(if request.options.no_pivot {
-        Child::MoveRoot { slot: root }
+        Child::MoveRoot { slot: root, shared }
     } else {
-        Child::PivotRoot { slot: root, shared: host_propagation(linux).spread == Spread::Shared }
+        Child::PivotRoot { slot: root, shared }
     });
     // Private and slave it is already; mounts keep what they asked for themselves.
     let propagation = match linux.rootfs_propagation().as_deref() {

@@ -99,9 +99,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         b.child.push(Child::OpenTerminal { dev: None, uid: user.uid(), gid: user.gid(), size });
         b.parent.push(Parent::ReceiveTerminal);
     }
-    if let Some(affinity) = request.process.exec_cpu_affinity() {
-        super::numa::exec_affinity(&mut b, affinity);
-    }
+    super::numa::exec_affinity(&mut b, request.process.exec_cpu_affinity().as_ref());
     if let Some(policy) = linux.memory_policy() {
         super::numa::memory_policy(&mut b, policy);
     }
@@ -199,7 +197,7 @@ fn joined_ruleset(
     let linux = request.spec.linux().as_ref().unwrap_or(&default_linux);
     let mut made = Builder::new(request.host);
     let root = made.slot();
-    made.child.push(Child::AttachRoot { slot: root });
+    made.child.push(Child::AttachRoot { slot: root, at: None });
     let context = mounts::Context {
         bundle: Path::new("/"),
         linux,

@@ -127,6 +127,9 @@ impl fmt::Display for Filesystem {
         if self.attributes != 0 {
             write!(f, " {}", Flags(self.attributes))?;
         }
+        if let Some(path) = &self.mode_of {
+            write!(f, " with the mode of {path}")?;
+        }
         if self.pid_namespace.is_some() {
             f.write_str(" of the joined pid namespace")?;
         }
@@ -217,7 +220,8 @@ impl fmt::Display for Child {
             Self::ParkBinary { directory, .. } => {
                 write!(f, "mount the read-only view on {directory}, which goes with the host's tree")
             }
-            Self::AttachRoot { .. } => f.write_str("attach root filesystem"),
+            Self::AttachRoot { at: None, .. } => f.write_str("attach root filesystem"),
+            Self::AttachRoot { at: Some(path), .. } => write!(f, "attach root filesystem at {path}, for hooks"),
             Self::OpenNull { .. } => f.write_str("open /dev/null of the host"),
             Self::MakeFilesystem(filesystem) => filesystem.fmt(f),
             Self::MountLegacy { kind, target, data, .. } => write!(f, "mount {kind} on {target} {data} by mount(2)"),
@@ -271,6 +275,7 @@ impl fmt::Display for Child {
                 write!(f, "set memory policy {mode:#x} nodes {}", numa::list(nodes))
             }
             Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
+            Self::ResetCpuAffinity => f.write_str("run on every processor of the cpuset"),
             Self::SetPersonality { persona } => write!(f, "set personality {persona:#x}"),
             Self::VerifyMounts => f.write_str("verify flags of every mount"),
             Self::OwnStdio { uid, .. } => write!(f, "give stdin, stdout and stderr to uid {uid}"),

@@ -279,7 +279,7 @@ fn places(script: &[Child]) -> (Vec<Place>, bool) {
     let (mut root, mut root_readonly) = (None, false);
     for op in script {
         match op {
-            Child::AttachRoot { slot } => root = Some(*slot),
+            Child::AttachRoot { slot, .. } => root = Some(*slot),
             Child::Attach { slot, target, expect, .. } => cover(&mut places, target, Some(*slot), *expect),
             Child::MountLegacy { target, flags, .. } => {
                 let bits = [(attr::RDONLY, libc::MS_RDONLY), (attr::NODEV, libc::MS_NODEV)];

@@ -112,6 +112,9 @@ pub struct Hook {
     pub args: Vec<Text>,
     /// Its whole environment (threats N).
     pub env: Vec<Text>,
+    /// It has the program's environment instead: without one of its own, where it stands in the program's place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub inherits: bool,
     /// Seconds until it is killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u32>,

@@ -27,6 +27,8 @@ pub(super) struct Mounted {
     pub(super) dev_is_bound: bool,
     /// The container's procfs.
     pub(super) proc: Option<Slot>,
+    /// What has to become read-only when all is made in it.
+    pub(super) readonly: Vec<(Slot, Text)>,
 }
 
 pub(super) struct Context<'a> {
@@ -115,6 +117,9 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 options.data.push(("context".to_owned(), Some(label.to_owned())));
             }
             let slot = filesystem(b, context, mount, kind, &options, &target, &path);
+            if let Some(slot) = slot.filter(|_| becomes_readonly(kind, &options)) {
+                mounted.readonly.push((slot, Text::path(&target)));
+            }
             match (target.to_str(), kind) {
                 (Some("/dev"), _) => {
                     mounted.dev = slot;
@@ -164,6 +169,7 @@ pub(super) fn private_proc(b: &mut Builder<'_>) -> Slot {
         source: Some(Text::new("proc")),
         options: Vec::new(),
         attributes: attr::NOSUID | attr::NODEV | attr::NOEXEC,
+        mode_of: None,
         propagation: Vec::new(),
         pid_namespace: None,
     }));
@@ -213,15 +219,20 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
     attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
 }
 
-/// The mapping of an id-mapped mount: its own, or the container's.
+/// The mapping of an id-mapped mount: its own, or the container's, be it made or joined.
 fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str) -> Slot {
-    let slot = b.slot();
     let (mut uids, mut gids): (IdMap, IdMap) =
         (id_map(mount.uid_mappings().as_ref()), id_map(mount.gid_mappings().as_ref()));
     if uids.is_empty() && gids.is_empty() {
         uids = id_map(context.linux.uid_mappings().as_ref());
         gids = id_map(context.linux.gid_mappings().as_ref());
+        let joined = context.namespaces.joined.iter().find(|(kind, _)| *kind == Namespace::User);
+        if let (true, true, Some(&(_, slot)), true) = (uids.is_empty(), gids.is_empty(), joined, b.host.is_privileged())
+        {
+            return slot;
+        }
     }
+    let slot = b.slot();
     if uids.is_empty() || gids.is_empty() {
         b.error(
             path,
@@ -279,22 +290,35 @@ fn filesystem(
         .collect();
     data.extend(options.data.iter().map(|(name, value)| (Text::new(name), value.as_ref().map(Text::new))));
     let slot = b.slot();
+    let target_text = Text::path(target);
+    let moded = data.iter().any(|(name, _)| name.to_bytes() == b"mode");
+    let late = becomes_readonly(kind, options);
+    let shown = if late {
+        Attributes { set: options.attributes.set & !attr::RDONLY, ..options.attributes }
+    } else {
+        options.attributes
+    };
     b.child.push(Child::MakeFilesystem(Filesystem {
         slot,
         kind: Text::new(kind),
         source,
         options: data,
-        attributes,
+        attributes: attributes & if late { !attr::RDONLY } else { u64::MAX },
+        mode_of: (kind == "tmpfs" && !moded).then(|| target_text.clone()),
         propagation: options.propagation.clone(),
         pid_namespace,
     }));
-    let target_text = Text::path(target);
     if options.tmpcopyup {
         b.child.push(Child::CopyUp { slot, target: target_text });
     }
     let point = if matches!(kind, "proc" | "sysfs") { MountPoint::PlainDirectory } else { MountPoint::Directory };
-    attach(b, slot, target, point, expected(options.attributes, Attributes::default()));
+    attach(b, slot, target, point, expected(shown, Attributes::default()));
     Some(slot)
+}
+
+/// A read-only tmpfs, /dev say, is writable until mount points and device nodes are made in it.
+fn becomes_readonly(kind: &str, options: &MountOptions) -> bool {
+    kind == "tmpfs" && options.attributes.set & attr::RDONLY != 0
 }
 
 /// fsmount(2) takes every attribute but the id mapping.
@@ -387,6 +411,7 @@ fn cgroup_v1_top(b: &mut Builder<'_>, target: &Path) -> Slot {
         source: Some(Text::new("tmpfs")),
         options: vec![(Text::new("mode"), Some(Text::new("755")))],
         attributes,
+        mode_of: None,
         propagation: Vec::new(),
         pid_namespace: None,
     }));
@@ -426,6 +451,7 @@ fn cgroup_tree(
             source: Some(Text::new("cgroup")),
             options: data,
             attributes: attributes.set,
+            mode_of: None,
             propagation: options.propagation.clone(),
             pid_namespace: None,
         }));

@@ -51,8 +51,13 @@ pub(super) fn memory_policy(b: &mut Builder<'_>, policy: &LinuxMemoryPolicy) {
     }
 }
 
-/// process.execCPUAffinity: where the process is before it is in the container's cgroup, and after.
-pub(super) fn exec_affinity(b: &mut Builder<'_>, affinity: &ExecCPUAffinity) {
+/// process.execCPUAffinity: where the process is before it is in the container's cgroup, and after; without the latter,
+/// wherever the cgroup lets it be.
+pub(super) fn exec_affinity(b: &mut Builder<'_>, affinity: Option<&ExecCPUAffinity>) {
+    let Some(affinity) = affinity else {
+        b.child.push(Child::ResetCpuAffinity);
+        return;
+    };
     let mut cpus = |list: &Option<String>, path: &str| match mask(list.as_deref().unwrap_or_default(), MAX_CPUS) {
         Ok(cpus) => (!cpus.is_empty()).then_some(cpus),
         Err(why) => {
@@ -63,7 +68,7 @@ pub(super) fn exec_affinity(b: &mut Builder<'_>, affinity: &ExecCPUAffinity) {
     let initial = cpus(affinity.initial(), "process.execCPUAffinity.initial");
     let last = cpus(affinity.cpu_affinity_final(), "process.execCPUAffinity.final");
     b.prepare.extend(initial.map(|cpus| Prepare::SetCpuAffinity { cpus }));
-    b.child.extend(last.map(|cpus| Child::SetCpuAffinity { cpus }));
+    b.child.push(last.map_or(Child::ResetCpuAffinity, |cpus| Child::SetCpuAffinity { cpus }));
 }
 
 /// A mask as a list again, for people.

@@ -295,6 +295,9 @@ pub struct Filesystem {
     pub options: Vec<(Text, Option<Text>)>,
     /// Of the mount.
     pub attributes: u64,
+    /// The directory of the rootfs that it covers, whose mode it gets if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode_of: Option<Text>,
     /// Set in order once it is a mount.
     pub propagation: Vec<Propagation>,
     /// The pid namespace that a procfs shows, when it is not that of the process that makes it (Linux 6.17).
@@ -333,7 +336,12 @@ pub enum Child {
     /// Opens the running binary through a read-only mount (where the parent may not).
     OpenBinary { mount: Slot, file: Slot, path: Text },
     /// Enters an existing namespace.
-    EnterNamespace { kind: Namespace, slot: Slot },
+    EnterNamespace {
+        kind: Namespace,
+        slot: Slot,
+        /// Not the last try: the rights over it may come only with a user namespace that is entered later.
+        early: bool,
+    },
     /// Closes every descriptor of the host but these, before namespaces are entered in which others could look (threats A).
     LeaveHost { keep: Vec<Slot>, preserve: u32 },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
@@ -373,7 +381,12 @@ pub enum Child {
     /// by itself, it would cost the kernel a grace period of its own.
     ParkBinary { mount: Slot, directory: Text },
     /// Attaches the root filesystem over the host's root.
-    AttachRoot { slot: Slot },
+    AttachRoot {
+        slot: Slot,
+        /// Where hooks expect it; `None`, or what cannot be reached from here, is on top of the host's root.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        at: Option<Text>,
+    },
     /// Takes /dev/null and checks that it is character device 1:3.
     OpenNull { slot: Slot },
     /// Makes a filesystem.
@@ -425,7 +438,7 @@ pub enum Child {
     /// The rootfs becomes `/`, and the host's tree is gone.
     PivotRoot { slot: Slot, shared: bool },
     /// The rootfs becomes `/` by chroot, for a host root that cannot be pivoted away (initramfs).
-    MoveRoot { slot: Slot },
+    MoveRoot { slot: Slot, shared: bool },
     /// Propagation of the container's own root.
     SetNewRootPropagation { propagation: Propagation },
     /// Hostname.
@@ -444,6 +457,9 @@ pub enum Child {
     SetMemoryPolicy { mode: i32, nodes: Vec<u64> },
     /// The processors to run on, a mask.
     SetCpuAffinity { cpus: Vec<u64> },
+    /// Runs on every processor of the cpuset: since Linux 6.2 (da019032819a) joining one no longer undoes what this process has
+    /// inherited. Where it may not be changed, it stays.
+    ResetCpuAffinity,
     /// Execution domain.
     SetPersonality { persona: u64 },
     /// Compares the flags of every mount made here with what was asked for.

@@ -10,6 +10,7 @@ use super::text::Text;
 use crate::spec::capability;
 use crate::sys::cred::SchedAttr;
 use oci_spec::runtime::{IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process};
+use std::collections::BTreeSet;
 
 /// CAP_SYS_ADMIN: what loading a filter needs without no_new_privs.
 const SYS_ADMIN: u64 = 1 << 21;
@@ -48,10 +49,7 @@ pub(super) type Label = (Slot, Module, Text);
 
 /// The program and its arguments.
 pub(super) fn program(process: &Process) -> Program {
-    Program {
-        args: process.args().iter().flatten().map(Text::new).collect(),
-        env: process.env().iter().flatten().map(Text::new).collect(),
-    }
+    Program { args: process.args().iter().flatten().map(Text::new).collect(), env: environment(process) }
 }
 
 /// Limits and scheduling: needs the rights that are dropped next.
@@ -366,9 +364,24 @@ pub(super) fn ruleset(
     landlock::compile(b, asked, script, by)
 }
 
-/// HOME comes from the container's passwd when the configuration does not set it.
+/// Each variable once, with the value it is given last: which of several a program takes is its own affair otherwise.
+fn environment(process: &Process) -> Vec<Text> {
+    let mut names = BTreeSet::new();
+    let mut env: Vec<Text> = Vec::new();
+    for var in process.env().iter().flatten().rev() {
+        let name = var.split_once('=').map_or(var.as_str(), |(name, _)| name);
+        if names.insert(name) && var != "HOME=" {
+            env.push(Text::new(var));
+        }
+    }
+    env.reverse();
+    env
+}
+
+/// HOME comes from the container's passwd when the configuration does not set it, or to nothing.
 pub(super) fn home(b: &mut Builder<'_>, process: &Process) {
-    if !process.env().iter().flatten().any(|var| var.starts_with("HOME=")) {
+    let set = process.env().iter().flatten().rev().find_map(|var| var.strip_prefix("HOME="));
+    if set.is_none_or(str::is_empty) {
         b.child.push(Child::SetHome { uid: process.user().uid() });
     }
 }

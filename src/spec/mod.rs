@@ -146,16 +146,27 @@ pub fn load(bundle: &Path) -> Result<Loaded, Error> {
 /// # Errors
 /// All of [`enum@Error`] but [`Error::Invalid`].
 pub fn read(bundle: &Path) -> Result<Vec<u8>, Error> {
-    let path = &bundle.join(FILE_NAME);
+    read_file(&bundle.join(FILE_NAME)).map_err(|error| match error {
+        Error::NoConfig(_) if !fs::metadata(bundle).is_ok_and(|found| found.is_dir()) => {
+            Error::NoBundle(bundle.to_owned())
+        }
+        Error::Read { source, .. } if source.kind() == io::ErrorKind::NotADirectory => {
+            Error::BundleNotDirectory(bundle.to_owned())
+        }
+        other => other,
+    })
+}
+
+/// Reads the bytes of a configuration wherever it is, at most [`LARGEST`] of them.
+///
+/// # Errors
+/// All of [`enum@Error`] but [`Error::Invalid`] and those about the bundle.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Read { path: path.to_owned(), source };
     // Without O_NONBLOCK, opening a pipe would wait for a writer. O_CLOEXEC is what std always sets.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file: File = file.map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound if fs::metadata(bundle).is_ok_and(|found| found.is_dir()) => {
-            Error::NoConfig(path.to_owned())
-        }
-        io::ErrorKind::NotFound => Error::NoBundle(bundle.to_owned()),
-        io::ErrorKind::NotADirectory => Error::BundleNotDirectory(bundle.to_owned()),
+        io::ErrorKind::NotFound => Error::NoConfig(path.to_owned()),
         _ => failed(source),
     })?;
     let metadata = file.metadata().map_err(failed)?;

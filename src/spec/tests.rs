@@ -87,7 +87,7 @@ fn every_name_of_the_tables_is_one_of_the_types() {
 #[test]
 fn default_takes_the_fast_path_and_round_trips() {
     for owner in [None, Some(Owner { uid: 1000, gid: 1001 })] {
-        let text = default_json(owner);
+        let text = default_json(owner, true);
         assert!(text.ends_with("}\n"));
         let quick: Spec = parse_quickly(text.as_bytes()).expect("nothing is off");
         assert_eq!(parse_carefully(text.as_bytes()).expect("careful").spec, quick);
@@ -104,7 +104,7 @@ fn default_takes_the_fast_path_and_round_trips() {
 }
 
 fn base() -> Value {
-    serde_json::from_str(&default_json(None)).expect("JSON")
+    serde_json::from_str(&default_json(None, true)).expect("JSON")
 }
 
 fn with(pointer: &str, value: Value) -> Vec<u8> {
@@ -281,7 +281,7 @@ fn loading_says_what_is_missing() {
         invalid.to_string().ends_with("config.json: not valid JSON at line 1, column 1: EOF while parsing an object"),
         "{invalid}"
     );
-    fs::write(&config, default_json(None).as_bytes()).expect("write");
+    fs::write(&config, default_json(None, true).as_bytes()).expect("write");
     assert_eq!(load(bundle).expect("good").spec, default_spec(None));
     symlink(&config, bundle.join("link")).expect("symlink");
     fs::create_dir(bundle.join("other")).expect("mkdir");

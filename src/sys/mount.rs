@@ -145,6 +145,12 @@ pub fn detach_here() -> Result<()> {
     check(unsafe { libc::umount2(c".".as_ptr(), libc::MNT_DETACH) }.into()).map(drop)
 }
 
+/// umount2(2) with `MNT_DETACH` of what is mounted at `path`, of which the last component is no link.
+pub fn detach(path: &CStr) -> Result<()> {
+    // SAFETY: the path is NUL-terminated and only read.
+    check(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) }.into()).map(drop)
+}
+
 /// The never reused id of the mount `fd` is on (statx `STATX_MNT_ID_UNIQUE`, Linux 6.8); `None` on older kernels.
 pub fn mount_id(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;

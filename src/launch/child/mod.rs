@@ -67,6 +67,8 @@ pub(super) struct Child<'a> {
     pub(super) checked: usize,
     pub(super) root: Option<Slot>,
     pub(super) in_directory: bool,
+    /// Clone flags of the namespaces that were entered at the first try.
+    pub(super) entered: libc::c_int,
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
@@ -100,13 +102,25 @@ impl<'a> Child<'a> {
         exit_group(1)
     }
 
+    fn enter_namespace(&mut self, slot: Slot, flag: libc::c_int, early: bool) -> Done {
+        if self.entered & flag != 0 {
+            return Ok(());
+        }
+        match clone::setns(self.slot(slot)?, flag) {
+            Err(nix::errno::Errno::EPERM) if early => return Ok(()),
+            other => other?,
+        }
+        self.entered |= flag;
+        Ok(())
+    }
+
     fn apply(&mut self, op: &'a Op) -> Done {
         match op {
             Op::Meet { point } => self.meet(*point),
             Op::SetNonDumpable => Ok(crate::sys::cred::set_dumpable(false)?),
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
-            Op::EnterNamespace { kind, slot } => Ok(clone::setns(self.slot(*slot)?, clone_flag(kind.flag()))?),
+            Op::EnterNamespace { kind, slot, early } => self.enter_namespace(*slot, clone_flag(kind.flag()), *early),
             Op::EnterProcess { slot, kinds } => Ok(clone::setns(self.slot(*slot)?, clone_flag(flags(kinds)))?),
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
@@ -122,7 +136,7 @@ impl<'a> Child<'a> {
             Op::MakeRootParentPrivate => self.make_root_parent_private(),
             Op::CloneMount(source) => self.clone_mount(source),
             Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
-            Op::AttachRoot { slot } => self.attach_root(*slot),
+            Op::AttachRoot { slot, at } => self.attach_root(*slot, at.as_deref()),
             Op::OpenNull { slot } => self.open_null(*slot),
             Op::MakeFilesystem(filesystem) => self.make_filesystem(filesystem),
             Op::MountLegacy { kind, source, target, flags, data, propagation } => {
@@ -146,7 +160,7 @@ impl<'a> Child<'a> {
             Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
-            Op::MoveRoot { slot } => self.move_root(*slot),
+            Op::MoveRoot { slot, shared } => self.move_root(*slot, *shared),
             Op::SetNewRootPropagation { propagation } => self.set_new_root_propagation(*propagation),
             Op::SetHostname { name } => Ok(crate::sys::cred::set_hostname(name)?),
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
@@ -156,6 +170,13 @@ impl<'a> Child<'a> {
             Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
             Op::SetMemoryPolicy { mode, nodes } => Ok(crate::sys::numa::set_memory_policy(*mode, nodes)?),
             Op::SetCpuAffinity { cpus } => Ok(crate::sys::numa::set_cpu_affinity(cpus)?),
+            Op::ResetCpuAffinity => {
+                match crate::sys::numa::set_cpu_affinity(&[u64::MAX; 128]) {
+                    // A filter around this runtime, or a kernel without.
+                    Err(nix::errno::Errno::EPERM | nix::errno::Errno::ENOSYS) => Ok(()),
+                    other => Ok(other?),
+                }
+            }
             Op::SetPersonality { persona } => Ok(crate::sys::cred::set_personality(*persona)?),
             Op::VerifyMounts => self.verify_mounts(),
             Op::OwnStdio { uid, gid } => self.own_stdio(*uid, *gid),
@@ -282,9 +303,13 @@ impl<'a> Child<'a> {
 
     fn run_hooks(&self, kind: HookKind) -> Done {
         let pid = clone::getpid();
+        if kind == HookKind::CreateContainer {
+            // Where runc has them run, and what some take for granted.
+            crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
+        }
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
-                hook.run(pid).map_err(|failure| failure.at(index))?;
+                hook.run_inside(pid, self.env.argv()).map_err(|failure| failure.at(index))?;
             }
         }
         Ok(())

@@ -50,6 +50,17 @@ impl Child<'_> {
             };
             set.map_err(|errno| Failure { errno: errno as i32, part: OPTION, value: index as u64 })?;
         }
+        if let Some(covered) = &filesystem.mode_of
+            && let Ok(directory) = path::open(self.root()?, covered, libc::O_PATH | libc::O_DIRECTORY)
+        {
+            let mut octal = *b"0000\0";
+            let mode = fd::stat(directory.as_fd())?.st_mode;
+            for (place, digit) in octal.iter_mut().zip([9, 6, 3, 0]) {
+                *place = b"01234567"[(mode >> digit & 7) as usize];
+            }
+            let text = CStr::from_bytes_with_nul(&octal).map_err(|_| Errno::EINVAL)?;
+            mount::fsconfig_string(context, c"mode", text)?;
+        }
         if let Some(namespace) = filesystem.pid_namespace {
             mount::fsconfig_fd(context, c"pidns", self.slot(namespace)?)?;
         }

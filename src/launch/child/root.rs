@@ -9,6 +9,8 @@ use crate::plan::text::Text;
 use crate::spec::mount_options::Propagation;
 use crate::sys::fd::{self, CWD};
 use crate::sys::mount::{self, MountAttr};
+use nix::errno::Errno;
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 
 impl Child<'_> {
@@ -48,9 +50,13 @@ impl Child<'_> {
     }
 
     /// On top of the host's root in this namespace: no path of the host is involved, and pivot_root(2) finds its parent private.
-    pub(super) fn attach_root(&mut self, slot: Slot) -> Done {
-        let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        mount::attach(self.slot(slot)?, host.as_fd())?;
+    /// Hooks that enter this namespace have to find the host's tree and, in its place, the rootfs with all that is mounted there.
+    pub(super) fn attach_root(&mut self, slot: Slot, at: Option<&CStr>) -> Done {
+        let place = |path: &CStr| fd::open(CWD, path, libc::O_PATH | libc::O_DIRECTORY);
+        match at.and_then(|path| place(path).ok()) {
+            Some(rootfs) => mount::attach(self.slot(slot)?, rootfs.as_fd())?,
+            None => mount::attach(self.slot(slot)?, place(c"/")?.as_fd())?,
+        }
         self.root = Some(slot);
         Ok(())
     }
@@ -69,7 +75,13 @@ impl Child<'_> {
         Ok(fd::chdir_path(c"/")?)
     }
 
-    pub(super) fn move_root(&mut self, slot: Slot) -> Done {
+    pub(super) fn move_root(&mut self, slot: Slot, shared: bool) -> Done {
+        if shared {
+            let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
+            mount::set_attr(host.as_fd(), true, &slave)?;
+        }
+        detach_kernel_filesystems()?;
         fd::chdir(self.slot(slot)?)?;
         fd::chroot_here()?;
         Ok(fd::chdir_path(c"/")?)
@@ -78,5 +90,88 @@ impl Child<'_> {
     pub(super) fn set_new_root_propagation(&mut self, propagation: Propagation) -> Done {
         let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
         Ok(sources::spread(root.as_fd(), &[propagation])?)
+    }
+}
+
+/// Takes procfs and sysfs out of the host's tree, which stays below a root that was not pivoted to. As long as one is fully
+/// visible somewhere in the mount namespace, the kernel lets user namespaces mount another, with nothing masked
+/// (user_namespaces(7), `mnt_already_visible`).
+///
+/// Not inlined: its buffers would be part of the frame that every operation runs in.
+#[inline(never)]
+fn detach_kernel_filesystems() -> Done {
+    let list = fd::open(CWD, c"/proc/self/mountinfo", libc::O_RDONLY)?;
+    let mut text = [0u8; 16384];
+    let mut len = 0;
+    loop {
+        let more = fd::read(list.as_fd(), &mut text[len..])?;
+        len += more;
+        let whole = text[..len].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1);
+        if whole == 0 {
+            return if more == 0 { Ok(()) } else { Err(Errno::ENAMETOOLONG.into()) };
+        }
+        for line in text[..whole].split(|&b| b == b'\n') {
+            let mut path = [0u8; 4096];
+            if let Some(point) = kernel_filesystem(line, &mut path) {
+                detach(point)?;
+            }
+        }
+        text.copy_within(whole..len, 0);
+        len -= whole;
+    }
+}
+
+/// The mount point on a line of mountinfo (proc(5)), if procfs or sysfs is mounted there.
+fn kernel_filesystem<'p>(line: &[u8], path: &'p mut [u8; 4096]) -> Option<&'p CStr> {
+    let mut fields = line.split(|&b| b == b' ');
+    let escaped = fields.nth(4)?;
+    fields.find(|field| *field == b"-")?;
+    if !matches!(fields.next()?, b"proc" | b"sysfs") {
+        return None;
+    }
+    let (mut from, mut to) = (0, 0);
+    while let Some(&byte) = escaped.get(from) {
+        let digits = if byte == b'\\' { escaped.get(from + 1..from + 4) } else { None };
+        let value = digits.map(|digits| digits.iter().fold(0u8, |n, digit| n << 3 | digit & 7));
+        *path.get_mut(to)? = value.unwrap_or(byte);
+        (from, to) = (from + if value.is_some() { 4 } else { 1 }, to + 1);
+    }
+    *path.get_mut(to)? = 0;
+    CStr::from_bytes_until_nul(path).ok()
+}
+
+/// The line may be about the container's mounts, which no path leads to from here. What a user namespace may not detach,
+/// because it came with a mount namespace of another, is covered.
+fn detach(point: &CStr) -> Done {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    const SYSFS_MAGIC: i64 = 0x6265_6572;
+    if mount::detach(point).is_ok() {
+        return Ok(());
+    }
+    let Ok(directory) = fd::open(CWD, point, libc::O_PATH | libc::O_NOFOLLOW) else { return Ok(()) };
+    if matches!(fd::super_magic(directory.as_fd())?, PROC_SUPER_MAGIC | SYSFS_MAGIC) {
+        let cover = mount::fsopen(c"tmpfs")?;
+        mount::fsconfig_create(cover.as_fd())?;
+        let cover = mount::fsmount(cover.as_fd(), mount::attr::RDONLY)?;
+        mount::attach(cover.as_fd(), directory.as_fd())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_of_kernel_filesystems() {
+        let point = |line: &str| kernel_filesystem(line.as_bytes(), &mut [0; 4096]).map(CStr::to_owned);
+        let proc = "22 27 0:21 / /var/a\\040b/proc rw,nosuid shared:12 master:3 - proc proc rw";
+        assert_eq!(point(proc).as_deref(), Some(c"/var/a b/proc"));
+        assert_eq!(point("23 27 0:22 / /sys rw - sysfs sysfs rw").as_deref(), Some(c"/sys"));
+        for other in ["24 27 0:23 / /dev rw - tmpfs proc rw", "25 27 0:24 / /x rw", ""] {
+            assert_eq!(point(other), None, "{other}");
+        }
+        let long = format!("22 27 0:21 / /{} rw - proc proc rw", "x".repeat(4095));
+        assert_eq!(point(&long), None);
     }
 }

@@ -9,7 +9,7 @@ fn attach(slot: u16, target: &str, expect: u64) -> Child {
 /// The usual mounts: a read-only root, /proc, /dev with devpts, /tmp, /sys, and a volume that is a file.
 fn usual() -> Vec<Child> {
     vec![
-        Child::AttachRoot { slot: Slot(0) },
+        Child::AttachRoot { slot: Slot(0), at: None },
         attach(1, "/proc", attr::NOSUID | attr::NODEV | attr::NOEXEC),
         attach(2, "/dev", attr::NOSUID),
         attach(3, "/dev/pts", attr::NOSUID | attr::NOEXEC),
