@@ -1,5 +1,6 @@
 //! What `--report` says, and that doing what it says makes a program work that was refused. As root and as an ordinary user.
 #![forbid(unsafe_code)]
+#![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
 #[path = "support/mod.rs"]
 mod support;

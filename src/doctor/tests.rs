@@ -19,6 +19,7 @@ fn root() -> Facts {
         user_manager: None,
         rlimits: std::collections::BTreeMap::new(),
         lacks_time_namespace: false,
+        seccomp_wait_killable: true,
         landlock_abi: 7,
         apparmor: true,
         selinux: false,

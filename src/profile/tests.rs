@@ -225,7 +225,7 @@ fn refusals_name_profile_rule_and_path() {
 
 #[test]
 fn what_was_changed_is_recorded() {
-    let mut asked = spec(&crate::spec::default_json(None));
+    let mut asked = spec(&crate::spec::default_json(None, true));
     let process = asked.process_mut().as_mut().expect("a process");
     let mut user = process.user().clone();
     user.set_uid(1000);
