@@ -1,7 +1,7 @@
 //! Hardening profiles: what a container is held to, whatever its configuration asks for.
 //!
 //! A profile is a TOML file ([`format`](Profile) in docs/profiles.md). [`load`] finds one by its name or path and resolves what
-//! it extends; [`tighten`] cuts a configuration to it, which is pure, and records every change. A profile never loosens:
+//! it extends; [`tighten()`] cuts a configuration to it, which is pure, and records every change. A profile never loosens:
 //! what the configuration does not ask for is not added, but for limits.
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ use oci_spec::runtime::{Process as OciProcess, Spec};
 /// Cuts a configuration to each of several profiles, one after the other.
 ///
 /// # Errors
-/// As [`tighten`], for the first profile that refuses.
+/// As [`tighten()`], for the first profile that refuses.
 pub fn tighten_to_all(profiles: &[Profile], spec: &mut Spec, host: &Host) -> Result<Tightened, Vec<Diagnostic>> {
     profiles.iter().try_fold(Tightened::default(), |all, profile| all.and(tighten(profile, spec, host)?))
 }

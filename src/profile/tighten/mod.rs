@@ -160,7 +160,7 @@ pub fn tighten(profile: &Profile, spec: &mut Spec, host: &Host) -> Result<Tighte
 /// `spec` is the container's configuration.
 ///
 /// # Errors
-/// As [`tighten`], with paths that begin with `process`.
+/// As [`tighten()`], with paths that begin with `process`.
 pub fn tighten_process(
     profile: &Profile,
     process: &mut Process,
@@ -178,7 +178,7 @@ pub fn tighten_process(
 /// Cuts new limits of a container that exists: what is not given stays as it is. `current` is its limit of memory in bytes.
 ///
 /// # Errors
-/// As [`tighten`].
+/// As [`tighten()`].
 pub fn tighten_limits(
     profile: &Profile,
     resources: &mut LinuxResources,
