@@ -1,6 +1,6 @@
 //! `pent doctor`: what a host offers, what it lacks, and the command that changes that.
 //!
-//! [`Facts::probe`] looks; [`diagnose`] decides, without looking at anything.
+//! [`Facts::probe`] looks; [`diagnose()`] decides, without looking at anything.
 #![forbid(unsafe_code)]
 
 mod diagnose;

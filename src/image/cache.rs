@@ -213,7 +213,7 @@ impl Cache {
         fs::read_to_string(note).ok().filter(|id| digest::is_hex(id))
     }
 
-    /// Notes which image a file has. `before` is what [`Cache::mark`] said before the file was read.
+    /// Notes which image a file has. `before` is what [`mark`] said before the file was read.
     pub(super) fn take_note(&self, file: &File, before: Option<&str>, pick: &str, owner: Option<(u32, u32)>, id: &str) {
         if before.is_none() || mark(file).as_deref() != before {
             return;
