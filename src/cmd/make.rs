@@ -63,6 +63,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>)
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
         init: false,
         hand_over_network: false,
+        keep_processors: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
             CgroupManager::Systemd => Driver::Systemd,

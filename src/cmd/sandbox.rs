@@ -87,6 +87,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let options = Options {
         init: true,
         hand_over_network: !network.is_empty(),
+        keep_processors: true,
         cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
         report: reporting.watch(),
         ..Options::default()

@@ -32,6 +32,8 @@ pub struct Options {
     pub report: Option<crate::refusal::Watch>,
     /// The runtime gets the container's user and network namespaces ([`crate::launch::Running::network`]).
     pub hand_over_network: bool,
+    /// The program runs on the processors that the caller may run on, not on all of its cpuset.
+    pub keep_processors: bool,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.
     pub init: bool,
@@ -168,7 +170,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         preserve_fds: request.options.preserve_fds,
         born_last: namespaces.born_last,
     };
-    b.child.push(Child::ResetCpuAffinity);
+    if !request.options.keep_processors {
+        b.child.push(Child::ResetCpuAffinity);
+    }
     process::limits(&mut b, program, "process");
     if let Some(policy) = linux.memory_policy() {
         numa::memory_policy(&mut b, policy);
