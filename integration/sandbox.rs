@@ -12,6 +12,8 @@ mod caller;
 mod ends;
 #[path = "sandbox/flags.rs"]
 mod flags;
+#[path = "sandbox/image.rs"]
+mod image;
 #[path = "sandbox/network.rs"]
 mod network;
 #[path = "sandbox/report.rs"]
