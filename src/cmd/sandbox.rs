@@ -54,7 +54,9 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
         }
         Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
         Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
-        Some(126) => "it must be executable by the sandbox's user, and not below a --tmpfs without exec",
+        Some(126) => {
+            "it must be executable by the sandbox's user, not below a --tmpfs without exec, and its profile must allow it and its interpreter"
+        }
         _ => return error,
     };
     super::with_hint(&error, hint)

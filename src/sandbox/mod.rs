@@ -164,11 +164,20 @@ fn config(
             "namespaces": namespaces,
             "uidMappings": [{ "containerID": ids.inside.0, "hostID": ids.outside, "size": 1 }],
             "gidMappings": [{ "containerID": ids.inside.1, "hostID": ids.outside_group, "size": 1 }],
+            "sysctl": sysctls(&request.network),
             "maskedPaths": masked,
             "readonlyPaths": READONLY,
             "seccomp": own_rules(),
         },
     })
+}
+
+/// In a network of its own every port is the program's, as in Docker's: below 1024 nobody else is to be kept from one.
+fn sysctls(network: &Network) -> Value {
+    match network {
+        Network::Own(_) => json!({ "net.ipv4.ip_unprivileged_port_start": "0" }),
+        Network::Host => json!({}),
+    }
 }
 
 /// What no profile may allow: to type into a terminal that others read (TIOCSTI, TIOCLINUX), in whatever bits the kernel
