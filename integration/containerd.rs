@@ -247,7 +247,8 @@ fn a_detached_task_is_executed_in_killed_and_deleted() {
 fn a_task_that_ignores_term_is_killed_with_all_its_processes() {
     needs!("containerd", "ctr");
     let containerd = Containerd::new();
-    let task = containerd.detached(&[], "trap '' TERM; sleep 1000 & sleep 1000 & wait");
+    let task = containerd.detached(&[], "trap '' TERM; sleep 1000 & sleep 1000 & >/all; wait");
+    wait_until("its processes run", seconds(10), || task.exec("look", "test -e /all").code() == 0);
     let running = containerd.island.processes().len();
     task.call("kill", &["--signal", "TERM", "task"]).ok();
     task.exec("still", "true").ok();
