@@ -57,7 +57,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("openssl", "openssl rand -hex 8 && openssl genrsa 1024"),
     ("sqlite3", "sqlite3 q.db 'pragma journal_mode=wal; create table t(a); insert into t values(1)'"),
     ("vim", "vim -es -u NONE -c 'normal ihello' -c 'wq! v' </dev/null; grep hello v"),
-    ("ssh", "ssh -V"),
 ];
 
 #[test]
