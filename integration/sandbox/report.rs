@@ -101,6 +101,8 @@ fn a_file_behind_the_private_tmp() {
 fn a_program_in_tmp() {
     as_each(|caller| {
         assert_eq!(cured(caller, &[], "noexec mount", "cp /bin/true /tmp/t && /tmp/t"), "--tmpfs /tmp:exec");
+        let inner = "cp /bin/true /dev/shm/t && /dev/shm/t";
+        assert_eq!(cured(caller, &[], "noexec mount", inner), "--tmpfs /dev/shm:exec");
     });
 }
 
