@@ -238,7 +238,9 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
     let command = Command::from_arg_matches_mut(&mut found).map_err(|error| refusal(&error))?;
     match command {
         Command::Exec(exec) if exec.command.is_empty() && exec.process.is_none() => Err(UsageError::NoProcess),
-        Command::Sandbox(sandbox) if sandbox.command.is_empty() => Err(UsageError::NoProgram),
+        Command::Sandbox(sandbox) if sandbox.command.is_empty() && sandbox.image.is_none() => {
+            Err(UsageError::NoProgram)
+        }
         _ if read.version => Ok((read.global, Command::Version)),
         command => Ok((read.global, command)),
     }

@@ -14,10 +14,12 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod user;
 
 pub use cache::{Cache, Entry, Lease};
 pub use progress::Progress;
 pub use source::Source;
+pub use user::User;
 
 use crate::report::Hint;
 use serde::{Deserialize, Serialize};

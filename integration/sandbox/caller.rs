@@ -52,10 +52,7 @@ impl Caller {
         let base = ["/srv", "/opt", "/var/lib"].iter().find(|path| Path::new(path).is_dir()).expect("a place");
         let dir = tempfile::Builder::new().prefix("pent-sandbox-").tempdir_in(base).expect("a directory");
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("open to all");
-        // The build's directory may be closed to others.
-        let copy = dir.path().join("pent");
-        fs::copy(program(), &copy).expect("copy the program");
-        let caller = Self { dir, user, program: copy };
+        let caller = Self { program: reachable(dir.path()), dir, user };
         for secret in SECRETS {
             caller.file(&format!("home/{secret}"), &format!("{secret} is secret\n"), 0o600);
         }
@@ -109,6 +106,11 @@ impl Caller {
 
     /// `pent sandbox ARGS`, typed in the project, with little in the environment.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_of("sandbox", args)
+    }
+
+    /// The same for another verb.
+    pub(crate) fn command_of(&self, verb: &str, args: &[&str]) -> Command {
         let mut words: Vec<String> = Vec::new();
         if let Some(user) = self.user {
             words.extend([
@@ -119,7 +121,7 @@ impl Caller {
             ]);
         }
         words.extend([self.program.to_string_lossy().into_owned(), "--root".into()]);
-        words.extend([self.path("state").to_string_lossy().into_owned(), "sandbox".into()]);
+        words.extend([self.path("state").to_string_lossy().into_owned(), verb.into()]);
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(args).stdin(Stdio::null()).current_dir(self.path("home/project"));
         command.env_clear().env("HOME", self.home()).env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
@@ -164,6 +166,29 @@ impl Caller {
     pub(crate) fn processes(text: &str) -> usize {
         support::processes_of(text).len()
     }
+}
+
+/// The program where everybody can execute it: the build's directory may be closed to others, and a copy is not on the read-only
+/// mount that some kernels need.
+fn reachable(dir: &Path) -> PathBuf {
+    let open = |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o005 == 0o005);
+    if program().ancestors().all(open) {
+        return program().to_owned();
+    }
+    let copy = dir.join("pent");
+    fs::copy(program(), &copy).expect("copy the program");
+    copy
+}
+
+/// What was said on standard error, but for what is said of every sandbox on a kernel without Landlock.
+pub(crate) fn said(seen: &Outcome) -> String {
+    let text = seen.stderr();
+    if pent::sys::landlock::abi().is_ok_and(|abi| abi > 0) {
+        return text;
+    }
+    let warning = "warning: landlock: not enforced";
+    assert!(text.contains(warning), "silent about it: {seen:?}");
+    text.lines().filter(|line| !line.starts_with(warning)).map(|line| format!("{line}\n")).collect()
 }
 
 /// The files with secrets, below the home.

@@ -190,10 +190,11 @@ fn the_environment_names_the_proxy() {
 fn a_port_leads_into_the_sandbox() {
     privileged!();
     as_each(|caller| {
+        // Every port is the program's, as low as it may be.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
-        let server = "import socket\ns = socket.create_server(('127.0.0.1', 8080))\nwhile True:\n  c, _ = s.accept()\n  c.sendall(b'from inside: ' + c.recv(100)); c.close()";
+        let server = "import socket\ns = socket.create_server(('127.0.0.1', 80))\nwhile True:\n  c, _ = s.accept()\n  c.sendall(b'from inside: ' + c.recv(100)); c.close()";
         caller.file("home/project/server.py", server, 0o600);
-        let mut pent = caller.command(&["--port", &format!("{free}:8080"), "--", "python3", "server.py"]);
+        let mut pent = caller.command(&["--port", &format!("{free}:80"), "--", "python3", "server.py"]);
         let mut child = pent.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a sandbox");
         let mut answer = String::new();
         wait_until("the server answers", seconds(20), || {

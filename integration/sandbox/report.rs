@@ -33,7 +33,7 @@ fn remedies(text: &str, layer: &str) -> Vec<String> {
 
 /// The script fails by this layer, and succeeds with what the report says.
 #[track_caller]
-fn cured(caller: &Caller, flags: &[&str], layer: &str, script: &str) -> String {
+pub(crate) fn cured(caller: &Caller, flags: &[&str], layer: &str, script: &str) -> String {
     let first = typed(caller, &[flags, &["--report"]].concat(), "", script);
     assert_ne!(first.code(), 0, "{first:?}");
     let found = remedies(&first.stderr(), layer);

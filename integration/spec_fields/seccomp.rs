@@ -195,3 +195,21 @@ fn an_unknown_action_or_operator_is_refused() {
     let args = json!([{ "index": 0, "value": 1, "op": "SCMP_CMP_NONSENSE" }]);
     refused(rule(json!({ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO", "args": args })));
 }
+
+/// What the filter denies to the program it denies to the runtime, which has to say all the same why there is no program.
+#[test]
+fn a_program_that_cannot_be_executed_is_told_of_through_the_filter() {
+    privileged!();
+    lacks!("runc" < "never": "a message when its calls are denied", "crun" < "never": "a message when its calls are denied");
+    for denied in ["sendmsg", "write"] {
+        let policy = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": [denied], "action": "SCMP_ACT_ERRNO" }] });
+        let bundle = Bundle::new("untold").set("/linux/seccomp", policy).args(["/garbage"]);
+        let path = bundle.rootfs().join("garbage");
+        std::fs::write(&path, "\x01\x02\x03").expect("a file");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+        let container = Container::new(bundle);
+        container.run().refused().says("exec format error");
+        container.create();
+        container.start().refused().says("exec format error");
+    }
+}

@@ -60,6 +60,7 @@ stage() {
 		echo "$checkout/Cargo.toml"
 		echo "$checkout/integration"
 		echo "$checkout/tests"
+		echo "$checkout/profiles"
 		cut -d' ' -f2 "$cache/tests"
 		# What a debug build of the command is found at; the tests are told of another.
 		find "$target/debug/pent" 2>/dev/null || true

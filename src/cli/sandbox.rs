@@ -12,6 +12,12 @@ use std::time::Duration;
 /// no capabilities and a clean environment, and ends with whoever started it.
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sandbox {
+    /// Run in this instead of the host's files: a directory, a rootfs.tar, an image.tar (docker save), oci:DIR:TAG
+    #[arg(long, value_name = "IMAGE")]
+    pub image: Option<String>,
+    /// A program in the place of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM", requires = "image")]
+    pub entrypoint: Option<String>,
     /// Let the program write to a file or directory of the host (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
     pub rw: Vec<String>,
@@ -27,7 +33,7 @@ pub struct Sandbox {
     /// Pass an environment variable on, or set it (repeatable)
     #[arg(long, short, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
-    /// Working directory in the sandbox [default: the caller's]
+    /// Working directory in the sandbox [default: the caller's, or the image's]
     #[arg(long, short, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// Hostname in the sandbox [default: sandbox]

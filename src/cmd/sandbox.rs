@@ -12,13 +12,14 @@ use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::Driver;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
+use crate::image::{self, Image};
 use crate::launch;
 use crate::plan::Options;
 use crate::profile;
 use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::net::{self, Destination, Publish};
-use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Surroundings, Tmpfs};
+use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
@@ -45,12 +46,17 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
     let name = args.command.first().map_or("", String::as_str);
     let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
     let hint = match super::render(&error).code {
+        Some(127) if args.image.is_some() => {
+            "it is not in the image, or its interpreter is not; a file of yours has to be shown there with --ro FILE:/tmp/FILE"
+        }
         Some(127) if found => {
             "it is hidden in the sandbox, or its interpreter is (/tmp, /run and /var/tmp are private): show its directory with --ro"
         }
         Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
         Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
-        Some(126) => "it must be executable by the sandbox's user, and not below a --tmpfs without exec",
+        Some(126) => {
+            "it must be executable by the sandbox's user, not below a --tmpfs without exec, and its profile must allow it and its interpreter"
+        }
         _ => return error,
     };
     super::with_hint(&error, hint)
@@ -62,7 +68,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
-    let request = resolve(args)?;
+    let image = args.image.as_deref().map(|name| open_image(name, is_root)).transpose()?;
+    let request = resolve(args, image.as_ref())?;
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
     let surroundings = Surroundings::probe(is_root, &granted).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
@@ -136,17 +143,18 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
     drop(network);
-    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
     let report = conclude(
         &reporting,
         &container,
         supervisor.as_ref(),
         ended.as_ref().map_or(1, |(status, _)| *status),
-        single_hosts,
+        &request,
     );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
+    // Until now nobody could remove it from the cache.
+    drop(image);
     let (status, end) = ended?;
     let told = reporting.publish(&report, status, "pent sandbox --report");
     match end {
@@ -170,8 +178,10 @@ fn conclude(
     container: &Made,
     supervisor: Option<&Supervisor>,
     status: u8,
-    single_hosts: bool,
+    request: &Request,
 ) -> Report {
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    let image = request.rootfs.is_some();
     let mounts = container.bundle.spec.mounts().iter().flatten();
     let in_memory = |mount: &&oci_spec::runtime::Mount| {
         mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
@@ -179,11 +189,11 @@ fn conclude(
     let tmpfs: Vec<_> =
         mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
     let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
-    let absent = refused.into_iter().filter(|refused| refused.refusal.layer == Layer::AbsentPath);
+    let absent = refused.into_iter().filter(|refused| !image && refused.refusal.layer == Layer::AbsentPath);
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let flags = Flags { tmpfs, hidden, own, single_hosts };
+    let flags = Flags { tmpfs, hidden, own, single_hosts, image };
     reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
 }
 
@@ -238,17 +248,41 @@ fn refuse(refusals: &[Refusal]) -> anyhow::Error {
     hinted(&messages.join("; "), &hints.join("; "))
 }
 
+/// Finds an image and unpacks it if need be. Root's programs are nobody, and so are the owners of what they run in.
+fn open_image(name: &str, is_root: bool) -> anyhow::Result<Image> {
+    let source = image::Source::find(name).explained()?;
+    let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
+    image::open(&source, image::Cache::of_caller, owner, &mut image::Progress::on_stderr()).explained()
+}
+
+/// The command line: what was typed, and of the image what was not.
+fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<String>> {
+    let words = match (image, &args.entrypoint) {
+        (Some(_), Some(entrypoint)) => [entrypoint].into_iter().chain(&args.command).cloned().collect(),
+        (Some(image), None) => image.config.command(&args.command),
+        (None, _) => args.command.clone(),
+    };
+    if words.is_empty() {
+        return Err(hinted(
+            "the image does not say what to run",
+            "name a program: pent sandbox --image IMAGE -- PROGRAM",
+        ));
+    }
+    Ok(words)
+}
+
 /// Paths of the host as they really are, and everything else in the sandbox's own terms.
-fn resolve(args: &Args) -> anyhow::Result<Request> {
+fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
+    let rootfs = image.map(|image| Rootfs::probe(image, args.image.as_deref().unwrap_or_default()));
+    let rootfs = rootfs.transpose().explained()?;
     let mut grants = Vec::new();
     for (flag, writable, paths) in [("--ro", false, &args.ro), ("--rw", true, &args.rw)] {
         for path in paths {
-            grants.push(grant(flag, path, writable)?);
+            grants.push(grant(flag, path, writable, rootfs.as_ref())?);
         }
     }
     let tmpfs = args.tmpfs.iter().map(|tmpfs| {
-        let target = inside(&tmpfs.path)?;
-        let (target, target_exists) = existing_directory(&target);
+        let (target, target_exists) = existing_directory(&inside(&tmpfs.path, rootfs.as_ref())?, rootfs.as_ref());
         Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
     });
     let environment = args.env.iter().map(|given| match given.split_once('=') {
@@ -256,7 +290,7 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
         None => (given.clone(), None),
     });
     Ok(Request {
-        command: args.command.clone(),
+        command: command(args, image)?,
         grants,
         tmpfs: tmpfs.collect::<anyhow::Result<_>>()?,
         home: match args.home {
@@ -265,7 +299,7 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
             SandboxHome::None => Home::Absent,
         },
         environment: environment.collect(),
-        workdir: args.workdir.as_deref().map(inside).transpose()?,
+        workdir: args.workdir.as_deref().map(|path| inside(path, rootfs.as_ref())).transpose()?,
         hostname: args.hostname.clone(),
         network: match args.net.as_str() {
             "none" => Network::default(),
@@ -278,6 +312,7 @@ fn resolve(args: &Args) -> anyhow::Result<Request> {
             pids: args.pids,
             timeout: args.timeout,
         },
+        rootfs,
     })
 }
 
@@ -294,14 +329,20 @@ fn memory(bytes: i64) -> anyhow::Result<u64> {
     bytes.ok_or_else(|| hinted("--memory: too little to start a program", "give at least 4M"))
 }
 
-/// Absolute, by the caller's working directory.
-fn inside(path: &Path) -> anyhow::Result<PathBuf> {
-    let path = std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?;
+/// Absolute, by the caller's working directory, or the image's.
+fn inside(path: &Path, rootfs: Option<&Rootfs>) -> anyhow::Result<PathBuf> {
+    let path = match rootfs {
+        None => std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?,
+        Some(rootfs) => rootfs.directory.join(path),
+    };
     Ok(PathBuf::from(crate::spec::clean(&path.to_string_lossy())))
 }
 
-/// The place without links where something is, or would be.
-fn existing_directory(path: &Path) -> (PathBuf, bool) {
+/// The place without links where something is, or would be. Links of an image are followed when it is mounted.
+fn existing_directory(path: &Path, rootfs: Option<&Rootfs>) -> (PathBuf, bool) {
+    if let Some(rootfs) = rootfs {
+        return (path.to_owned(), rootfs.has(path, true));
+    }
     match fs::canonicalize(path) {
         Ok(real) => {
             let exists = real.is_dir();
@@ -311,7 +352,7 @@ fn existing_directory(path: &Path) -> (PathBuf, bool) {
     }
 }
 
-fn grant(flag: &str, text: &str, writable: bool) -> anyhow::Result<Grant> {
+fn grant(flag: &str, text: &str, writable: bool, rootfs: Option<&Rootfs>) -> anyhow::Result<Grant> {
     let (source, target) = match text.rsplit_once(':') {
         Some((source, target)) if target.starts_with('/') && !source.is_empty() => (source, Some(Path::new(target))),
         _ => (text, None),
@@ -325,10 +366,15 @@ fn grant(flag: &str, text: &str, writable: bool) -> anyhow::Result<Grant> {
     if !(found.is_dir() || found.is_file()) && writable {
         return Err(hinted(&format!("{flag} {source}: neither a file nor a directory"), "name the directory it is in"));
     }
-    let (target, target_exists) = match target {
-        None => (real.clone(), true),
-        Some(target) => {
-            let target = inside(target)?;
+    let (target, target_exists) = match (target, rootfs) {
+        (None, None) => (real.clone(), true),
+        (target, Some(rootfs)) => {
+            let target = inside(target.unwrap_or(&real), Some(rootfs))?;
+            let exists = rootfs.has(&target, found.is_dir());
+            (target, exists)
+        }
+        (Some(target), None) => {
+            let target = inside(target, None)?;
             let there = fs::canonicalize(&target);
             let exists = there.as_ref().is_ok_and(|there| there.is_dir() == found.is_dir());
             (there.unwrap_or(target), exists)

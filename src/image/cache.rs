@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Changes whenever images are unpacked in another way, so that older entries are not taken for newer ones.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 const ROOT: &str = "root";
 const ABOUT: &str = "image.json";
 /// Notes on which file gave which image, so that a large archive is read once only.
@@ -122,10 +122,7 @@ impl Cache {
         fill: impl FnOnce(OwnedFd) -> Result<Tally>,
     ) -> Result<(Entry, PathBuf, Lease)> {
         self.sweep();
-        let dir = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir).map_err(failed(&self.dir))?;
-        let lock = File::open(dir.path()).map_err(failed(dir.path()))?;
-        lock.lock().map_err(failed(dir.path()))?;
-        let dir = Unfinished(Some(dir.keep()));
+        let (dir, lock) = self.begin()?;
         let path = dir.path();
         let root = path.join(ROOT);
         DirBuilder::new().mode(0o755).create(&root).map_err(failed(&root))?;
@@ -204,7 +201,17 @@ impl Cache {
         let away = self.dir.join(format!("{UNFINISHED}{id}"));
         fs::rename(&dir, &away).map_err(failed(&dir))?;
         drop(Unfinished(Some(away)));
+        self.forget(&id);
         Ok(id)
+    }
+
+    /// Removes the notes on an image that is gone; one that stays does no harm.
+    fn forget(&self, id: &str) {
+        for note in fs::read_dir(self.dir.join(NOTES)).into_iter().flatten().flatten() {
+            if fs::read_to_string(note.path()).is_ok_and(|noted| noted == id) {
+                fs::remove_file(note.path()).unwrap_or_default();
+            }
+        }
     }
 
     /// The image that was found in this file before, if nothing about the file has changed.
@@ -241,11 +248,28 @@ impl Cache {
         Ok(names)
     }
 
+    /// A new directory, and its lock. Another pent that sweeps takes one whose lock nobody holds yet for a leftover.
+    fn begin(&self) -> Result<(Unfinished, File)> {
+        loop {
+            let dir = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&self.dir).map_err(failed(&self.dir))?;
+            let dir = Unfinished(Some(dir.keep()));
+            let locked = File::open(dir.path()).and_then(|lock| lock.lock().map(|()| lock));
+            match locked.and_then(|lock| Ok((fs::metadata(dir.path())?.ino() == lock.metadata()?.ino(), lock))) {
+                Ok((true, lock)) => return Ok((dir, lock)),
+                Ok((false, _)) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::File { path: dir.path().to_owned(), source }),
+            }
+        }
+    }
+
     /// Removes what a killed pent has left half done: nobody holds its lock.
     fn sweep(&self) {
         for name in self.names().unwrap_or_default().iter().filter(|name| name.starts_with(UNFINISHED)) {
             let path = self.dir.join(name);
-            if File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok()) {
+            let Ok(lock) = File::open(&path) else { continue };
+            // Held until it is gone, so that whoever has just made it sees that it is.
+            if lock.try_lock().is_ok() {
                 drop(Unfinished(Some(path)));
             }
         }

@@ -289,7 +289,7 @@ pub(super) fn unpacked(
         Some(found) => found,
         None => {
             let config = contents.config.clone();
-            cache.add(&id, parts.image, config, |root| unpack(parts, &contents.layers, root, owner, progress))?
+            cache.add(&id, parts.image, config, |root| unpack(parts, &contents, root, owner, progress))?
         }
     };
     Ok(Image { root, config: entry.config, lease: Some(lease) })
@@ -297,11 +297,12 @@ pub(super) fn unpacked(
 
 fn unpack(
     parts: &Parts<'_>,
-    layers: &[Layer],
+    contents: &Contents,
     root: OwnedFd,
     owner: Option<(u32, u32)>,
     progress: &mut Progress,
 ) -> Result<Tally> {
+    let layers = &contents.layers;
     let mut opened = Vec::new();
     for layer in layers {
         opened.push(parts.open(&layer.part)?);
@@ -327,7 +328,10 @@ fn unpack(
             return Err(parts.invalid(&layer.part, format!("uncompressed it has the digest {found}, not {asked}")));
         }
     }
-    unpacker.finish().map_err(|fault| parts.invalid("its directories", fault))
+    unpacker
+        .furnish(&contents.config.working_dir)
+        .and_then(|()| unpacker.finish())
+        .map_err(|fault| parts.invalid("its directories", fault))
 }
 
 /// The path for messages of a file that is open.

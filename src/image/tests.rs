@@ -420,3 +420,18 @@ fn a_cache_that_others_may_write_to_is_not_used() {
     fs::set_permissions(place.path("cache/images"), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(place.cache(), Err(Error::Shared { .. })));
 }
+
+#[test]
+fn images_are_added_while_others_sweep() {
+    let place = Place::new();
+    let archives: Vec<_> =
+        (0..8).map(|n| place.write(&format!("{n}.tar"), &Tar::new().file("a", &n.to_string()).bytes())).collect();
+    for _ in 0..10 {
+        std::thread::scope(|scope| {
+            let each: Vec<_> = archives.iter().map(|archive| scope.spawn(|| place.open(archive).map(drop))).collect();
+            each.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+        let cache = place.cache().unwrap();
+        cache.entries().unwrap().iter().for_each(|entry| drop(cache.remove(&entry.id).unwrap()));
+    }
+}

@@ -88,6 +88,43 @@ impl Unpacker {
         Ok(())
     }
 
+    /// Makes what engines give every container of an image, where the image has nothing there: a sandbox cannot, since it never
+    /// writes into an image. The working directory too.
+    pub(super) fn furnish(&mut self, working_dir: &str) -> Result<(), Fault> {
+        let made = |name: &str, mode: u32, content: Option<&str>| {
+            self.provide(name, mode, content)
+                .map_err(|error| Fault::Entry { path: name.into(), why: error.to_string() })
+        };
+        for name in ["dev", "proc", "run", "sys"] {
+            made(name, 0o755, None)?;
+        }
+        made("tmp", 0o1777, None)?;
+        made("etc/hosts", 0o644, Some("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"))?;
+        // With --net host the host's own is mounted over it.
+        made("etc/resolv.conf", 0o644, Some(""))?;
+        made(crate::spec::clean(working_dir).trim_start_matches('/'), 0o755, None)
+    }
+
+    /// Makes a file of this content, or a directory, and the directories above it. What is there stays, even a link that leads
+    /// nowhere.
+    fn provide(&self, name: &str, mode: u32, content: Option<&str>) -> io::Result<()> {
+        let name = CString::new(name)?;
+        let leaf = if content.is_some() { path::Leaf::File } else { path::Leaf::Directory };
+        match path::open(self.root.as_fd(), &name, libc::O_PATH | libc::O_NOFOLLOW) {
+            Err(Errno::ENOENT) => {}
+            found => return Ok(found.map(drop)?),
+        }
+        let flags = if content.is_some() { libc::O_RDWR } else { libc::O_RDONLY | libc::O_DIRECTORY };
+        drop(path::ensure(self.root.as_fd(), &name, leaf)?);
+        let mut file = File::from(path::open(self.root.as_fd(), &name, flags)?);
+        io::Write::write_all(&mut file, content.unwrap_or_default().as_bytes())?;
+        set_mode(&file, mode)?;
+        match self.owner {
+            Some((uid, gid)) => Ok(nix::unistd::fchown(&file, Some(uid.into()), Some(gid.into()))?),
+            None => Ok(()),
+        }
+    }
+
     /// Sets what was put off; how much there is in all.
     pub(super) fn finish(mut self) -> Result<Tally, Fault> {
         // The deepest first: a directory may end without the right to enter it.

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::plan::op::Point;
-use crate::sys::{Result, socket};
+use crate::sys::{Result, fd, socket};
 use nix::errno::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -104,6 +104,11 @@ fn point(number: u32) -> Option<Point> {
 /// Sends a message, with a descriptor when given.
 pub fn send(socket: BorrowedFd<'_>, message: Message, fd: Option<BorrowedFd<'_>>) -> Result<()> {
     socket::send(socket, &message.encode(), fd)
+}
+
+/// Sends the last message of a process whose seccomp filter may be in force already: more filters allow write(2) than sendmsg(2).
+pub fn send_last(socket: BorrowedFd<'_>, message: Message) -> Result<()> {
+    fd::write(socket, &message.encode()).or_else(|_| send(socket, message, None))
 }
 
 /// Receives a message; `None` when the other side is gone. Anything else than a whole message is `EBADMSG`.

@@ -315,7 +315,11 @@ impl<'a> Look<'a> {
             return Some(self.refusal("execute", &found.path, Layer::Permissions, libc::EACCES, about));
         }
         let places = self.facts.landlock.as_ref()?.execute.as_ref()?;
-        let allowed = places.iter().any(|place| is_below(&found.path, place.to_bytes()));
+        // A place may be a link, as many programs of /usr/bin are.
+        let real = |place: &[u8]| look_up(self.root.as_fd(), place, true).ok().filter(|at| at.target.is_some());
+        let allowed = places.iter().map(|place| place.to_bytes()).any(|place| {
+            is_below(&found.path, place) || real(place).is_some_and(|real| is_below(&found.path, &real.path))
+        });
         (!allowed).then(|| self.refusal("execute", &found.path, Layer::Landlock, libc::EACCES, About::Nothing))
     }
 

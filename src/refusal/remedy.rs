@@ -83,6 +83,8 @@ pub struct Flags {
     pub own: Vec<u8>,
     /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
     pub single_hosts: bool,
+    /// Whether the root is an image's, of which the host's paths say nothing.
+    pub image: bool,
 }
 
 impl Asker<'_> {
@@ -202,6 +204,12 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
     let subject = refusal.subject.as_slice();
     match (refusal.layer, refusal.about.clone()) {
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image => {
+            give("--tmpfs", subject)
+        }
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) if flags.image => {
+            none("a file of the image; a copy of yours takes its place with --rw FILE:PATH")
+        }
         // In memory where that is as good, or where the host's own directory would refuse as well.
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
             let stays = permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
@@ -513,6 +521,7 @@ mod tests {
             hidden: vec![b"/home/u/.ssh/key".to_vec()],
             own: b"/home/u/work".to_vec(),
             single_hosts: true,
+            image: false,
         };
         let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {

@@ -10,10 +10,12 @@ pub mod limits;
 mod mounts;
 pub mod net;
 mod request;
+mod rootfs;
 mod surroundings;
 mod widen;
 
 pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
+pub use rootfs::Rootfs;
 pub use surroundings::{Closed, Error, Surroundings};
 
 use crate::host::Host;
@@ -22,9 +24,10 @@ use crate::report::Diagnostic;
 use limits::{Means, Replaced};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
+use std::path::Path;
 
 /// Whom root's programs run as, on the host as in the sandbox: nobody, who owns nothing and may nothing.
-const ROOT_OUTSIDE: u32 = 65_534;
+pub const ROOT_OUTSIDE: u32 = 65_534;
 
 /// Something that cannot be had, and what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,15 +68,16 @@ struct Ids {
 impl Ids {
     /// An ordinary user stays who they are. Root of the machine becomes nobody. Root of a user namespace cannot become anybody
     /// else, but can be called so: what it is on the host is decided elsewhere.
-    fn of(host: &Surroundings) -> Self {
-        match (host.is_root, host.uid) {
-            (true, _) => {
-                let nobody = (ROOT_OUTSIDE, ROOT_OUTSIDE);
-                Self { inside: nobody, outside: ROOT_OUTSIDE, outside_group: ROOT_OUTSIDE }
-            }
-            (false, 0) => Self { inside: (ROOT_OUTSIDE, ROOT_OUTSIDE), outside: 0, outside_group: host.gid },
-            (false, uid) => Self { inside: (uid, host.gid), outside: uid, outside_group: host.gid },
-        }
+    ///
+    /// In an image the program is whom the image says, root too: on the host it is still the caller, or nobody.
+    fn of(host: &Surroundings, rootfs: Option<&Rootfs>) -> Self {
+        let nobody = (ROOT_OUTSIDE, ROOT_OUTSIDE);
+        let (inside, (outside, outside_group)) = match (host.is_root, host.uid) {
+            (true, _) => (nobody, nobody),
+            (false, 0) => (nobody, (0, host.gid)),
+            (false, uid) => ((uid, host.gid), (uid, host.gid)),
+        };
+        Self { inside: rootfs.map_or(inside, |rootfs| rootfs.user), outside, outside_group }
     }
 }
 
@@ -82,7 +86,7 @@ impl Ids {
 /// # Errors
 /// Everything that cannot be had as it was asked for.
 pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Refusal>> {
-    let ids = Ids::of(host);
+    let ids = Ids::of(host, request.rootfs.as_ref());
     let mut refusals = Vec::new();
     let environment = environment::compile(request, host, &mut refusals);
     let file_system = mounts::compile(request, host, ids).unwrap_or_else(|found| {
@@ -99,8 +103,7 @@ pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Re
     Ok(Sandbox { spec, notes: file_system.notes })
 }
 
-/// The root file system is the host's own, read-only. An image's would take its place here and in `mounts`, with the image's
-/// environment under the flags' one, and its working directory and command where none are given.
+/// The root file system is the host's own, read-only, where no image takes its place.
 const ROOT: &str = "/";
 
 /// Paths of /proc that tell about the machine or change it (docs/profiles.md).
@@ -135,7 +138,9 @@ fn config(
         namespaces.push("time");
     }
     let namespaces: Vec<Value> = namespaces.iter().map(|kind| json!({ "type": kind })).collect();
-    let directory = request.workdir.as_ref().unwrap_or(&host.directory);
+    let rootfs = request.rootfs.as_ref();
+    let usual = rootfs.map_or(&host.directory, |rootfs| &rootfs.directory);
+    let directory = request.workdir.as_ref().unwrap_or(usual);
     let none: [&str; 0] = [];
     let masked: Vec<&str> = MASKED.iter().copied().chain(file_system.masked.iter().map(String::as_str)).collect();
     json!({
@@ -153,17 +158,26 @@ fn config(
                 { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 },
             ],
         },
-        "root": { "path": ROOT, "readonly": true },
+        "root": { "path": rootfs.map_or(Path::new(ROOT), |rootfs| &rootfs.path), "readonly": true },
         "mounts": file_system.mounts,
         "linux": {
             "namespaces": namespaces,
             "uidMappings": [{ "containerID": ids.inside.0, "hostID": ids.outside, "size": 1 }],
             "gidMappings": [{ "containerID": ids.inside.1, "hostID": ids.outside_group, "size": 1 }],
+            "sysctl": sysctls(&request.network),
             "maskedPaths": masked,
             "readonlyPaths": READONLY,
             "seccomp": own_rules(),
         },
     })
+}
+
+/// In a network of its own every port is the program's, as in Docker's: below 1024 nobody else is to be kept from one.
+fn sysctls(network: &Network) -> Value {
+    match network {
+        Network::Own(_) => json!({ "net.ipv4.ip_unprivileged_port_start": "0" }),
+        Network::Host => json!({}),
+    }
 }
 
 /// What no profile may allow: to type into a terminal that others read (TIOCSTI, TIOCLINUX), in whatever bits the kernel

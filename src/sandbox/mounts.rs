@@ -5,7 +5,8 @@
 #![forbid(unsafe_code)]
 
 use super::hidden::{self, Hidden};
-use super::request::{Grant, Home, Request, Tmpfs};
+use super::request::{Grant, Home, Network, Request};
+use super::rootfs::Rootfs;
 use super::surroundings::{PRIVATE, Surroundings};
 use super::{Ids, ROOT_OUTSIDE, Refusal};
 use serde_json::{Value, json};
@@ -45,6 +46,12 @@ impl Planned {
         Self { target: target.into(), kind: Kind::Tmpfs { size, mode, exec: false, closed: false } }
     }
 
+    /// A file or directory of the host, read-only.
+    fn bind(target: impl Into<PathBuf>, source: impl Into<PathBuf>) -> Self {
+        let kind = Kind::Bind { source: source.into(), writable: false, mapped: false };
+        Self { target: target.into(), kind }
+    }
+
     /// Holds mount points only, and is read-only in the end.
     fn closed(target: impl Into<PathBuf>) -> Self {
         Self { target: target.into(), kind: Kind::Tmpfs { size: 64 << 10, mode: 0o755, exec: false, closed: true } }
@@ -60,11 +67,24 @@ const MAPPABLE: &[&str] =
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
     let mut table = Table { planned: Vec::new(), notes: Vec::new() };
     let mut refusals = Vec::new();
-    table.private(host);
     let hidden = all_hidden(host);
-    let grants = grants(request, host, &hidden, &mut refusals);
-    table.home(request, host);
-    let masked = table.hide(&hidden, &grants, host, request);
+    let (grants, masked) = match &request.rootfs {
+        None => {
+            table.private(&host.private);
+            table.of_run(host);
+            let grants = grants(request, host, &hidden, &mut refusals);
+            table.home(request, host.home.as_deref());
+            let masked = table.hide(&hidden, &grants, host, request);
+            (grants, masked)
+        }
+        Some(rootfs) => {
+            refusals.extend(without_mount_points(rootfs));
+            table.private(&rootfs.private);
+            table.resolver(request, rootfs, host);
+            table.home(request, rootfs.home.as_deref());
+            (request.grants.clone(), hidden_below(&hidden, &request.grants).collect())
+        }
+    };
     for tmpfs in &request.tmpfs {
         table.replace(Planned {
             target: tmpfs.target.clone(),
@@ -84,8 +104,8 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
         });
     }
     table.planned.sort_by_key(|mount| mount.target.components().count());
-    refusals.extend(missing_targets(&table.planned, &request.tmpfs, &grants));
-    if refusals.is_empty() { Ok(table.write(masked)) } else { Err(refusals) }
+    refusals.extend(missing_targets(&table.planned, request, &grants));
+    if refusals.is_empty() { Ok(table.write(masked.into_iter().collect())) } else { Err(refusals) }
 }
 
 /// Everything hidden, with the other paths to the same files, and other people's homes.
@@ -103,6 +123,25 @@ fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
     all.sort_by(|a, b| a.path.cmp(&b.path));
     all.dedup();
     all
+}
+
+/// Paths in the sandbox of what is hidden and inside of what is granted.
+fn hidden_below<'a>(hidden: &'a [Hidden], grants: impl IntoIterator<Item = &'a Grant>) -> impl Iterator<Item = String> {
+    grants.into_iter().flat_map(move |grant| {
+        let below = hidden.iter().filter_map(|hidden| hidden.path.strip_prefix(&grant.source).ok());
+        let inside = below.filter(|below| !below.as_os_str().is_empty());
+        inside.map(|below| grant.target.join(below).to_string_lossy().into_owned())
+    })
+}
+
+/// Nothing runs without these, and nothing is ever made in an image.
+fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
+    let missing =
+        ["/proc", "/dev"].into_iter().filter(|path| !rootfs.private.iter().any(|found| found == Path::new(path)));
+    missing.map(|path| Refusal {
+        message: format!("--image {}: there is no directory {path} in it to mount on", rootfs.path.display()),
+        hint: format!("mkdir {}{path}", rootfs.path.display()),
+    })
 }
 
 /// What was asked for, and the working directory and root's home, which are there without being asked for.
@@ -162,8 +201,8 @@ struct Table {
 }
 
 impl Table {
-    /// What every sandbox has of its own.
-    fn private(&mut self, host: &Surroundings) {
+    /// What every sandbox has of its own, where there is a directory for it.
+    fn private(&mut self, there: &[PathBuf]) {
         let own = |target: &str, value: Value| Planned { target: target.into(), kind: Kind::Other(value) };
         self.planned.push(own(
             "/proc",
@@ -184,7 +223,7 @@ impl Table {
             }),
         ));
         self.planned.push(Planned::tmpfs("/dev/shm", SHM_SIZE, 0o1777));
-        let is_there = |path: &&str| host.private.iter().any(|found| found == Path::new(path));
+        let is_there = |path: &&str| there.iter().any(|found| found == Path::new(path));
         if is_there(&"/sys") {
             self.planned.push(Planned::closed("/sys"));
         }
@@ -194,22 +233,32 @@ impl Table {
         for path in ["/tmp", "/var/tmp"].iter().filter(|path| is_there(path)) {
             self.planned.push(Planned::tmpfs(*path, TMP_SIZE, 0o1777));
         }
-        for directory in &host.run_directories {
-            self.planned.push(Planned {
-                target: directory.clone(),
-                kind: Kind::Bind { source: directory.clone(), writable: false, mapped: false },
-            });
-        }
-        if let Some(file) = host.resolv_conf.as_ref().filter(|file| file.starts_with("/run")) {
-            self.planned.push(Planned {
-                target: file.clone(),
-                kind: Kind::Bind { source: file.clone(), writable: false, mapped: false },
-            });
+    }
+
+    /// What the host's programs need below /run.
+    fn of_run(&mut self, host: &Surroundings) {
+        let resolver = host.resolv_conf.iter().filter(|file| file.starts_with("/run"));
+        for path in host.run_directories.iter().chain(resolver) {
+            self.planned.push(Planned::bind(path, path));
         }
     }
 
-    fn home(&mut self, request: &Request, host: &Surroundings) {
-        let Some(home) = &host.home else { return };
+    /// The host's network is of no use to an image that does not know the host's name servers.
+    fn resolver(&mut self, request: &Request, rootfs: &Rootfs, host: &Surroundings) {
+        const FILE: &str = "/etc/resolv.conf";
+        match &host.resolv_conf {
+            Some(file) if request.network == Network::Host && rootfs.resolv_conf => {
+                self.planned.push(Planned::bind(FILE, file));
+            }
+            Some(_) if request.network == Network::Host => {
+                self.notes.push(format!("the image has no {FILE} to mount the host's on: names will not be found"));
+            }
+            _ => {}
+        }
+    }
+
+    fn home(&mut self, request: &Request, home: Option<&Path>) {
+        let Some(home) = home else { return };
         match request.home {
             Home::Readonly => {}
             Home::Tmpfs => self.replace(Planned::tmpfs(home, TMP_SIZE, 0o700)),
@@ -218,7 +267,13 @@ impl Table {
     }
 
     /// Masks what is hidden. What was asked for by its own name is not; where something inside was asked for, it is all that there is.
-    fn hide(&mut self, hidden: &[Hidden], grants: &[Grant], host: &Surroundings, request: &Request) -> Vec<String> {
+    fn hide(
+        &mut self,
+        hidden: &[Hidden],
+        grants: &[Grant],
+        host: &Surroundings,
+        request: &Request,
+    ) -> BTreeSet<String> {
         let mut masked = BTreeSet::new();
         for hidden in hidden {
             let named = grants.iter().any(|grant| grant.source == hidden.path && grant.target == hidden.path);
@@ -233,17 +288,9 @@ impl Table {
             }
         }
         // What is granted under another name is the same inside.
-        for grant in grants.iter().filter(|grant| grant.source != grant.target) {
-            for hidden in hidden {
-                if let Ok(below) = hidden.path.strip_prefix(&grant.source)
-                    && !below.as_os_str().is_empty()
-                {
-                    masked.insert(grant.target.join(below).to_string_lossy().into_owned());
-                }
-            }
-        }
+        masked.extend(hidden_below(hidden, grants.iter().filter(|grant| grant.source != grant.target)));
         self.unreachable(grants, host, request);
-        masked.into_iter().collect()
+        masked
     }
 
     /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody pass.
@@ -340,25 +387,29 @@ fn bind(target: &Path, source: &Path, writable: bool, mapped: bool) -> Value {
 }
 
 /// Mount points that do not exist, where they cannot be made: everywhere but in memory.
-fn missing_targets(planned: &[Planned], tmpfs: &[Tmpfs], grants: &[Grant]) -> Vec<Refusal> {
-    let flags = tmpfs.iter().filter(|tmpfs| !tmpfs.target_exists).map(|tmpfs| ("--tmpfs", &tmpfs.target)).chain(
-        grants
-            .iter()
-            .filter(|grant| !grant.target_exists)
-            .map(|grant| (if grant.writable { "--rw" } else { "--ro" }, &grant.target)),
-    );
-    let missing = flags.filter(|(_, target)| {
+fn missing_targets(planned: &[Planned], request: &Request, grants: &[Grant]) -> Vec<Refusal> {
+    let tmpfs = request.tmpfs.iter().filter(|tmpfs| !tmpfs.target_exists).map(|tmpfs| ("--tmpfs", &tmpfs.target, None));
+    let grants = grants.iter().filter(|grant| !grant.target_exists).map(|grant| {
+        let flag = if grant.writable { "--rw" } else { "--ro" };
+        (flag, &grant.target, Some(&grant.source))
+    });
+    let missing = tmpfs.chain(grants).filter(|(_, target, _)| {
         let above = planned.iter().filter(|mount| target.starts_with(&mount.target) && mount.target != **target);
         let nearest = above.max_by_key(|mount| mount.target.components().count());
         !nearest.is_some_and(|mount| matches!(mount.kind, Kind::Tmpfs { .. }))
     });
+    let whose = if request.rootfs.is_some() { "the image" } else { "the host's file system" };
     missing
-        .map(|(flag, target)| Refusal {
-            message: format!(
-                "{flag}: there is no {} to mount on, and the host's file system is read-only",
-                target.display()
-            ),
-            hint: "make it on the host, or choose a place below /tmp, /run or another --tmpfs".into(),
+        .map(|(flag, target, source)| Refusal {
+            message: format!("{flag}: there is no {} to mount on, and {whose} is read-only", target.display()),
+            hint: match (source.and_then(|source| source.file_name()), &request.rootfs) {
+                (Some(name), Some(_)) => {
+                    let source = source.unwrap_or(target);
+                    format!("choose a place in memory: {flag} {}:/tmp/{}", source.display(), name.to_string_lossy())
+                }
+                (_, Some(_)) => "choose a directory of the image, or a place below /tmp or /run".into(),
+                (_, None) => "make it on the host, or choose a place below /tmp, /run or another --tmpfs".into(),
+            },
         })
         .collect()
 }

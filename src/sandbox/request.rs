@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::net::Destination;
+use super::rootfs::Rootfs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct Request {
     /// The program and its arguments.
     pub command: Vec<String>,
+    /// `--image`: what it runs in; nothing is the host's own root.
+    pub rootfs: Option<Rootfs>,
     /// `--rw` and `--ro`, in the order given.
     pub grants: Vec<Grant>,
     /// `--tmpfs`, in the order given.

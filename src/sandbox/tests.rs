@@ -224,3 +224,39 @@ fn a_home_that_is_not_root_s_is_only_the_way_to_what_is_in_it() {
     assert!(seen.contains("/home/ann/project from /home/ann/project mapped"), "{seen}");
     assert!(!seen.contains("from /home/ann mapped"), "{seen}");
 }
+
+fn image() -> Rootfs {
+    Rootfs {
+        path: "/home/ann/.cache/pent/images/1/root".into(),
+        user: (999, 50),
+        environment: vec![("PATH".into(), "/opt/bin".into()), ("HOME".into(), "/home/app".into())],
+        directory: "/srv".into(),
+        home: Some("/home/app".into()),
+        private: ["/proc", "/dev", "/run", "/tmp"].map(PathBuf::from).into(),
+        resolv_conf: true,
+    }
+}
+
+#[test]
+fn an_image_has_nothing_of_the_host_but_what_is_given() {
+    let inside = Grant { target: "/data".into(), ..grant("/home/ann", true) };
+    let request = Request { rootfs: Some(image()), grants: vec![inside], network: Network::Host, ..run(&["./x"]) };
+    insta::assert_snapshot!(view(&request, &ann()));
+    let spec = spec(&request, &ann());
+    let process = spec.process().as_ref().expect("a process");
+    assert_eq!((process.user().uid(), process.user().gid()), (999, 50));
+    assert_eq!(process.cwd(), Path::new("/srv"));
+    let environment = process.env().clone().expect("an environment").join(" ");
+    assert_eq!(environment, "HOME=/home/app PATH=/opt/bin container=pent");
+    let mapping = spec.linux().as_ref().and_then(|linux| linux.uid_mappings().clone()).expect("a mapping");
+    assert_eq!((mapping[0].container_id(), mapping[0].host_id(), mapping[0].size()), (999, 1000, 1));
+    assert_eq!(spec.root().as_ref().map(|root| root.path().clone()), Some(image().path));
+}
+
+#[test]
+fn an_image_without_mount_points_is_refused() {
+    let rootfs = Rootfs { private: vec!["/tmp".into()], ..image() };
+    let missing = Grant { target_exists: false, ..grant("/home/ann/project", false) };
+    let request = Request { rootfs: Some(rootfs), grants: vec![missing], ..run(&["./x"]) };
+    insta::assert_snapshot!(refused(&request, &ann()));
+}

@@ -95,7 +95,7 @@ impl<'a> Child<'a> {
             if let Err(failure) = self.apply(op) {
                 let index = u32::try_from(plan.child.len() - 1 - index).unwrap_or(u32::MAX);
                 // If nobody listens any more there is nobody to tell.
-                let _sent = wire::send(self.sync.as_fd(), Message::Failed(index, failure), None);
+                let _sent = wire::send_last(self.sync.as_fd(), Message::Failed(index, failure));
                 exit_group(1);
             }
         }
