@@ -10,6 +10,8 @@ mod attacks;
 mod caller;
 #[path = "sandbox/ends.rs"]
 mod ends;
+#[path = "sandbox/everyday.rs"]
+mod everyday;
 #[path = "sandbox/flags.rs"]
 mod flags;
 #[path = "sandbox/image.rs"]

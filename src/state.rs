@@ -200,6 +200,9 @@ pub struct State {
     /// Whether it is held to more than its configuration, which is told in a file of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hardened: bool,
+    /// Whether its first process is pent's, which looks after the program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_init: bool,
     /// The names of the profiles that it is held to, which are told in a file of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,

@@ -208,6 +208,7 @@ impl Container {
             poststop: false,
             rdt: false,
             hardened: false,
+            own_init: false,
             profiles: Vec::new(),
             landlock: None,
         };

@@ -2,10 +2,12 @@
 //! profile. (For the filter, see `seccomp_compose`.)
 #![forbid(unsafe_code)]
 
-use oci_spec::runtime::{Capabilities, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
+use oci_spec::runtime::{
+    Capabilities, IOPriorityClass, LinuxDeviceType, LinuxNamespaceType, LinuxSchedulerPolicy, Mount, Spec,
+};
 use pent::cgroup::{DEFAULT_RULES, Devices, Kind, Layout, OwnCgroup, Policy, Rule as DeviceRule};
 use pent::host::{Binary, Host};
-use pent::profile::{self, Mode, Profile, Reach, Rule, Writable};
+use pent::profile::{self, Mode, Profile, Reach, Rule, Tightened, Writable};
 use pent::spec::capability;
 use pent::spec::mount_options::{MountOptions, Spread, attr};
 use proptest::prelude::*;
@@ -45,7 +47,7 @@ const DESTINATIONS: [&str; 9] =
     ["/tmp", "/run", "/dev/shm", "/data", "/var/cache", "/proc", "/sys", "/mnt/proc", "/dev"];
 const SOURCES: [&str; 8] =
     ["/", "/srv/data", "/srv", "/etc/shadow", "/var/run/docker.sock", "relative", "/home/../etc", "/dev/fuse"];
-const OPTIONS: [&str; 24] = [
+const OPTIONS: [&str; 31] = [
     "ro",
     "rw",
     "rro",
@@ -70,6 +72,13 @@ const OPTIONS: [&str; 24] = [
     "size=2g,nr_inodes=0",
     "mode=1777",
     "private",
+    "remount",
+    "rrw",
+    "rsuid",
+    "rdev",
+    "rexec",
+    "lowerdir=/srv/a:/e\\tc",
+    "upperdir=/srv/data/up",
 ];
 const SYSCTLS: [&str; 4] =
     ["net.ipv4.ip_unprivileged_port_start", "kernel.msgmax", "net/ipv4/ip_forward", "fs.mqueue.msg_max"];
@@ -101,8 +110,30 @@ fn number(values: &'static [i64]) -> BoxedStrategy<Option<Value>> {
     maybe(prop::sample::select(values).prop_map(|value| json!(value)))
 }
 
+/// A change to a mount, or to the root filesystem; often of one that is there.
+fn any_remount() -> impl Strategy<Value = Value> {
+    let changes =
+        ["ro", "rw", "rro", "rrw", "nosuid", "suid", "rnosuid", "nodev", "dev", "noexec", "exec", "rexec", "rnoexec"];
+    let destinations = ["/", "/tmp", "/run", "/data", "/var", "/var/cache", "/proc", "/dev", "/dev/shm"];
+    let options = prop::collection::vec(prop::sample::select(changes.to_vec()), 1..4);
+    (prop::sample::select(destinations.to_vec()), any::<bool>(), options).prop_map(|(destination, bind, options)| {
+        let first = if bind { vec!["bind", "remount"] } else { vec!["remount"] };
+        let options = [first, options].concat();
+        json!({ "destination": destination, "options": options })
+    })
+}
+
+fn text(values: &'static [&'static str]) -> BoxedStrategy<Option<Value>> {
+    maybe(prop::sample::select(values).prop_map(|value| json!(value)))
+}
+
 fn any_mount() -> impl Strategy<Value = Value> {
-    let kind = prop::sample::select(&["bind", "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup", "overlay"][..]);
+    prop_oneof![3 => any_new_mount().boxed(), 1 => any_remount().boxed()]
+}
+
+fn any_new_mount() -> impl Strategy<Value = Value> {
+    let kind =
+        prop::sample::select(&["bind", "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup", "overlay", "ext4"][..]);
     let options = prop::collection::vec(prop::sample::select(&OPTIONS[..]), 0..5);
     (prop::sample::select(&DESTINATIONS[..]), kind, prop::sample::select(&SOURCES[..]), options).prop_map(
         |(destination, kind, source, options)| {
@@ -132,6 +163,24 @@ fn any_process() -> BoxedStrategy<Value> {
         ("noNewPrivileges", maybe(any::<bool>().prop_map(|yes| json!(yes)))),
         ("terminal", maybe(any::<bool>().prop_map(|yes| json!(yes)))),
         ("rlimits", maybe(rlimits)),
+        (
+            "scheduler",
+            maybe(
+                prop::sample::select(&["SCHED_OTHER", "SCHED_FIFO", "SCHED_IDLE"][..])
+                    .prop_map(|policy| json!({ "policy": policy })),
+            ),
+        ),
+        (
+            "ioPriority",
+            maybe(
+                prop::sample::select(&["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE"][..])
+                    .prop_map(|class| json!({ "class": class, "priority": 4 })),
+            ),
+        ),
+        ("consoleSize", maybe(Just(json!({ "height": 24, "width": 80 })))),
+        ("oomScoreAdj", number(&[-100, 100])),
+        ("apparmorProfile", maybe(Just(json!("own")))),
+        ("selinuxLabel", maybe(Just(json!("a:b:c:s0")))),
         ("capabilities", maybe(object(sets.iter().map(|set| (*set, capability_names())).collect()))),
     ])
 }
@@ -165,13 +214,30 @@ fn any_linux() -> BoxedStrategy<Value> {
                 ("limit", number(&[-1, 1 << 20, 1 << 30, 1 << 40])),
                 ("swap", number(&[-1, 1 << 21, 1 << 31, 1 << 41])),
                 ("disableOOMKiller", maybe(any::<bool>().prop_map(|yes| json!(yes)))),
+                ("reservation", number(&[1 << 20])),
             ])),
         ),
         (
             "cpu",
-            maybe(object(vec![("quota", number(&[-1, 0, 5000, 900_000])), ("period", number(&[10_000, 100_000]))])),
+            maybe(object(vec![
+                ("quota", number(&[-1, 0, 5000, 900_000])),
+                ("period", number(&[10_000, 100_000])),
+                ("burst", number(&[1000, 800_000])),
+                ("realtimeRuntime", number(&[0, 950_000])),
+                ("shares", number(&[1024])),
+            ])),
         ),
-        ("unified", maybe(Just(json!({ "pids.max": "max", "memory.high": "max" })))),
+        (
+            "unified",
+            maybe(object(vec![
+                ("pids.max", text(&["max", "5", "100000"])),
+                ("memory.max", text(&["max", "1048576", "1G", "0x10000000000"])),
+                ("memory.swap.max", text(&["max", "0", "1G"])),
+                ("memory.high", text(&["max"])),
+                ("cpu.max", text(&["max", "max 10000", "1000", "2000 100000", "900000 100000", "900000"])),
+            ])),
+        ),
+        ("blockIO", maybe(Just(json!({ "weight": 10 })))),
     ]);
     let devices = prop::sample::subsequence(
         vec![
@@ -188,6 +254,12 @@ fn any_linux() -> BoxedStrategy<Value> {
         ("resources", maybe(resources)),
         ("devices", maybe(devices.prop_map(|all| json!(all)))),
         ("sysctl", maybe(sysctl)),
+        ("netDevices", maybe(Just(json!({ "eth9": { "name": "eth0" } })))),
+        ("mountLabel", maybe(Just(json!("a:b:c:s0")))),
+        ("cgroupsPath", maybe(Just(json!("/a/b")))),
+        ("personality", maybe(Just(json!({ "domain": "LINUX" })))),
+        ("timeOffsets", maybe(Just(json!({ "monotonic": { "secs": 5, "nanosecs": 0 } })))),
+        ("seccomp", maybe(Just(json!({ "defaultAction": "SCMP_ACT_ALLOW" })))),
         (
             "uidMappings",
             number(&[0, 1000, 100_000])
@@ -215,6 +287,8 @@ fn any_spec() -> impl Strategy<Value = Spec> {
         ("process", any_process().prop_map(Some).boxed()),
         ("root", root.boxed()),
         ("hostname", maybe(Just(json!("name")))),
+        ("domainname", maybe(Just(json!("domain")))),
+        ("annotations", maybe(Just(json!({ "a": "b" })))),
         ("mounts", maybe(prop::collection::vec(any_mount(), 0..6).prop_map(|mounts| json!(mounts)))),
         ("hooks", maybe(hooks)),
         ("linux", maybe(any_linux())),
@@ -238,6 +312,19 @@ fn flag() -> BoxedStrategy<Option<Value>> {
     maybe(any::<bool>().prop_map(|yes| json!(yes)))
 }
 
+fn any_landlock() -> BoxedStrategy<Value> {
+    let ports = || maybe(some(&[80u16, 443, 5432]).prop_map(|ports| json!(ports)));
+    object(vec![
+        ("required_abi", number(&[2, 4])),
+        ("execute", names(&["/usr", "/usr/bin", "/opt"])),
+        ("execute_entrypoint", flag()),
+        ("bind_tcp", ports()),
+        ("connect_tcp", ports()),
+        ("scope_abstract", flag()),
+        ("scope_signals", flag()),
+    ])
+}
+
 fn any_profile() -> impl Strategy<Value = Profile> {
     let writable = some(&["/tmp", "/run", "/dev/shm", "/var/cache"]).prop_map(|paths| {
         let one =
@@ -258,7 +345,7 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         None => json!({}),
     });
     let hooks = flag().prop_map(|some| match some {
-        Some(Value::Bool(true)) => json!({ "allow": [{ "path": "/usr/bin/known" }] }),
+        Some(Value::Bool(true)) => json!({ "allow": [{ "path": "/usr/bin/known", "sha256": "00".repeat(32) }] }),
         Some(_) => json!({ "allow": [] }),
         None => json!({}),
     });
@@ -267,7 +354,8 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         ("version", Just(Some(json!(1))).boxed()),
         ("name", Just(Some(json!("random"))).boxed()),
         ("modes", Just(Some(modes)).boxed()),
-        ("process", maybe(object(vec![("no_new_privs", flag())]))),
+        ("process", maybe(object(vec![("no_new_privs", flag()), ("real_time", flag())]))),
+        ("landlock", maybe(any_landlock())),
         ("user", maybe(object(vec![("non_root", flag()), ("mapped_root", flag()), ("instead", number(&[65534]))]))),
         (
             "capabilities",
@@ -310,7 +398,14 @@ fn any_profile() -> impl Strategy<Value = Profile> {
                 ("cpus", maybe(prop::sample::select(&[0.25, 2.0][..]).prop_map(|cpus| json!(cpus)))),
             ])),
         ),
-        ("environment", maybe(object(vec![("allow", names(&["PATH", "LC_*"])), ("deny", names(&["LD_*", "HOME"]))]))),
+        (
+            "environment",
+            maybe(object(vec![
+                ("allow", names(&["PATH", "LC_*"])),
+                ("deny", names(&["LD_*", "HOME"])),
+                ("set", maybe(Just(json!({ "HOME": "/tmp", "NEW": "1" })))),
+            ])),
+        ),
         ("hostname", maybe(Just(json!({ "default": "inside" })))),
         ("sysctls", maybe(object(vec![("allow", names(&["net.*", "kernel.msgmax"]))]))),
         ("terminal", maybe(object(vec![("allow", flag())]))),
@@ -392,12 +487,28 @@ fn check_process(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         let (soft, hard) = limit.map(|l| (l.soft(), l.hard())).or(inherited).expect("a limit");
         prop_assert!(soft <= size.0 && hard <= size.0 && soft <= hard, "{name:?} {soft}:{hard}");
     }
+    for limit in after.rlimits().iter().flatten() {
+        // One that was not asked for is no more than what would have been inherited.
+        let asked = before.rlimits().iter().flatten().any(|asked| asked.typ() == limit.typ());
+        let inherited = host().rlimits.get(&limit.typ().to_string()).copied().unwrap_or((u64::MAX, u64::MAX));
+        let is_core_off = limit.soft() == 1 && limit.hard() == 1;
+        prop_assert!(asked || is_core_off || limit.soft() <= inherited.0 && limit.hard() <= inherited.1, "{limit:?}");
+    }
     for limit in before.rlimits().iter().flatten() {
         let kept = after.rlimits().iter().flatten().find(|kept| kept.typ() == limit.typ()).expect("a limit stays");
         // 1 is less than 0 for core files: no handler is started.
         let is_core_off = kept.soft() == 1 && kept.hard() == 1 && limit.typ().to_string() == "RLIMIT_CORE";
         prop_assert!(is_core_off || kept.soft() <= limit.soft() && kept.hard() <= limit.hard());
     }
+    let real_time = |process: &oci_spec::runtime::Process| {
+        let policy = process.scheduler().as_ref().map(|scheduler| *scheduler.policy());
+        let class = process.io_priority().as_ref().map(oci_spec::runtime::LinuxIOPriority::class);
+        (policy == Some(LinuxSchedulerPolicy::SchedFifo), class == Some(IOPriorityClass::IoprioClassRt))
+    };
+    prop_assert!(real_time(&after).0 <= real_time(&before).0 && real_time(&after).1 <= real_time(&before).1);
+    prop_assert!(profile.process.real_time != Some(false) || real_time(&after) == (false, false));
+    let (ids, asked_ids) = (after.user(), before.user());
+    prop_assert!(ids == asked_ids || ids.uid() != 0 && ids.gid() != 0 && ids.additional_gids().is_none());
     for variable in after.env().iter().flatten() {
         let name = variable.split('=').next().unwrap_or_default();
         let set = profile.environment.set.iter().flatten().any(|(set, value)| *variable == format!("{set}={value}"));
@@ -407,6 +518,72 @@ fn check_process(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         prop_assert!(set || !rule.deny.iter().flatten().any(|pattern| pattern.matches(name)));
     }
     Ok(())
+}
+
+/// The bits of a mount that take rights away.
+const PROTECTIVE: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
+/// What a mount ends with, after all that changes it: its own attributes, and those of what is below it in a bind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ends {
+    top: u64,
+    below: u64,
+}
+
+impl Ends {
+    fn change(&mut self, options: &MountOptions) {
+        let tree = options.recursive;
+        self.below = self.below & !tree.clear | tree.set;
+        self.top = self.top & !tree.clear | tree.set;
+        self.top = self.top & !options.attributes.clear | options.attributes.set;
+    }
+}
+
+/// How the mounts of a configuration end, by their index, and the root filesystem: where no link leads elsewhere.
+fn ends(spec: &Spec) -> (Ends, Vec<Ends>) {
+    let mounts: Vec<Seen> = spec.mounts().iter().flatten().map(see).collect();
+    let readonly = spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default());
+    let mut root = Ends { top: if readonly { attr::RDONLY } else { 0 }, below: 0 };
+    let mut all = vec![Ends::default(); mounts.len()];
+    for (at, mount) in mounts.iter().enumerate() {
+        if mount.kind != "remount" {
+            all[at].change(&mount.options);
+            continue;
+        }
+        // Of two on one place the later one is changed, and with it what is mounted inside.
+        let is_root = mount.destination == Path::new("/");
+        let on = (0..at).rev().find(|on| mounts[*on].kind != "remount" && mounts[*on].destination == mount.destination);
+        match on {
+            Some(on) => all[on].change(&mount.options),
+            None if is_root => root.change(&mount.options),
+            None => continue,
+        }
+        for inside in on.map_or(0, |on| on + 1)..at {
+            let is_inside = mounts[inside].destination != mount.destination
+                && mounts[inside].destination.starts_with(&mount.destination);
+            if mounts[inside].kind != "remount" && (is_inside || is_root && on != Some(inside)) {
+                let tree = MountOptions { attributes: mount.options.recursive, ..mount.options.clone() };
+                all[inside].change(&tree);
+            }
+        }
+    }
+    (root, all)
+}
+
+/// Which mount of the configuration each one of the result was; `None` for those that the profile has added.
+fn origins(asked: &Spec, got: &Spec) -> Vec<Option<usize>> {
+    let key = |mount: &Mount| {
+        let layers: Vec<String> = mount.options().iter().flatten().filter(|o| o.contains("dir=")).cloned().collect();
+        (mount.destination().clone(), mount.typ().clone(), mount.source().clone(), see(mount).kind, layers)
+    };
+    let asked: Vec<_> = asked.mounts().iter().flatten().map(key).collect();
+    let mut next = 0;
+    let origin = |mount: &Mount| {
+        let found = next + asked[next..].iter().position(|known| *known == key(mount))?;
+        next = found + 1;
+        Some(found)
+    };
+    got.mounts().iter().flatten().map(origin).collect()
 }
 
 struct Seen {
@@ -420,7 +597,13 @@ fn see(mount: &Mount) -> Seen {
     let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
     let bind = options.bind.is_some() || mount.typ().as_deref() == Some("bind");
     Seen {
-        kind: if bind { "bind".into() } else { mount.typ().clone().unwrap_or_default() },
+        kind: if options.remount {
+            "remount".into()
+        } else if bind {
+            "bind".into()
+        } else {
+            mount.typ().clone().unwrap_or_default()
+        },
         destination: pent::spec::clean(&mount.destination().to_string_lossy()).into(),
         recursive: bind && options.bind.is_none_or(|reach| reach.recursive),
         options,
@@ -438,32 +621,47 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
     let readonly = |spec: &Spec| spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or_default());
     prop_assert!(readonly(got) >= readonly(asked));
     prop_assert!(readonly(got) || rules.readonly_root != Some(true));
-    let before: Vec<&Mount> = asked.mounts().iter().flatten().collect();
-    for mount in got.mounts().iter().flatten() {
+    let ((root_before, before), (root_after, after)) = (ends(asked), ends(got));
+    prop_assert_eq!(root_before.top & PROTECTIVE & !root_after.top, 0);
+    prop_assert!(root_after.top & attr::RDONLY != 0 || rules.readonly_root != Some(true));
+    let origins = origins(asked, got);
+    for (at, known) in asked.mounts().iter().flatten().enumerate() {
+        prop_assert!(see(known).kind != "remount" || origins.contains(&Some(at)), "{known:?} is lost");
+    }
+    for (at, mount) in got.mounts().iter().flatten().enumerate() {
         let seen = see(mount);
-        let set = seen.options.attributes.set;
-        let same: Vec<_> = before
-            .iter()
-            .filter(|known| {
-                known.destination() == mount.destination()
-                    && known.source() == mount.source()
-                    && known.typ() == mount.typ()
-            })
-            .map(|known| see(known))
-            .collect();
-        let added = same.is_empty();
-        if added {
-            prop_assert!(!readonly(asked) && readonly(got) && seen.kind == "tmpfs", "{mount:?} was not asked for");
+        if seen.kind == "remount" {
+            // Whatever it is that it changes, by way of a link.
+            let gives = seen.options.attributes.clear | seen.options.recursive.clear;
+            prop_assert!(gives & attr::NOSUID == 0 || rules.nosuid != Some(true), "{mount:?}");
+            prop_assert!(gives & attr::NODEV == 0 || rules.nodev != Some(true), "{mount:?}");
+            prop_assert!(gives & attr::NOEXEC == 0 || rules.writable.is_none(), "{mount:?}");
+            let readonly = rules.readonly_root == Some(true)
+                || rules.writable.is_some()
+                || rules.writable_sources.is_some()
+                || rules.readonly_types.as_ref().is_some_and(|types| !types.is_empty());
+            prop_assert!(gives & attr::RDONLY == 0 || !readonly, "{mount:?}");
+            continue;
+        }
+        let Ends { top: set, below } = after[at];
+        let added = origins[at].is_none();
+        if let Some(origin) = origins[at] {
+            prop_assert_eq!(before[origin].top & PROTECTIVE & !set, 0, "{:?} has lost a flag", mount);
+            prop_assert_eq!(before[origin].below & PROTECTIVE & !below, 0, "{:?} has lost a flag below", mount);
         } else {
-            let protective = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
-            let fewer = |known: &Seen| known.options.attributes.set & protective & !set == 0;
-            prop_assert!(same.iter().any(fewer), "{mount:?} has lost a flag");
+            prop_assert!(!readonly(asked) && readonly(got) && seen.kind == "tmpfs", "{mount:?} was not asked for");
+            // In the place of what could be written to and executed from just as well.
+            let around = asked.mounts().iter().flatten().map(see).zip(&before);
+            let around =
+                around.filter(|(other, _)| other.kind != "remount" && seen.destination.starts_with(&other.destination));
+            let around = around.max_by_key(|(other, _)| other.destination.components().count());
+            let around = around.map_or(root_before.top, |(_, ends)| ends.top);
+            prop_assert_eq!(around & (attr::RDONLY | attr::NOEXEC) & !set, 0, "{:?} gives back", mount);
         }
         prop_assert!(rules.types.as_ref().is_none_or(|types| added || types.contains(&seen.kind)));
         let holds_devices = seen.kind == "devpts"
             || seen.destination == Path::new("/dev")
             || seen.kind == "bind" && mount.source().as_ref().is_some_and(|source| source.starts_with("/dev"));
-        let below = seen.options.recursive.set;
         for (wanted, bit) in [(rules.nosuid, attr::NOSUID), (rules.nodev.filter(|_| !holds_devices), attr::NODEV)] {
             prop_assert!(wanted != Some(true) || set & bit != 0 && (!seen.recursive || below & bit != 0), "{mount:?}");
         }
@@ -472,6 +670,36 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         }
         if rules.private_propagation == Some(true) {
             prop_assert!(!seen.options.propagation.iter().any(|p| p.spread == Spread::Shared), "{mount:?}");
+        }
+        let layer = |name: &str| seen.options.data.iter().any(|(key, _)| key == name) && seen.kind == "overlay";
+        // The layers of the overlays above: of /srv, and, once the backslash is away, of /etc.
+        if layer("lowerdir") {
+            prop_assert!(
+                rules.sources.is_none()
+                    && rules
+                        .forbidden_sources
+                        .as_ref()
+                        .is_none_or(|all| !all.iter().any(|s| s.path() == Path::new("/etc"))),
+                "{mount:?}"
+            );
+        }
+        if layer("upperdir") || seen.kind == "ext4" {
+            let source = if layer("upperdir") {
+                Path::new("/srv/data/up")
+            } else {
+                mount.source().as_deref().unwrap_or(Path::new(""))
+            };
+            let inside =
+                |all: &std::collections::BTreeSet<profile::Absolute>| all.iter().any(|s| source.starts_with(s.path()));
+            let is_path = source.is_absolute();
+            prop_assert!(
+                !is_path || source.starts_with("/home/..") || rules.sources.as_ref().is_none_or(inside),
+                "{mount:?}"
+            );
+            prop_assert!(
+                !is_path || rules.writable_sources.as_ref().is_none_or(inside) || set & attr::RDONLY != 0,
+                "{mount:?}"
+            );
         }
         if seen.kind == "bind" {
             let source = mount.source().clone().unwrap_or_default();
@@ -557,6 +785,12 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         Some(Reach::Container) => prop_assert!(network.is_some()),
         _ => {}
     }
+    if profile.network.reach == Some(Reach::None) {
+        prop_assert!(after.net_devices().as_ref().is_none_or(|devices| devices.is_empty()));
+    }
+    for (name, device) in after.net_devices().iter().flatten() {
+        prop_assert_eq!(before.net_devices().as_ref().and_then(|all| all.get(name)), Some(device));
+    }
     let sorted = |paths: &Option<Vec<String>>| paths.clone().unwrap_or_default();
     for path in sorted(before.masked_paths()) {
         prop_assert!(sorted(after.masked_paths()).contains(&path));
@@ -578,6 +812,13 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             prop_assert!(sorted(after.masked_paths()).contains(&at.join(path).to_string_lossy().into_owned()));
         }
     }
+    for mount in got.mounts().iter().flatten().filter(|mount| see(mount).kind == "sysfs") {
+        let at = see(mount).destination;
+        for path in profile.filesystem.masked.iter().flatten().filter_map(|path| path.path().strip_prefix("/sys").ok())
+        {
+            prop_assert!(sorted(after.masked_paths()).contains(&at.join(path).to_string_lossy().into_owned()));
+        }
+    }
     for (name, value) in after.sysctl().iter().flatten() {
         prop_assert_eq!(before.sysctl().as_ref().and_then(|all| all.get(name)), Some(value));
         let dotted = name.replace('/', ".");
@@ -585,9 +826,16 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
     }
     let propagation = after.rootfs_propagation().clone().unwrap_or_default();
     prop_assert!(profile.filesystem.private_propagation != Some(true) || !propagation.contains("shared"));
+    prop_assert!(propagation == "rprivate" || *before.rootfs_propagation() == *after.rootfs_propagation());
     check_resources(&before, &after, profile)?;
     for device in after.devices().iter().flatten() {
         prop_assert!(before.devices().iter().flatten().any(|known| known == device));
+        let usual = (device.major(), device.minor()) == (1, 5) && device.typ() == LinuxDeviceType::C;
+        let own = profile.devices.allow.iter().flatten().any(|(_, own)| {
+            (i64::from(own.major), i64::from(own.minor)) == (device.major(), device.minor())
+                && device.typ() == LinuxDeviceType::C
+        });
+        prop_assert!(profile.devices.allow.is_none() || usual || own, "{device:?}");
     }
     if let (Some(policy), Some(asked)) = (device_policy(got), device_policy(asked)) {
         let most = Policy::of(DEFAULT_RULES).expect("the default rules");
@@ -595,7 +843,9 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             for (major, minor) in [(1, 3), (1, 1), (10, 229), (8, 0), (5, 1), (136, 9), (250, 3)] {
                 for access in 1..8 {
                     let allowed = policy.decide(kind, major, minor, access);
-                    prop_assert!(!allowed || asked.decide(kind, major, minor, access));
+                    // Or what every container may do, whatever its configuration says.
+                    let usual = most.decide(kind, major, minor, access);
+                    prop_assert!(!allowed || usual || asked.decide(kind, major, minor, access));
                     let own = profile.devices.allow.iter().flatten().any(|(_, device)| {
                         (device.major, device.minor) == (major, minor)
                             && kind == Kind::Char
@@ -636,8 +886,48 @@ fn check_resources(before: &oci_spec::runtime::Linux, after: &oci_spec::runtime:
         cpu.quota().filter(|quota| *quota > 0).map_or(f64::INFINITY, |quota| quota as f64 / period as f64)
     };
     prop_assert!(cpus(&after) <= cpus(&before) && cpus(&after) <= profile.cgroup.cpus.unwrap_or(f64::INFINITY));
-    let unified = after.unified().clone().unwrap_or_default();
-    prop_assert!(profile.cgroup.pids.is_none() || !unified.contains_key("pids.max"));
+    let cpu = after.cpu().clone().unwrap_or_default();
+    prop_assert!(profile.cgroup.cpus.is_none() || cpu.realtime_runtime().unwrap_or_default() == 0);
+    if let (Some(burst), Some(quota)) = (
+        cpu.burst(),
+        cpu.quota().filter(|quota| *quota > 0 && Some(*quota) != before.cpu().as_ref().and_then(|cpu| cpu.quota())),
+    ) {
+        prop_assert!(burst <= quota.unsigned_abs() || profile.cgroup.cpus.is_none());
+    }
+    let kills = |all: &oci_spec::runtime::LinuxResources| {
+        all.memory().as_ref().is_none_or(|memory| memory.disable_oom_killer() != Some(true))
+    };
+    prop_assert!(kills(&after) >= kills(&before) && (kills(&after) || profile.cgroup.memory.is_none()));
+    // What is written after the limits, as it is.
+    let (asked, got) = (before.unified().clone().unwrap_or_default(), after.unified().clone().unwrap_or_default());
+    let mut files: [Vec<_>; 2] = [&asked, &got].map(|files| files.keys().cloned().collect());
+    files.iter_mut().for_each(|files| files.sort());
+    prop_assert_eq!(&files[0], &files[1]);
+    let number = |value: &str| match value {
+        "max" => u64::MAX,
+        "0x10000000000" => 1 << 40,
+        "1G" => 1 << 30,
+        value => value.parse().unwrap_or_else(|_| panic!("{value}")),
+    };
+    for (file, most) in [
+        ("pids.max", profile.cgroup.pids.map(i64::unsigned_abs)),
+        ("memory.max", profile.cgroup.memory.map(|size| size.0)),
+        ("memory.swap.max", profile.cgroup.swap.map(|size| size.0)),
+    ] {
+        let (Some(asked), Some(got)) = (asked.get(file), got.get(file)) else { continue };
+        prop_assert!(number(got) <= number(asked) && number(got) <= most.unwrap_or(u64::MAX), "{file} {asked} {got}");
+    }
+    if let (Some(asked), Some(got)) = (asked.get("cpu.max"), got.get("cpu.max")) {
+        // A quota by itself goes with the period that was set before it.
+        let share = |value: &str, cpu: &Option<oci_spec::runtime::LinuxCpu>| {
+            let own = cpu.as_ref().and_then(|cpu| cpu.period()).unwrap_or(100_000);
+            let (quota, period) = value.split_once(' ').unwrap_or((value, ""));
+            let period = period.parse::<f64>().unwrap_or(own as f64);
+            quota.parse::<f64>().map_or(f64::INFINITY, |quota| quota / period)
+        };
+        let (asked, got) = (share(asked, before.cpu()), share(got, after.cpu()));
+        prop_assert!(got <= asked && got <= profile.cgroup.cpus.unwrap_or(f64::INFINITY), "cpu.max {asked} {got}");
+    }
     Ok(())
 }
 
@@ -662,6 +952,96 @@ fn check_hooks(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             prop_assert!(allowed.is_none_or(|allowed| allowed.iter().any(|known| known.path.path() == hook.path())));
         }
     }
+    Ok(())
+}
+
+/// What is enforced beyond the configuration, and what is left to check.
+#[allow(deprecated)]
+fn check_beside(got: &Spec, profile: &Profile, tightened: &Tightened) -> Check {
+    let hooks = got.hooks().clone().unwrap_or_default();
+    let kept = hooks.create_runtime().iter().flatten().chain(hooks.poststop().iter().flatten());
+    for hook in kept.filter(|_| profile.hooks.allow.is_some()) {
+        let checks = |check: &&profile::HookCheck| check.path == *hook.path();
+        let expected = profile.hooks.allow.iter().flatten().find(|known| known.path.path() == hook.path());
+        let expected = expected.and_then(|known| known.sha256.clone());
+        prop_assert_eq!(tightened.hooks.iter().find(checks).map(|check| check.sha256.clone()), expected);
+    }
+    let rules = &profile.landlock;
+    let Some(held) = &tightened.hardening.landlock else {
+        prop_assert_eq!(rules, &profile::Landlock::default());
+        return Ok(());
+    };
+    let ports =
+        |set: &Option<std::collections::BTreeSet<u16>>| set.as_ref().map(|set| set.iter().copied().collect::<Vec<_>>());
+    prop_assert_eq!(&held.bind_tcp, &ports(&rules.bind_tcp));
+    prop_assert_eq!(&held.connect_tcp, &ports(&rules.connect_tcp));
+    prop_assert_eq!(held.scope_abstract, rules.scope_abstract == Some(true));
+    prop_assert_eq!(held.scope_signals, rules.scope_signals == Some(true));
+    prop_assert!(held.required_abi >= rules.required_abi);
+    let entrypoint = rules.execute_entrypoint == Some(true);
+    prop_assert_eq!(held.execute.is_some(), rules.execute.is_some() || entrypoint);
+    for path in held.execute.iter().flatten() {
+        let listed = rules.execute.iter().flatten().any(|known| known.path() == path.as_path());
+        prop_assert!(listed || entrypoint && path.as_path().ends_with("sh"), "{path:?}");
+    }
+    Ok(())
+}
+
+/// What no rule speaks of stays as it is: labels, filters and whatever a later specification adds.
+fn check_untouched(asked: &Spec, got: &Spec) -> Check {
+    let rest = |spec: &Spec| {
+        let mut value = serde_json::to_value(spec).expect("JSON");
+        for touched in [
+            "/process/user",
+            "/process/capabilities",
+            "/process/noNewPrivileges",
+            "/process/rlimits",
+            "/process/env",
+            "/process/terminal",
+            "/process/consoleSize",
+            "/process/scheduler",
+            "/process/ioPriority",
+            "/root/readonly",
+            "/mounts",
+            "/hostname",
+            "/hooks",
+            "/linux/namespaces",
+            "/linux/devices",
+            "/linux/sysctl",
+            "/linux/netDevices",
+            "/linux/maskedPaths",
+            "/linux/readonlyPaths",
+            "/linux/rootfsPropagation",
+            "/linux/resources/devices",
+            "/linux/resources/memory/limit",
+            "/linux/resources/memory/swap",
+            "/linux/resources/memory/disableOOMKiller",
+            "/linux/resources/pids",
+            "/linux/resources/cpu/quota",
+            "/linux/resources/cpu/period",
+            "/linux/resources/cpu/burst",
+            "/linux/resources/cpu/realtimeRuntime",
+            "/linux/resources/cpu/realtimePeriod",
+            "/linux/resources/unified/pids.max",
+            "/linux/resources/unified/memory.max",
+            "/linux/resources/unified/memory.swap.max",
+            "/linux/resources/unified/cpu.max",
+        ] {
+            let (parent, name) = touched.rsplit_once('/').expect("a path");
+            if let Some(Value::Object(members)) = value.pointer_mut(parent) {
+                members.remove(name);
+            }
+        }
+        // Filled in, they are there.
+        for emptied in ["/linux/resources/memory", "/linux/resources/cpu", "/linux/resources"] {
+            if value.pointer(emptied).is_some_and(|members| *members == json!({})) {
+                let (parent, name) = emptied.rsplit_once('/').expect("a path");
+                value.pointer_mut(parent).and_then(Value::as_object_mut).map(|members| members.remove(name));
+            }
+        }
+        value
+    };
+    prop_assert_eq!(rest(asked), rest(got));
     Ok(())
 }
 
@@ -690,6 +1070,8 @@ fn check(asked: &Spec, profile: &Profile) -> Check {
     check_mounts(asked, &got, profile)?;
     check_linux(asked, &got, profile)?;
     check_hooks(asked, &got, profile)?;
+    check_beside(&got, profile, &tightened)?;
+    check_untouched(asked, &got)?;
     // What was cut once is not cut again, and what was kept on disk is what was cut.
     let mut again = got.clone();
     let second = profile::tighten(profile, &mut again, &host()).map_err(|d| TestCaseError::fail(format!("{d:?}")))?;
@@ -718,6 +1100,91 @@ proptest! {
     #[test]
     fn also_by_every_shipped_profile(spec in any_spec(), name in shipped()) {
         check(&spec, &tightening(name))?;
+    }
+
+    /// One rule that only warns does not switch off another that a remount would undo.
+    #[test]
+    fn a_warning_excuses_from_no_other_rule(spec in any_spec(), mut profile in any_profile()) {
+        profile.modes.insert(Rule::ReadonlyTypes, Mode::Warn);
+        profile.modes.insert(Rule::WritableSources, Mode::Warn);
+        profile.filesystem.readonly_root = Some(true);
+        let mut got = spec.clone();
+        if profile::tighten(&profile, &mut got, &host()).is_ok() {
+            prop_assert!(ends(&got).0.top & attr::RDONLY != 0);
+        }
+    }
+
+    /// Of two profiles, one after the other, the result is within both.
+    #[test]
+    fn two_profiles_hold_together(spec in any_spec(), one in any_profile(), two in any_profile()) {
+        let mut got = spec.clone();
+        let Ok(first) = profile::tighten(&one, &mut got, &host()) else { return Ok(()) };
+        let between = got.clone();
+        let Ok(second) = profile::tighten(&two, &mut got, &host()) else { return Ok(()) };
+        check_process(&between, &got, &two)?;
+        check_mounts(&between, &got, &two)?;
+        check_linux(&between, &got, &two)?;
+        let execute = |held: &Tightened| held.hardening.landlock.clone();
+        let (a, b) = (execute(&first), execute(&second));
+        let both = first.and(second).map_err(|d| TestCaseError::fail(format!("{d:?}")))?.hardening.landlock;
+        prop_assert_eq!(both.is_some(), a.is_some() || b.is_some());
+        let Some(both) = both else { return Ok(()) };
+        for single in a.iter().chain(&b) {
+            for (held, most) in [(&both.bind_tcp, &single.bind_tcp), (&both.connect_tcp, &single.connect_tcp)] {
+                let within = |most: &Vec<u16>| held.as_ref().is_some_and(|held| held.iter().all(|port| most.contains(port)));
+                prop_assert!(most.as_ref().is_none_or(within));
+            }
+            prop_assert!(both.scope_abstract >= single.scope_abstract && both.scope_signals >= single.scope_signals);
+            prop_assert!(both.required_abi >= single.required_abi);
+            for program in ["/usr/bin/cc", "/usr/lib/x", "/opt/x", "/bin/sh", "/srv/x"].map(Path::new) {
+                let may = |rules: &pent::plan::hardening::Landlock| {
+                    rules.execute.as_ref().is_none_or(|all| all.iter().any(|path| program.starts_with(path.as_path())))
+                };
+                prop_assert!(!may(&both) || may(single), "{program:?}");
+            }
+        }
+    }
+
+    /// What joins a container is held as its first process was.
+    #[test]
+    fn what_joins_is_no_more_permissive_than_either(spec in any_spec(), joins in any_spec(), profile in any_profile()) {
+        let mut process = joins.process().clone().expect("a process");
+        if profile::tighten_process(&profile, &mut process, &spec, &host()).is_ok() {
+            let with = |process| {
+                let mut with = spec.clone();
+                with.set_process(Some(process));
+                with
+            };
+            check_process(&with(joins.process().clone().expect("a process")), &with(process), &profile)?;
+        }
+    }
+
+    /// New limits are no more than the profile's and no more than asked for, and nothing that is not given is filled in.
+    #[test]
+    fn new_limits_are_no_more_permissive_than_either(spec in any_spec(), profile in any_profile()) {
+        let asked = spec.linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+        let mut got = asked.clone();
+        profile::tighten_limits(&profile, &mut got, None, &host()).map_err(|d| TestCaseError::fail(format!("{d:?}")))?;
+        prop_assert_eq!(got.pids().is_some(), asked.pids().is_some());
+        prop_assert_eq!(got.cpu().is_some(), asked.cpu().is_some());
+        prop_assert_eq!(got.memory().is_some(), asked.memory().is_some());
+        let given = |resources: &oci_spec::runtime::LinuxResources| (
+            resources.memory().as_ref().and_then(|memory| memory.limit()).filter(|limit| *limit != 0),
+            resources.pids().as_ref().map(|pids| pids.limit()).filter(|limit| *limit != 0),
+            resources.cpu().as_ref().and_then(|cpu| cpu.quota()).filter(|quota| *quota != 0),
+        );
+        let (memory, pids, quota) = given(&got);
+        let (asked_memory, asked_pids, _) = given(&asked);
+        let within = |got: Option<i64>, asked: Option<i64>, most: Option<i64>| {
+            let positive = |limit: Option<i64>| limit.filter(|limit| *limit > 0).unwrap_or(i64::MAX);
+            got.is_none() || positive(got) <= positive(asked) && positive(got) <= positive(most)
+        };
+        prop_assert!(within(memory, asked_memory, profile.cgroup.memory.and_then(|size| i64::try_from(size.0).ok())));
+        prop_assert!(within(pids, asked_pids, profile.cgroup.pids));
+        if let (Some(quota), Some(most)) = (quota, profile.cgroup.cpus) {
+            let period = got.cpu().as_ref().and_then(|cpu| cpu.period()).unwrap_or(100_000);
+            prop_assert!(quota > 0 && quota as f64 <= most * period as f64);
+        }
     }
 
     /// In the mode `warn` nothing is changed, and in the mode `enforce` nothing that the configuration states.

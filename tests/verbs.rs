@@ -73,6 +73,7 @@ impl Container {
             poststop: false,
             rdt: false,
             hardened: false,
+            own_init: false,
             profiles: Vec::new(),
             landlock: None,
         };

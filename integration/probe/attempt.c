@@ -26,6 +26,10 @@ static long call(long nr, long a, long b, long c, long d, long e) { return sysca
 
 static char buffer[4096];
 
+/* capset(2): nothing, and CAP_SYS_ADMIN. */
+static struct { uint32_t version; int pid; } caps = { 0x20080522, 0 };
+static uint32_t none[6], admin[6] = { 1 << 21, 1 << 21, 0, 0, 0, 0 };
+
 /* A call with arguments that cannot do anything where it is allowed: results like EFAULT or EINVAL then mean that it was. */
 static const struct plain { const char *name; long nr, a, b, c, d, e; } plain[] = {
 	{ "mount", SYS_mount, 0, 0, 0, 0, 0 },
@@ -72,9 +76,13 @@ static const struct plain { const char *name; long nr, a, b, c, d, e; } plain[] 
 	{ "vmsplice", SYS_vmsplice, -1, 0, 0, 0, 0 },
 	{ "splice", SYS_splice, -1, 0, -1, 0, 1 },
 	{ "mknod", SYS_mknodat, -1, (long)"x", 0, 0, 0 },
-	{ "setuid", SYS_setuid, -1, 0, 0, 0, 0 },
+	{ "mknod:device", SYS_mknodat, -1, (long)"x", S_IFCHR, 0, 0 },
+	{ "mknod:fifo", SYS_mknodat, -1, (long)"x", S_IFIFO, 0, 0 },
+	{ "setuid", SYS_setuid, 0, 0, 0, 0, 0 },
+	{ "setuid:same", SYS_setresuid, -1, -1, -1, 0, 0 },
 	{ "setgroups", SYS_setgroups, 99999999, 0, 0, 0, 0 },
-	{ "capset", SYS_capset, 0, 0, 0, 0, 0 },
+	{ "capset", SYS_capset, (long)&caps, (long)admin, 0, 0, 0 },
+	{ "capset:none", SYS_capset, (long)&caps, (long)none, 0, 0, 0 },
 	{ "chown", SYS_fchownat, -1, (long)"x", 0, 0, 0 },
 	{ "setxattr", SYS_setxattr, 0, 0, 0, 0, 0 },
 	{ "memfd_secret", 447, -1, 0, 0, 0, 0 },

@@ -76,6 +76,34 @@ fn signals_go_to_the_program() {
     });
 }
 
+/// What `state` tells of a sandbox is what holds for the program, not for pent's init, which has no filter.
+#[test]
+fn its_posture_is_the_program_s() {
+    privileged!();
+    as_each(|caller| {
+        // An orphan, which the init inherits, is not the program.
+        let (mut child, _) = background(caller, &[], "(sleep 100 & ); sleep 100; true");
+        let mut state = caller.command(&[]);
+        let mut args: Vec<_> = state.get_args().map(std::ffi::OsStr::to_owned).collect();
+        args.truncate(args.iter().position(|arg| arg == "sandbox").expect("the verb"));
+        args.extend(["state", "--posture", &format!("sandbox-{}", child.id())].map(Into::into));
+        let environment: Vec<_> =
+            state.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+        state = std::process::Command::new(state.get_program());
+        let is = state.args(args).env_clear().envs(environment).finish().ok().json()["posture"].clone();
+        let pid = is["pid"].as_i64().expect("the program's process id");
+        let status = support::read(format!("/proc/{pid}/status"));
+        assert!(status.starts_with("Name:\tsh\n") && status.contains("Seccomp:\t2\n"), "{status}");
+        assert_eq!(is["seccomp"]["mode"], "filter", "{is:#}");
+        assert_eq!((&is["noNewPrivs"], &is["capabilities"]["bounding"]), (&true.into(), &serde_json::json!([])));
+        assert_eq!((&is["namespaces"]["user"], &is["namespaces"]["pid"]), (&"own".into(), &"own".into()), "{is:#}");
+        assert_eq!(is["init"]["seccomp"]["mode"], "disabled");
+        assert_eq!((&is["init"]["noNewPrivs"], &is["unread"]), (&true.into(), &serde_json::Value::Null));
+        signal(&child, Signal::SIGTERM);
+        child.wait().expect("its end");
+    });
+}
+
 #[test]
 fn what_it_leaves_running_ends_with_it() {
     privileged!();

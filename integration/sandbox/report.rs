@@ -101,13 +101,15 @@ fn a_file_behind_the_private_tmp() {
 fn a_program_in_tmp() {
     as_each(|caller| {
         assert_eq!(cured(caller, &[], "noexec mount", "cp /bin/true /tmp/t && /tmp/t"), "--tmpfs /tmp:exec");
+        let inner = "cp /bin/true /dev/shm/t && /dev/shm/t";
+        assert_eq!(cured(caller, &[], "noexec mount", inner), "--tmpfs /dev/shm:exec");
     });
 }
 
 #[test]
 fn a_call_that_another_profile_has() {
     as_each(|caller| {
-        let more = cured(caller, &[], "seccomp: restricted", "mkfifo /tmp/f");
+        let more = cured(caller, &[], "seccomp: restricted", "ipcmk -M 64");
         assert!(more.starts_with("--profile "), "{more}");
     });
 }

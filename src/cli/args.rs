@@ -176,7 +176,7 @@ pub struct Id {
 /// `pent state`
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Add what is enforced on the container's first process now, as the kernel tells it
+    /// Add what is enforced on the container's program now, as the kernel tells it
     #[arg(long)]
     pub posture: bool,
     /// The container's id

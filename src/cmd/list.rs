@@ -91,6 +91,7 @@ mod tests {
             poststop: false,
             rdt: false,
             hardened: false,
+            own_init: false,
             profiles: Vec::new(),
             landlock: None,
         };

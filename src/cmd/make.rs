@@ -447,6 +447,7 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         poststop: bundle.spec.hooks().as_ref().is_some_and(|hooks| hooks.poststop().is_some()),
         rdt: bundle.plan.rdt.is_some(),
         hardened: !bundle.hardening.is_empty(),
+        own_init: bundle.plan.has_own_init(),
         profiles: bundle.profiles.iter().map(|profile| profile.name.clone()).collect(),
         landlock: None,
     }

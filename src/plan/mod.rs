@@ -85,6 +85,12 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the container's first process is pent's own, and the program its child.
+    #[must_use]
+    pub fn has_own_init(&self) -> bool {
+        self.child.contains(&Child::BecomeInit)
+    }
+
     /// The rules of landlock(7) that it applies.
     #[must_use]
     pub fn ruleset(&self) -> Option<&landlock::Ruleset> {

@@ -1,4 +1,6 @@
-//! Posture: what is enforced on a container's first process now, layer by layer, in the kernel's own answers.
+//! Posture: what is enforced on a container's program now, layer by layer, in the kernel's own answers.
+//!
+//! The program is the container's first process, or the first child of pent's own init: what holds for that one is told beside it.
 //!
 //! Nothing in here is what was asked for: it is read from `/proc/PID` and the control files of the cgroup each time. The one
 //! exception is [`Posture::landlock`], of which the kernel tells nothing; what create has applied, and verified, is kept for it.
@@ -28,9 +30,15 @@ pub const VERSION: u32 = 1;
 pub struct Posture {
     /// [`VERSION`]. Fields may be added without another one.
     pub version: u32,
-    /// Ids, no_new_privs, seccomp and capabilities (`/proc/PID/status`).
+    /// The program's process id, as the process that asks sees it; absent when there is none, before it starts and after its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<i32>,
+    /// Ids, no_new_privs, seccomp and capabilities of the program (`/proc/PID/status`).
     #[serde(flatten)]
     pub process: Process,
+    /// The same of the process that looks after the program, pid 1 of the container, when that is pent's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Process>,
     /// The rules that the process was restricted to before it executed the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub landlock: Option<AppliedLandlock>,
@@ -90,18 +98,33 @@ pub struct Seccomp {
 }
 
 impl Posture {
-    /// Asks the kernel about a container's first process; `None` when it has ended.
+    /// Asks the kernel about a container's program; `None` when its first process has ended.
     #[must_use]
     pub fn probe(state: &State) -> Option<Self> {
-        let proc = File::open(format!("/proc/{}", state.init.pid)).ok()?;
+        let first = open_process(state.init.pid).ok()?;
         let mut posture = Self { version: VERSION, landlock: state.landlock, ..Self::default() };
-        posture.read(&proc, &state.cgroup);
+        if state.own_init {
+            match read_in(&first, "status") {
+                Ok(text) => posture.init = Some(parse_status(&text)),
+                Err(error) => posture.unread.push(format!("status of init: {error}")),
+            }
+            match program_of(&first, state.init.pid) {
+                Ok((pid, proc)) => posture.read(pid, &proc),
+                Err(error) => posture.unread.push(format!("program: {error}")),
+            }
+        } else {
+            posture.read(state.init.pid, &first);
+        }
+        if !state.cgroup.is_none() {
+            posture.cgroup = Some(limits(&state.cgroup));
+        }
         // The directory is of one process for ever, which may have been another one's all along.
         let is = crate::state::Process::identify(state.init.pid).ok()?;
         (is.start_time == state.init.start_time).then_some(posture)
     }
 
-    fn read(&mut self, proc: &File, cgroup: &Cgroup) {
+    fn read(&mut self, pid: i32, proc: &File) {
+        self.pid = Some(pid);
         match read_in(proc, "status") {
             Ok(text) => self.process = parse_status(&text),
             Err(error) => self.unread.push(format!("status: {error}")),
@@ -116,9 +139,6 @@ impl Posture {
         }
         // EINVAL without a security module that gives labels.
         self.label = read_in(proc, "attr/current").ok().map(|label| label.trim_end_matches(['\n', '\0']).to_owned());
-        if !cgroup.is_none() {
-            self.cgroup = Some(limits(cgroup));
-        }
     }
 
     /// As an annotation's value.
@@ -127,6 +147,24 @@ impl Posture {
         // Strings and numbers always serialise.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+fn open_process(pid: i32) -> io::Result<File> {
+    File::open(format!("/proc/{pid}"))
+}
+
+/// The program that an init of pent's looks after: its first child, since what it inherits comes later in the list, and it ends
+/// when the program does (`/proc/PID/task/TID/children`, proc_tid_children(5)).
+fn program_of(init: &File, pid: i32) -> io::Result<(i32, File)> {
+    let first = || -> io::Result<i32> {
+        let children = read_in(init, &format!("task/{pid}/children"))?;
+        let child = children.split_ascii_whitespace().next().and_then(|child| child.parse().ok());
+        child.ok_or_else(|| io::Error::other("it has not started, or has ended"))
+    };
+    let child = first()?;
+    let proc = open_process(child)?;
+    // Still the same: so it has not ended before the directory was opened, and its number is nobody else's.
+    if first()? == child { Ok((child, proc)) } else { Err(io::Error::other("it has ended")) }
 }
 
 fn read_in(proc: &File, name: &str) -> io::Result<String> {

@@ -242,6 +242,8 @@ section! {
         remove: BTreeSet<Syscall>,
         /// What a system call answers that is known and not allowed.
         denied: Answer,
+        /// In the place of `denied` for single calls, so that their callers take another way.
+        answers: BTreeMap<Syscall, Answer>,
         /// Calls that came with a later kernel answer ENOSYS, as if this were the older one.
         kernel: Kernel,
         /// Families of sockets that socket(2) makes.
@@ -562,8 +564,8 @@ impl Profile {
         self.modes.get(&rule).copied().unwrap_or_else(|| rule.default_mode())
     }
 
-    /// This profile, with the base's keys where it has none. Tables by name or path (`modes`, `rlimits`, `writable`) are
-    /// merged entry by entry, and `seccomp.add` and `seccomp.remove` change the base's list; everything else is replaced.
+    /// This profile, with the base's keys where it has none. Tables by name or path (`modes`, `rlimits`, `writable`,
+    /// `answers`) are merged entry by entry, and `seccomp.add` and `seccomp.remove` change the base's list; everything else is replaced.
     pub(super) fn over(self, base: Self) -> Self {
         Self {
             version: self.version,
@@ -577,7 +579,10 @@ impl Profile {
                 ..self.filesystem.over(base.filesystem)
             },
             capabilities: self.capabilities.over(base.capabilities),
-            seccomp: self.seccomp.over(base.seccomp),
+            seccomp: Seccomp {
+                answers: merged_tables(self.seccomp.answers.clone(), base.seccomp.answers.clone()),
+                ..self.seccomp.over(base.seccomp)
+            },
             user: self.user.over(base.user),
             process: self.process.over(base.process),
             landlock: self.landlock.over(base.landlock),

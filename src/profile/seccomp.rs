@@ -77,7 +77,7 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
         Answer::Kill => (Action::ScmpActKillProcess, None),
         Answer::Errno(number) => (Action::ScmpActErrno, Some(number)),
     };
-    let denied = action(seccomp.denied.unwrap_or(Answer::EPERM));
+    let usual = seccomp.denied.unwrap_or(Answer::EPERM);
     let architectures = architectures(seccomp, native, only_log);
     let abis = std::iter::once(native).chain(architectures.iter().filter_map(|arch| Abi::from_oci(*arch)));
     let mut names: Vec<&str> = abis.flat_map(syscalls::on).map(|(name, _)| name).collect();
@@ -91,9 +91,11 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
         let about: Vec<_> = seccomp.rules.iter().flatten().filter(|rule| is_about(rule, name)).collect();
         let whatever = about.iter().rev().find(|rule| rule.args.is_empty()).and_then(|rule| rule.answer);
         let families = seccomp.families.as_ref().filter(|_| name == "socket" && allowed);
+        let own = seccomp.answers.iter().flatten().find(|(syscall, _)| syscall.name() == name);
+        let denied = action(own.map_or(usual, |(_, answer)| *answer));
         let said = match whatever {
             Some(answer) => action(answer),
-            None if !allowed && is_later(name, seccomp) => action(Answer::ENOSYS),
+            None if !allowed && own.is_none() && is_later(name, seccomp) => action(Answer::ENOSYS),
             None if !allowed => denied,
             None if about.is_empty() && families.is_none() => ALLOW,
             None => {
@@ -111,8 +113,9 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
     }
     rules.extend(plain.into_values().map(|(said, names)| syscall(names, said, Vec::new())));
     let mut policy = LinuxSeccomp::default();
-    policy.set_default_action(denied.0);
-    policy.set_default_errno_ret(denied.1);
+    let (usual, number) = action(usual);
+    policy.set_default_action(usual);
+    policy.set_default_errno_ret(number);
     policy.set_architectures(Some(architectures));
     policy.set_flags(Some(Vec::new()));
     policy.set_syscalls(Some(rules));

@@ -43,7 +43,7 @@ const ENOSYS: u32 = 0x0005_0000 | 38;
 /// The calls of x86-64 that a filter allows with some arguments: those that `rules` narrow are tried with theirs.
 fn allowed(filter: &Program) -> BTreeSet<&'static str> {
     let arch = Abi::X86_64.audit_arch();
-    let tries = [[0; 6], [1, 0, 0, 0, 0, 0], [0x0001_0100, 0, 0, 0, 0, 0]];
+    let tries = [[0; 6], [1, 0, 0, 0, 0, 0], [0x0001_0100, 0, 0, 0, 0, 0], [0, 0x1000, 0x1000, 0, 0, 0]];
     let is_allowed = |nr| tries.iter().any(|args| filter.verdict(arch, nr, *args) == ALLOW);
     syscalls::on(Abi::X86_64).filter(|(_, nr)| is_allowed(*nr)).map(|(name, _)| name).collect()
 }
@@ -85,8 +85,8 @@ fn a_profile_that_extends_allows_no_more_unless_it_says_so() {
         assert!(more.is_empty(), "{name}: {more:?}");
     }
     let more: Vec<_> = allowed(&filter("build")).difference(&restricted).copied().collect();
-    assert!(more.contains(&"chroot") && more.contains(&"setuid") && more.contains(&"splice"), "{more:?}");
-    assert!(!more.contains(&"mknod") && !more.contains(&"capset") && !more.contains(&"semget"), "{more:?}");
+    assert!(more.contains(&"chroot") && more.contains(&"setgroups") && more.contains(&"splice"), "{more:?}");
+    assert!(!more.contains(&"mknod") && !more.contains(&"semget"), "{more:?}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn profiles_of_the_administrator_come_first_and_nobody_else_may_write_them() {
     let own = load("restricted").expect("a profile");
     assert_eq!((own.cgroup.pids, own.cgroup.memory), (Some(5), Some(Size(512 << 20))));
     let allow = own.seccomp.allow.expect("a list");
-    assert!(!allow.iter().any(|call| matches!(call.name(), "read" | "setuid")), "both removals count");
+    assert!(!allow.iter().any(|call| matches!(call.name(), "read" | "setgroups")), "both removals count");
     // What extends it has both.
     write(
         "mine.toml",
@@ -236,6 +236,68 @@ fn what_was_changed_is_recorded() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+/// A change to a mount stays when it takes rights away, and gives none back that a rule takes away.
+#[test]
+fn remounts_restrict_and_give_nothing_back() {
+    let mut asked = spec(
+        r#"{ "ociVersion": "1.2.0", "process": { "user": { "uid": 1, "gid": 1 }, "args": ["sh"], "cwd": "/" },
+            "root": { "path": "rootfs" },
+            "mounts": [
+              { "destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["size=1k"] },
+              { "destination": "/tmp", "options": ["remount", "ro", "noatime"] },
+              { "destination": "/", "options": ["remount", "rro"] },
+              { "destination": "/link", "options": ["bind", "remount", "rw", "nosuid", "exec", "dev"] } ] }"#,
+    );
+    let mut profile = shipped("restricted");
+    let mut got = asked.clone();
+    let tightened = tighten(&profile, &mut got, &host()).expect("tightened");
+    let options: Vec<String> =
+        got.mounts().iter().flatten().map(|mount| mount.options().clone().unwrap_or_default().join(",")).collect();
+    assert_eq!(options[1..], ["remount,ro,noatime", "remount,rro", "bind,remount,nosuid"], "and no more mounts");
+    let lines: Vec<String> = tightened.changes.iter().map(ToString::to_string).collect();
+    let remounts: Vec<&str> = lines.iter().map(String::as_str).filter(|line| line.contains("remount,")).collect();
+    assert_eq!(remounts.len(), 3, "{lines:#?}");
+    assert_eq!(
+        remounts[0],
+        "mounts[3].options: requested remount,rw on /link, enforced the mount as it is, because of profile restricted, rule \
+         filesystem.readonly_root"
+    );
+    for rule in Rule::ALL {
+        profile.modes.insert(*rule, Mode::Enforce);
+    }
+    let refused = tighten(&profile, &mut asked, &host()).expect_err("refused");
+    assert_eq!(refused.iter().filter(|line| line.message.contains("remount,")).count(), 3, "{refused:?}");
+}
+
+/// The layers of an overlay are paths of the host as much as what is bound.
+#[test]
+fn layers_of_an_overlay_are_sources() {
+    let said = |options: &str| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "root": {{ "path": "rootfs" }},
+                "mounts": [{{ "destination": "/d", "type": "overlay", "source": "overlay", "options": ["{options}"] }}] }}"#
+        ));
+        let mut profile = shipped("restricted");
+        profile.filesystem.types = None;
+        tighten(&profile, &mut asked, &host()).map(|_| {
+            asked
+                .mounts()
+                .iter()
+                .flatten()
+                .next()
+                .is_some_and(|mount| mount.options().iter().flatten().any(|option| option == "ro"))
+        })
+    };
+    assert_eq!(said("lowerdir=/srv/a:/srv/b"), Ok(false));
+    assert_eq!(said("lowerdir=/srv/a,upperdir=/srv/b,workdir=/srv/c"), Ok(true));
+    for hidden in
+        ["lowerdir=/srv/a:/etc", r"lowerdir=/srv/a:/e\\tc/shadow", "lowerdir+=/etc/ssh", "lowerdir=/a,upperdir=/boot"]
+    {
+        let refused = said(hidden).expect_err(hidden);
+        assert!(refused[0].message.contains("rule filesystem.sources"), "{refused:?}");
+    }
+}
+
 /// `update` raises no limit of the profile's, and leaves alone what is not given.
 #[test]
 fn new_limits_stay_within_the_profile() {
@@ -251,7 +313,8 @@ fn new_limits_stay_within_the_profile() {
     assert_eq!(held(r#"{"pids":{"limit":10}}"#), (r#"{"pids":{"limit":10}}"#.to_owned(), 0));
     assert_eq!(held(r#"{"memory":{"swap":-1}}"#), (r#"{"memory":{"swap":67108864}}"#.to_owned(), 1));
     assert_eq!(held(r#"{"memory":{"limit":-1}}"#).0, r#"{"memory":{"limit":536870912}}"#);
-    assert_eq!(held(r#"{"unified":{"pids.max":"max"}}"#), (r#"{"unified":{}}"#.to_owned(), 1));
+    assert_eq!(held(r#"{"unified":{"pids.max":"max"}}"#), (r#"{"unified":{"pids.max":"256"}}"#.to_owned(), 1));
+    assert_eq!(held(r#"{"unified":{"pids.max":"16"}}"#), (r#"{"unified":{"pids.max":"16"}}"#.to_owned(), 0));
     let (shorter, changes) = held(r#"{"cpu":{"period":1000}}"#);
     assert!(shorter.contains(r#""quota":2000"#) && changes == 1, "{shorter}");
     let (devices, _) = held(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);

@@ -222,7 +222,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
         (Layer::MaskedPath, _) => give("--ro", subject),
         (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => give("--ro", subject),
-        (Layer::NoExec, _) => match flags.tmpfs.iter().find(|place| is_below(subject, place)) {
+        // Of one in another, it is in the inner one.
+        (Layer::NoExec, _) => match flags.tmpfs.iter().filter(|place| is_below(subject, place)).max_by_key(|p| p.len())
+        {
             Some(place) => {
                 let mut place = place.clone();
                 place.extend_from_slice(b":exec");
@@ -515,7 +517,7 @@ mod tests {
     #[test]
     fn a_sandbox_is_given_flags() {
         let flags = Flags {
-            tmpfs: vec![b"/tmp".to_vec()],
+            tmpfs: [&b"/dev"[..], b"/tmp", b"/dev/shm"].map(<[u8]>::to_vec).to_vec(),
             hidden: vec![b"/home/u/.ssh/key".to_vec()],
             own: b"/home/u/work".to_vec(),
             single_hosts: true,
@@ -543,6 +545,7 @@ mod tests {
             "--profile build"
         );
         assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");
+        assert_eq!(remedy(refusal("execute", "/dev/shm/x", Layer::NoExec)), "--tmpfs /dev/shm:exec");
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
         assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");

@@ -111,9 +111,11 @@ impl Line {
         }
     }
 
-    /// Whether the program asks for what it can do without: a file that is not there, a call that this kernel could lack.
+    /// Whether the program asks for what it can do without: a file that is not there, a call that this kernel, or the filesystem,
+    /// could lack, as the profile has it answer.
     fn is_usual(&self) -> bool {
-        self.layer == Layer::AbsentPath || (self.layer == Layer::Seccomp && self.code == libc::ENOSYS)
+        let lacks = [libc::ENOSYS, libc::EOPNOTSUPP, libc::EINVAL];
+        self.layer == Layer::AbsentPath || (self.layer == Layer::Seccomp && lacks.contains(&self.code))
     }
 
     fn is_telling(&self) -> bool {

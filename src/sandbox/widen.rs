@@ -21,12 +21,7 @@ pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> P
     for mount in spec.mounts().iter().flatten() {
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let files = &mut profile.filesystem;
-        if options.remount {
-            // Makes mounts read-only, and nothing else.
-            if let Some(types) = &mut files.types {
-                types.insert("remount".into());
-            }
-        } else if options.bind.is_some() {
+        if options.bind.is_some() {
             let Some(source) = mount.source().as_deref().and_then(absolute) else { continue };
             // What is hidden in it is hidden by the sandbox.
             if let Some(forbidden) = &mut files.forbidden_sources {

@@ -31,6 +31,7 @@ fn state(id: &str, init: Process) -> State {
         poststop: false,
         rdt: false,
         hardened: false,
+        own_init: false,
         profiles: Vec::new(),
         landlock: None,
     }

@@ -8,7 +8,7 @@ use crate::profile::values::Size;
 use oci_spec::runtime::{LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources, Spec};
 
 /// Microseconds of the scheduler's period where the configuration names none (config-linux.md, CPU).
-const PERIOD: u64 = 100_000;
+const PERIOD: u32 = 100_000;
 
 impl Cut<'_> {
     pub(super) fn cgroup(&mut self, spec: &mut Spec) {
@@ -106,7 +106,7 @@ impl Cut<'_> {
     fn cpus(&mut self, resources: &mut LinuxResources, fills: bool) {
         let Some(most) = self.profile.cgroup.cpus.filter(|cpus| *cpus > 0.0) else { return };
         let mut cpu = resources.cpu().clone().unwrap_or_default();
-        let period = cpu.period().filter(|period| *period > 0).unwrap_or(PERIOD);
+        let period = cpu.period().filter(|period| *period > 0).unwrap_or(u64::from(PERIOD));
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_precision_loss,
@@ -141,16 +141,40 @@ impl Cut<'_> {
     fn unified(&mut self, resources: &mut LinuxResources) {
         let Some(mut unified) = resources.unified().clone() else { return };
         let limits = &self.profile.cgroup;
-        for (file, is_limited) in [
-            ("memory.max", limits.memory.is_some()),
-            ("memory.swap.max", limits.swap.is_some()),
-            ("pids.max", limits.pids.is_some()),
-            ("cpu.max", limits.cpus.is_some()),
+        for (file, most) in [
+            ("memory.max", limits.memory.map(|size| size.0)),
+            ("memory.swap.max", limits.swap.map(|size| size.0)),
+            ("pids.max", limits.pids.and_then(|pids| u64::try_from(pids).ok())),
         ] {
-            let Some(value) = unified.get(file).filter(|_| is_limited).cloned() else { continue };
-            if self.beyond(Rule::Cgroup, format!("linux.resources.unified[{file:?}]"), value, "the profile's own limit")
-            {
-                unified.remove(file);
+            let (Some(value), Some(most)) = (unified.get(file).cloned(), most) else { continue };
+            let is_less = value.trim().parse::<Size>().is_ok_and(|asked| asked.0 <= most);
+            let path = format!("linux.resources.unified[{file:?}]");
+            if !is_less && self.beyond(Rule::Cgroup, path, value, most) {
+                unified.insert(file.to_owned(), most.to_string());
+            }
+        }
+        let cpus = limits.cpus.filter(|cpus| *cpus > 0.0);
+        if let (Some(value), Some(most)) = (unified.get("cpu.max").cloned(), cpus) {
+            // "QUOTA", "QUOTA PERIOD", "max PERIOD"; without a period, the one that is there stays.
+            let mut words = value.split_whitespace();
+            let quota = words.next().and_then(|quota| quota.parse::<u32>().ok());
+            let period = words.next().and_then(|period| period.parse::<u32>().ok()).filter(|period| *period > 0);
+            let own =
+                resources.cpu().as_ref().and_then(|cpu| cpu.period()).and_then(|period| u32::try_from(period).ok());
+            let kept = period.or(own).filter(|period| *period > 0);
+            let is_less = quota.zip(kept).is_some_and(|(quota, period)| f64::from(quota) <= most * f64::from(period));
+            #[allow(
+                clippy::cast_possible_truncation,
+                reason = "a period has at most seven digits, and the number of processors is checked to be small"
+            )]
+            let enforced = {
+                let period = kept.unwrap_or(PERIOD);
+                let most = (most * f64::from(period)) as i64;
+                format!("{} {period}", quota.map_or(most, |quota| most.min(quota.into())))
+            };
+            let path = "linux.resources.unified[\"cpu.max\"]";
+            if !is_less && self.beyond(Rule::Cgroup, path, value, &enforced) {
+                unified.insert("cpu.max".to_owned(), enforced);
             }
         }
         resources.set_unified(Some(unified));

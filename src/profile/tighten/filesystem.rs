@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 
 use super::Cut;
-use crate::profile::format::{Rule, Tmpfs, Writable};
+use crate::profile::format::{Mode, Rule, Tmpfs, Writable};
 use crate::profile::values::{Absolute, Octal, Size};
 use crate::spec::clean;
 use crate::spec::mount_options::{MountOptions, Spread, attr};
 use oci_spec::runtime::{Mount, Spec};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What /dev may hold: nodes and links.
@@ -57,15 +57,83 @@ impl Asked {
     }
 }
 
+/// What a filesystem that is no bind mount shows of the host.
+#[derive(Default)]
+struct Layers {
+    read: Vec<PathBuf>,
+    /// Read, too.
+    written: Vec<PathBuf>,
+}
+
+/// Filesystems of the kernel's own, whose source is a mere name.
+const SOURCELESS: [&str; 9] = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "hugetlbfs"];
+
+impl Layers {
+    fn of(asked: &Asked, mount: &Mount) -> Self {
+        let kind = asked.kind.as_str();
+        if kind != "overlay" {
+            // A device, or a file.
+            let source = mount.source().as_deref().filter(|source| source.is_absolute() && !SOURCELESS.contains(&kind));
+            return Self { read: Vec::new(), written: source.map(cleaned).into_iter().collect() };
+        }
+        let mut layers = Self::default();
+        for (name, value) in &asked.options.data {
+            let Some(value) = value else { continue };
+            match name.as_str() {
+                "lowerdir" => layers.read.extend(split_layers(value)),
+                // Kernels differ in which of these they take backslashes out of.
+                "lowerdir+" | "datadir+" => layers.read.extend([cleaned(Path::new(value)), unescaped(value)]),
+                "upperdir" | "workdir" => layers.written.extend([cleaned(Path::new(value)), unescaped(value)]),
+                _ => {}
+            }
+        }
+        layers
+    }
+}
+
+/// Absolute ones without dots; others are the bundle's.
+fn cleaned(path: &Path) -> PathBuf {
+    if path.is_absolute() { clean(&path.to_string_lossy()).into() } else { path.to_owned() }
+}
+
+fn unescaped(value: &str) -> PathBuf {
+    let mut escaped = false;
+    let kept = value.chars().filter(|c| {
+        escaped = *c == '\\' && !escaped;
+        !escaped
+    });
+    cleaned(Path::new(&kept.collect::<String>()))
+}
+
+/// The layers of `lowerdir`: between colons that no backslash is before; empty ones separate data-only layers.
+fn split_layers(value: &str) -> Vec<PathBuf> {
+    let mut escaped = false;
+    let layers = value.split(|c| {
+        let ends = c == ':' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    layers.filter(|layer| !layer.is_empty()).map(unescaped).collect()
+}
+
 impl Cut<'_> {
     pub(super) fn filesystem(&mut self, spec: &mut Spec) {
         let mut mounts = Vec::new();
+        let mut dropped = BTreeMap::new();
         for (at, mut mount) in spec.mounts().clone().unwrap_or_default().into_iter().enumerate() {
-            if self.mount(&format!("mounts[{at}]"), &mut mount) {
-                mounts.push(mount);
+            let asked = Asked::of(&mount);
+            let path = format!("mounts[{at}]");
+            if asked.kind == "remount" {
+                // Kept in any case: without it, what it restricts would be open.
+                self.propagation(&path, &asked, &mut mount);
+                self.remount(&path, &asked, dropped.get(&asked.destination).copied(), &mut mount);
+            } else if !self.mount(&path, &asked, &mut mount) {
+                dropped.extend(self.done.changes.last().map(|change| (asked.destination, change.rule)));
+                continue;
             }
+            mounts.push(mount);
         }
-        self.root(spec, &mut mounts);
+        self.root(spec, &mut mounts, &dropped);
         self.paths(spec, &mounts);
         if !mounts.is_empty() || spec.mounts().is_some() {
             spec.set_mounts(Some(mounts));
@@ -73,8 +141,7 @@ impl Cut<'_> {
     }
 
     /// Cuts one mount; whether it is kept.
-    fn mount(&mut self, path: &str, mount: &mut Mount) -> bool {
-        let asked = Asked::of(mount);
+    fn mount(&mut self, path: &str, asked: &Asked, mount: &mut Mount) -> bool {
         let rules = &self.profile.filesystem;
         if rules.types.as_ref().is_some_and(|types| !types.contains(&asked.kind)) {
             let requested = format!("a mount of {} on {}", asked.kind, asked.destination.display());
@@ -83,10 +150,12 @@ impl Cut<'_> {
             }
         }
         if asked.kind == "bind" {
-            if !self.source(path, &asked) {
+            if !self.source(path, asked) {
                 return false;
             }
-            self.writable_source(path, &asked, mount);
+            self.writable_source(path, asked, mount);
+        } else if !self.layers(path, asked, mount) {
+            return false;
         }
         if rules.readonly_types.as_ref().is_some_and(|types| types.contains(&asked.kind)) && !asked.has(attr::RDONLY) {
             let requested = format!("a writable {}", asked.kind);
@@ -95,17 +164,44 @@ impl Cut<'_> {
             }
         }
         if asked.kind == "tmpfs" {
-            self.tmpfs(path, &asked, mount);
+            self.tmpfs(path, asked, mount);
         }
-        self.flags(path, &asked, mount);
-        self.propagation(path, &asked, mount);
+        self.flags(path, asked, mount);
+        self.propagation(path, asked, mount);
         true
     }
 
     /// Whether the host path may be mounted.
     fn source(&mut self, path: &str, asked: &Asked) -> bool {
+        self.host_path(&format!("{path}.source"), asked.source.as_deref(), &asked.destination)
+    }
+
+    /// The directories of an overlay, and what other filesystems are made from: host paths, too. Whether they may be mounted.
+    fn layers(&mut self, path: &str, asked: &Asked, mount: &mut Mount) -> bool {
+        let Layers { read, written } = Layers::of(asked, mount);
+        let absolute = |layer: &PathBuf| layer.is_absolute().then(|| layer.clone());
+        for layer in read.iter().chain(&written) {
+            let at = if asked.kind == "overlay" { "options" } else { "source" };
+            if !self.host_path(&format!("{path}.{at}"), absolute(layer).as_deref(), &asked.destination) {
+                return false;
+            }
+        }
+        let Some(allowed) = &self.profile.filesystem.writable_sources else { return true };
+        let may = |layer: &&PathBuf| !allowed.iter().any(|allowed| layer.is_absolute() && allowed.contains(layer));
+        if let Some(layer) = written.iter().find(may)
+            && !asked.has(attr::RDONLY)
+        {
+            let requested = format!("the host's {} writable on {}", layer.display(), asked.destination.display());
+            if self.beyond(Rule::WritableSources, format!("{path}.options"), requested, "read-only") {
+                add(mount, &["ro"]);
+            }
+        }
+        true
+    }
+
+    /// Whether a path of the host, none for one of the bundle, may be mounted.
+    fn host_path(&mut self, path: &str, source: Option<&Path>, destination: &Path) -> bool {
         let rules = &self.profile.filesystem;
-        let source = asked.source.as_deref();
         let allowed = |sources: &BTreeSet<Absolute>| {
             source.is_some_and(|source| sources.iter().any(|allowed| allowed.contains(source)))
         };
@@ -120,8 +216,8 @@ impl Cut<'_> {
         let bad = rules.sources.as_ref().is_some_and(|sources| !allowed(sources))
             || rules.forbidden_sources.as_ref().is_some_and(forbidden);
         let name = source.map_or_else(|| "a path of the bundle".to_owned(), |source| source.display().to_string());
-        let requested = format!("the host's {name} on {}", asked.destination.display());
-        !(bad && self.beyond(Rule::Sources, format!("{path}.source"), requested, "no such mount"))
+        let requested = format!("the host's {name} on {}", destination.display());
+        !(bad && self.beyond(Rule::Sources, path, requested, "no such mount"))
     }
 
     fn writable_source(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
@@ -232,6 +328,49 @@ impl Cut<'_> {
         }
     }
 
+    /// A change to a mount that is there may take rights away, and gives back none that a rule takes away anywhere: which mount it
+    /// is in the end is for the links of the root filesystem to say. `dropped`: what it was meant for is not mounted, by this rule.
+    fn remount(&mut self, path: &str, asked: &Asked, dropped: Option<Rule>, mount: &mut Mount) {
+        let rules = &self.profile.filesystem;
+        let is_some = |set: &Option<BTreeSet<String>>| set.as_ref().is_some_and(|set| !set.is_empty());
+        for (bit, given_back, demanded) in [
+            (
+                attr::RDONLY,
+                ["rw", "rrw"],
+                &[
+                    (Rule::ReadonlyRoot, rules.readonly_root == Some(true)),
+                    (Rule::Writable, rules.writable.is_some()),
+                    (Rule::ReadonlyTypes, is_some(&rules.readonly_types)),
+                    (Rule::WritableSources, rules.writable_sources.is_some()),
+                ][..],
+            ),
+            (attr::NOSUID, ["suid", "rsuid"], &[(Rule::Nosuid, rules.nosuid == Some(true))]),
+            (attr::NODEV, ["dev", "rdev"], &[(Rule::Nodev, rules.nodev == Some(true))]),
+            (attr::NOEXEC, ["exec", "rexec"], &[(Rule::Writable, rules.writable.is_some())]),
+        ] {
+            if (asked.options.attributes.clear | asked.options.recursive.clear) & bit == 0 {
+                continue;
+            }
+            // One rule that cuts is enough, and one that only warns does not excuse from another.
+            let rule = demanded.iter().filter(|(_, demands)| *demands).map(|(rule, _)| *rule);
+            let Some(rule) = rule.chain(dropped).min_by_key(|rule| match self.profile.mode(*rule) {
+                Mode::Tighten => 0,
+                Mode::Enforce => 1,
+                Mode::Warn => 2,
+            }) else {
+                continue;
+            };
+            let own = mount.options().iter().flatten().map(String::as_str);
+            let asks: Vec<_> = own.filter(|option| given_back.contains(option)).collect();
+            let requested = format!("remount,{} on {}", asks.join(","), asked.destination.display());
+            if self.beyond(rule, format!("{path}.options"), requested, "the mount as it is") {
+                let kept = mount.options().iter().flatten().filter(|option| !given_back.contains(&option.as_str()));
+                let kept = kept.cloned().collect();
+                mount.set_options(Some(kept));
+            }
+        }
+    }
+
     fn propagation(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
         let shared = asked.options.propagation.iter().any(|propagation| propagation.spread == Spread::Shared);
         if self.profile.filesystem.private_propagation == Some(true)
@@ -252,7 +391,7 @@ impl Cut<'_> {
     }
 
     /// The root filesystem, and memory to write to in its place.
-    fn root(&mut self, spec: &mut Spec, mounts: &mut Vec<Mount>) {
+    fn root(&mut self, spec: &mut Spec, mounts: &mut Vec<Mount>, dropped: &BTreeMap<PathBuf, Rule>) {
         if self.profile.filesystem.private_propagation == Some(true)
             && let Some(linux) = spec.linux_mut()
             && matches!(linux.rootfs_propagation().as_deref(), Some("shared" | "rshared"))
@@ -289,7 +428,12 @@ impl Cut<'_> {
             {
                 continue;
             }
-            let options = options(limits);
+            let around = attributes_around(mounts, path.path());
+            // What was to be in the place of a mount that is dropped may have been less.
+            if around & attr::RDONLY != 0 || path.path().ancestors().any(|above| dropped.contains_key(above)) {
+                continue;
+            }
+            let options = options(&Tmpfs { noexec: limits.noexec || around & attr::NOEXEC != 0, ..*limits });
             let enforced = format!("tmpfs on {path} {}", options.join(","));
             self.record(Rule::Writable, "root.readonly".into(), "a writable root".into(), enforced);
             let mut mount = Mount::default();
@@ -351,6 +495,19 @@ impl Cut<'_> {
             paths.extend(missing);
         }
     }
+}
+
+/// What the configuration has taken away from where a mount would be, which is not given back with it.
+fn attributes_around(mounts: &[Mount], path: &Path) -> u64 {
+    let (changes, around): (Vec<_>, Vec<_>) = mounts
+        .iter()
+        .map(Asked::of)
+        .filter(|asked| path.starts_with(&asked.destination))
+        .partition(|asked| asked.kind == "remount");
+    // Of two on one place, the later one is seen.
+    let nearest = around.iter().max_by_key(|asked| asked.destination.components().count());
+    let set = |asked: &Asked| asked.options.attributes.set | asked.options.recursive.set;
+    changes.iter().chain(nearest).fold(0, |all, asked| all | set(asked))
 }
 
 /// Options at the end: the last of two that contradict each other counts.

@@ -174,7 +174,13 @@ impl Cut<'_> {
             let name = variable.split('=').next().unwrap_or_default();
             let allowed = rule.allow.as_ref().is_none_or(|allow| allow.iter().any(|pattern| pattern.matches(name)));
             let denied = rule.deny.iter().flatten().any(|pattern| pattern.matches(name));
-            let beyond = !allowed || denied;
+            // What the profile itself sets is as it wants it.
+            let set = rule
+                .set
+                .iter()
+                .flatten()
+                .any(|(set, value)| name == set && variable[name.len()..] == format!("={value}"));
+            let beyond = (!allowed || denied) && !set;
             if !beyond || !self.beyond(Rule::Environment, format!("process.env[{at}]"), name, "no such variable") {
                 kept.push(variable);
             }
