@@ -58,6 +58,56 @@ proptest! {
     }
 }
 
+const CALLS: [&str; 8] = ["read", "bpf", "splice", "mknodat", "ioctl", "socket", "clone3", "setxattr"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever a profile says of answers, rules and families: a call that is not in its list is never allowed, and one with a
+    /// rule only where the rule holds.
+    #[test]
+    fn a_profile_allows_nothing_that_is_not_in_its_list(
+        allow in prop::sample::subsequence(&CALLS[..], 0..=CALLS.len()),
+        answers in prop::sample::subsequence(&CALLS[..], 0..=CALLS.len()),
+        denied in prop::sample::select(&["EPERM", "EACCES", "kill"][..]),
+        ruled in prop::sample::select(&CALLS[..]),
+        value in prop::sample::select(&[0u64, 2, 0x5412][..]),
+        raw in prop::sample::select(&[1u64, 3][..]),
+        other in prop::sample::select(&[0u64, 2, 16, 0x5412][..]),
+    ) {
+        let answers: serde_json::Map<_, _> =
+            answers.iter().map(|name| ((*name).to_owned(), serde_json::json!("EOPNOTSUPP"))).collect();
+        let profile: profile::Profile = serde_json::from_value(serde_json::json!({
+            "version": 1, "name": "random", "seccomp": {
+                "allow": allow, "denied": denied, "answers": answers, "families": ["unix"],
+                "rules": [
+                    { "names": [ruled], "args": [{ "index": 1, "op": "eq", "value": value }] },
+                    { "names": ["socket"], "answer": "EINVAL", "args": [{ "index": 2, "op": "eq", "value": raw }] },
+                ],
+            },
+        })).expect("a profile");
+        let program = profile::compile_seccomp(&profile).expect("a filter").expect("an allow-list");
+        let native = Abi::NATIVE.expect("an architecture with tables");
+        for name in CALLS {
+            let nr = pent::seccomp::syscalls::number(name, native).expect("a call of every architecture");
+            for args in [[0; 6], [1, value, 0, 0, 0, 0], [1, value, 3, 0, 0, 0], [16, other, 0, 0, 0, 0]] {
+                let verdict = program.verdict(native.audit_arch(), nr, args);
+                let is_allowed = verdict == 0x7fff_0000;
+                let wanted = allow.contains(&name)
+                    && (name != ruled || args[1] == value)
+                    && (name != "socket" || args[0] == 1 && args[2] != raw);
+                prop_assert_eq!(is_allowed, wanted, "{} {:?} {:#x}", name, args, verdict);
+                if !allow.contains(&name) {
+                    let said = if answers.contains_key(name) { 0x5_005f } else {
+                        match denied { "kill" => 0x8000_0000, "EPERM" => 0x5_0001, _ => 0x5_000d }
+                    };
+                    prop_assert_eq!(verdict, said, "{}", name);
+                }
+            }
+        }
+    }
+}
+
 fn shipped(name: &str) -> Program {
     let profile = profile::load_from(Path::new("/nonexistent"), name).expect("a shipped profile");
     profile::compile_seccomp(&profile).expect("a filter").expect("an allow-list")

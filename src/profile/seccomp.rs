@@ -101,7 +101,7 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
             None => {
                 if let Some(families) = families {
                     let other = action(seccomp.other_family.unwrap_or(Answer::EAFNOSUPPORT));
-                    by_family(families.iter().copied(), other, &mut rules);
+                    by_family(families.iter().copied(), &about, action, other, &mut rules);
                 } else {
                     by_arguments(name, &about, action, denied, &mut rules);
                 }
@@ -170,12 +170,32 @@ fn by_arguments(
     rules.push(syscall(named(), if only { denied } else { ALLOW }, Vec::new()));
 }
 
-fn by_family(families: impl Iterator<Item = Family>, other: Said, rules: &mut Vec<LinuxSyscall>) {
+/// As [`by_arguments`], of what the families leave.
+fn by_family(
+    families: impl Iterator<Item = Family>,
+    about: &[&SeccompRule],
+    action: impl Fn(Answer) -> Said,
+    other: Said,
+    rules: &mut Vec<LinuxSyscall>,
+) {
     let named = || vec!["socket".to_owned()];
+    for rule in about {
+        if let Some(answer) = rule.answer {
+            rules.push(syscall(named(), action(answer), conditions(&rule.args)));
+        }
+    }
+    let mut only: Vec<_> =
+        about.iter().filter(|rule| rule.answer.is_none()).map(|rule| conditions(&rule.args)).collect();
+    if only.is_empty() {
+        only.push(Vec::new());
+    }
     for family in families {
-        let mut args = vec![argument(0, Operator::ScmpCmpEq, family.domain.into(), None)];
-        args.extend(family.protocol.map(|protocol| argument(2, Operator::ScmpCmpEq, protocol.into(), None)));
-        rules.push(syscall(named(), ALLOW, args));
+        for conditions in &only {
+            let mut args = vec![argument(0, Operator::ScmpCmpEq, family.domain.into(), None)];
+            args.extend(family.protocol.map(|protocol| argument(2, Operator::ScmpCmpEq, protocol.into(), None)));
+            args.extend(conditions.iter().cloned());
+            rules.push(syscall(named(), ALLOW, args));
+        }
     }
     rules.push(syscall(named(), other, Vec::new()));
 }
