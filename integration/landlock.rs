@@ -294,7 +294,8 @@ fn the_plan_says_what_the_rules_will_be() {
     let text = fenced(&container, SCOPES, &plan).finish_within(seconds(30)).ok().stdout();
     let at =
         |word: &str| text.lines().position(|line| line.contains(word)).unwrap_or_else(|| panic!("{word}:\n{text}"));
-    assert!(at("make Landlock rules, ABI 7: read /; execute /; write ") < at("set uid"));
+    let abi = pent::sys::landlock::abi().expect("an ABI");
+    assert!(at(&format!("make Landlock rules, ABI {abi}: read /; execute /; write ")) < at("set uid"));
     assert!(at("set no_new_privs") < at("restrict this process to the Landlock rules, and verify"));
 }
 
