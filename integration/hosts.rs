@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, probe, program};
+use support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, probe, program, read};
 
 // Kernels without a system call: they answer ENOSYS.
 
@@ -157,6 +157,50 @@ fn a_rootfs_on_tmpfs() {
     drop(mounted);
     container.delete_force().ok();
     container.leaves_nothing();
+}
+
+/// An image on a file system of its own, from what `make` writes into the file that it is given.
+fn rootfs_on(kind: &str, make: impl Fn(&Path, &Path) -> Command) {
+    privileged!();
+    // By a loop device, whose module is loaded when it is asked for.
+    let known = Command::new("modprobe").arg(kind).status().is_ok_and(|status| status.success())
+        || read("/proc/filesystems").lines().any(|line| line.trim() == kind);
+    if !known || !Path::new("/dev/loop-control").exists() {
+        return support::skip(&format!("the host has no {kind} on loop devices"));
+    }
+    let bundle = Bundle::new(kind).shell("echo ran; touch /x 2>&1 || true");
+    let lower = lower_of(&bundle);
+    let image = bundle.path().join("image");
+    make(&lower, &image).finish().ok();
+    let target = bundle.dir("rootfs");
+    let mounted = Mounted(target.clone());
+    Command::new("mount").args(["-o", "loop"]).args([&image, &target]).finish().ok();
+    let container = Container::new(bundle);
+    container.run().ok().prints("ran\ntouch: /x: Read-only file system");
+    drop(mounted);
+    container.delete_force().ok();
+    container.leaves_nothing();
+}
+
+#[test]
+fn a_rootfs_on_btrfs() {
+    rootfs_on("btrfs", |from, image| {
+        let file = fs::File::create(image).and_then(|file| file.set_len(128 << 20));
+        file.expect("an empty image");
+        let mut command = Command::new("mkfs.btrfs");
+        command.args(["--quiet", "--rootdir"]).args([from, image]);
+        command
+    });
+}
+
+/// One that nobody can write to, whatever the mount's flags say.
+#[test]
+fn a_rootfs_on_squashfs() {
+    rootfs_on("squashfs", |from, image| {
+        let mut command = Command::new("mksquashfs");
+        command.args([from, image]).arg("-quiet");
+        command
+    });
 }
 
 #[test]

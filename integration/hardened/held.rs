@@ -111,7 +111,8 @@ pub(crate) fn extended(bundle: &Bundle, keys: &str) -> String {
 }
 
 /// Where every refusal of the profile's filter is an error that no system call used here fails with by itself.
-pub(crate) const TELLING: &str = "[seccomp]\ndenied = \"ENETUNREACH\"\nother_family = \"ENETUNREACH\"";
+pub(crate) const TELLING: &str = "[seccomp]\ndenied = \"ENETUNREACH\"\nother_family = \"ENETUNREACH\"
+[seccomp.answers]\nsetxattr = \"ENETUNREACH\"\nsplice = \"ENETUNREACH\"\ntee = \"ENETUNREACH\"";
 
 /// The words as one line of a shell.
 pub(crate) fn line(command: &Command) -> String {

@@ -192,9 +192,10 @@ SURFACE(mbind) { return syscall(SYS_mbind, 0, 0, 0, 0, 0, 0); }
 SURFACE(migrate_pages) { return syscall(SYS_migrate_pages, 0, 64, buffer, buffer); }
 SURFACE(move_pages) { return syscall(SYS_move_pages, 0, 0, 0, 0, 0, 0); }
 SURFACE(remap_file_pages_) { return syscall(SYS_remap_file_pages, 0, 0, 0, 0, 0); }
-SURFACE(setuid_) { return syscall(SYS_setuid, 0); }
-SURFACE(setresuid_) { return syscall(SYS_setresuid, 0, 0, 0); }
-SURFACE(setgid_) { return syscall(SYS_setgid, 0); }
+/* Not what anybody here is already, and CAP_CHOWN. */
+SURFACE(setuid_) { return syscall(SYS_setuid, 1); }
+SURFACE(setresuid_) { return syscall(SYS_setresuid, 1, 1, 1); }
+SURFACE(setgid_) { return syscall(SYS_setgid, 1); }
 SURFACE(setgroups_) { return syscall(SYS_setgroups, 0, 0); }
 SURFACE(setfsuid_)
 {
@@ -203,7 +204,7 @@ SURFACE(setfsuid_)
 }
 SURFACE(capset)
 {
-    uint32_t header[2] = {0x20080522, 0}, sets[6] = {0};
+    uint32_t header[2] = {0x20080522, 0}, sets[6] = {1, 1, 0};
     return syscall(SYS_capset, header, sets);
 }
 SURFACE(chown_) { return syscall(SYS_fchownat, AT_FDCWD, "/tmp", -1, -1, 0); }
