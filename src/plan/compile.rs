@@ -13,6 +13,7 @@ use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
+use crate::spec::sysctl;
 use crate::{rdt, seccomp};
 use oci_spec::runtime::{Linux, Spec};
 use std::path::Path;
@@ -627,7 +628,8 @@ fn sysctls(b: &mut Builder<'_>, linux: &Linux, mounted: &Mounted) {
     let Some(sysctls) = linux.sysctl().as_ref().filter(|sysctls| !sysctls.is_empty()) else { return };
     let mut values: Vec<_> = sysctls
         .iter()
-        .map(|(name, value)| (Text::new(format!("sys/{}", name.replace('.', "/"))), Text::new(value)))
+        // What is no name was refused by `spec::validate`.
+        .filter_map(|(name, value)| Some((Text::new(format!("sys/{}", sysctl::path(name)?)), Text::new(value))))
         .collect();
     values.sort();
     let proc = mounted.proc.unwrap_or_else(|| mounts::private_proc(b));
