@@ -210,6 +210,50 @@ fn a_process_that_joins() {
     insta::assert_snapshot!(plan);
 }
 
+/// An ordinary user's process must not run in the container from a file that the container's root, who may be that user, can write to.
+#[test]
+fn a_process_that_joins_an_ordinary_users_container_leaves_the_binary_behind() {
+    let spec = spec::parse(rootless_config().to_string().as_bytes()).expect("a configuration").spec;
+    let process = spec.process().clone().expect("a process");
+    let shields = |uid: u32, shared_write: bool| {
+        let host = Host { binary: Binary { uid, shared_write, readonly: false, ..v2().binary }, ..ordinary_user() };
+        let request = ExecRequest {
+            id: "box",
+            spec: &spec,
+            process: &process,
+            host: &host,
+            init_pid: 4711,
+            init_start_time: 1,
+            preserve_fds: 0,
+            cgroup_by_clone: true,
+            has_cgroup: false,
+            hardening: &Hardening::default(),
+        };
+        let plan = compile_exec(&request).expect("a plan");
+        assert_eq!(order::check(&plan), Ok(()));
+        let place = |wanted: fn(&Child) -> bool| plan.child.iter().position(wanted);
+        let birth = place(|op| matches!(op, Child::Birth { .. }));
+        assert!(place(|op| matches!(op, Child::SetNonDumpable)) < birth);
+        let shield = place(|op| matches!(op, Child::ShieldBinary { .. }));
+        assert!(shield < birth);
+        shield.is_some()
+    };
+    assert!(shields(1000, false) && shields(0, true));
+    assert!(!shields(0, false), "root's own, which nobody in the container is");
+}
+
+#[test]
+fn kernel_parameters_of_devices_with_a_dot_in_their_name() {
+    let names = json!({ "net.ipv4.conf.eno2/100.rp_filter": "1", "net/ipv4/conf/eno2.200/rp_filter": "1" });
+    let mut config = default_config();
+    config["linux"]["sysctl"] = names;
+    let plan = plan(&config, &v2()).expect("a plan");
+    let set =
+        plan.child.iter().find_map(|op| if let Child::WriteSysctls { values, .. } = op { Some(values) } else { None });
+    let files: Vec<_> = set.expect("the step").iter().map(|(file, _)| file.to_string()).collect();
+    assert_eq!(files, ["sys/net/ipv4/conf/eno2.100/rp_filter", "sys/net/ipv4/conf/eno2.200/rp_filter"]);
+}
+
 /// The default bundle changed at these pointers, and the lines of its plan that have one of these words.
 fn lines_with(changes: &[(&str, Value)], words: &[&str]) -> String {
     let mut config = default_config();

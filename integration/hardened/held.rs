@@ -53,18 +53,7 @@ impl As {
             return Container::new(bundle);
         }
         let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
-        let mut bundle = bundle
-            .namespace("user", None)
-            .set("/linux/uidMappings", map.clone())
-            .set("/linux/gidMappings", map)
-            .remove("/linux/resources")
-            .remove("/linux/cgroupsPath")
-            .without_mount("/sys/fs/cgroup");
-        for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
-            if let Some(options) = mount["options"].as_array_mut() {
-                options.retain(|option| option != "gid=5");
-            }
-        }
+        let bundle = bundle.rootless(&map, &map);
         let container = Container::rootless(bundle, USER);
         fs::set_permissions(container.bundle.path(), fs::Permissions::from_mode(0o777)).expect("mode");
         change(&container.bundle);

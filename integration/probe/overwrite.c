@@ -45,12 +45,21 @@ static int is_prey(const struct stat *st, const char *link)
     return !strncmp(link, "/memfd:", 7) || (st->st_ino == target_ino && st->st_size == target_size);
 }
 
+/* A copy in memory that nobody can write to any more (memfd_create(2)), whatever its mode says. */
+static int is_sealed(int fd)
+{
+    int seals = fcntl(fd, F_GET_SEALS);
+    return seals >= 0 && (seals & F_SEAL_WRITE);
+}
+
 static void try_to_write(struct held *h, const char *how, const char *path, int flags)
 {
     /* Only the copy is ever opened for writing: an open for writing, however short, makes every execution of that file on
      * the host fail with ETXTBSY, and for the host's loader (seen through nsenter) that is every execution of anything. */
     int is_target = h->dev == target_dev && h->ino == target_ino;
     int fd = is_target ? open(path, flags | O_CLOEXEC) : -1;
+    if (is_sealed(h->fd))
+        return;
     if (is_target ? fd < 0 : faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
         return;
     if (!(h->told & 1))

@@ -10,26 +10,13 @@ use std::process::Command;
 /// nobody: has no ranges, owns nothing.
 const USER: u32 = 65_534;
 
-/// What `runc spec --rootless` writes: a user namespace, no cgroup, no group that is not mapped.
 fn bundle(name: &str, uids: Value, gids: Value) -> Bundle {
-    let mut bundle = Bundle::new(name)
-        .namespace("user", None)
-        .set("/linux/uidMappings", uids)
-        .set("/linux/gidMappings", gids)
-        .remove("/linux/resources")
-        .remove("/linux/cgroupsPath")
-        .without_mount("/sys/fs/cgroup");
-    for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
-        if let Some(options) = mount["options"].as_array_mut() {
-            options.retain(|option| option != "gid=5");
-        }
-    }
-    bundle
+    Bundle::new(name).rootless(&uids, &gids)
 }
 
 fn single(name: &str) -> Bundle {
     let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
-    bundle(name, map.clone(), map)
+    Bundle::new(name).rootless(&map, &map)
 }
 
 #[test]

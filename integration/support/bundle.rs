@@ -128,6 +128,24 @@ impl Bundle {
         self
     }
 
+    /// What `runc spec --rootless` writes: a user namespace with these mappings, no cgroup, no group that may not be mapped.
+    #[must_use]
+    pub(crate) fn rootless(self, uids: &Value, gids: &Value) -> Self {
+        let mut bundle = self
+            .namespace("user", None)
+            .set("/linux/uidMappings", uids.clone())
+            .set("/linux/gidMappings", gids.clone())
+            .remove("/linux/resources")
+            .remove("/linux/cgroupsPath")
+            .without_mount("/sys/fs/cgroup");
+        for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| option != "gid=5");
+            }
+        }
+        bundle
+    }
+
     /// One more namespace of a new kind; replaces an entry of the same type.
     #[must_use]
     pub(crate) fn namespace(mut self, kind: &str, path: Option<&Path>) -> Self {

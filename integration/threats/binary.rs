@@ -5,7 +5,7 @@ use super::loot::{Loot, all_capabilities, docker_and, with_capabilities};
 use crate::support::{Bundle, Container, Finish as _, Runtime, busybox, privileged, seconds};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -26,6 +26,15 @@ impl Copy {
         let content = fs::read(&target).expect("the copy");
         let status = Self::status(&target);
         Self { dir, content, status }
+    }
+
+    /// The same, of an ordinary user's own.
+    fn owned_by(mut self, uid: u32) -> Self {
+        for path in [self.dir.path(), &self.path()] {
+            chown(path, Some(uid), Some(uid)).expect("give the copy away");
+        }
+        self.status = Self::status(&self.path());
+        self
     }
 
     fn path(&self) -> PathBuf {
@@ -139,6 +148,31 @@ fn b_cve_2019_5736_proc_self_exe_cannot_overwrite_runtime_in_exec_with_sys_ptrac
 fn b_cve_2019_5736_proc_self_exe_cannot_overwrite_runtime_in_exec_with_all_capabilities() {
     privileged!();
     attack_exec("exeall", &all_capabilities());
+}
+
+/// An ordinary user's own runtime, which the container's root, who is that user, could write to.
+#[test]
+fn b_cve_2019_5736_proc_self_exe_cannot_overwrite_the_users_own_runtime_in_exec() {
+    const USER: u32 = 65_534;
+    privileged!();
+    let mut loot = Loot::new(&[]);
+    let copy = Copy::of(&Runtime::new("").program).owned_by(USER);
+    let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);
+    let bundle = Bundle::new("exeown").rootless(&map, &map).with_probe("overwrite").writable();
+    plant_entries(&bundle);
+    let mut container = Container::rootless(bundle.set("/process/args", json!(copy.watcher())), USER);
+    fs::set_permissions(container.bundle.path(), fs::Permissions::from_mode(0o777)).expect("mode");
+    container.create().ok();
+    container.start().ok();
+    container.wait_output("scanning");
+    for entry in ENTRIES.iter().cycle().take(60) {
+        if !copy.is_intact() {
+            break;
+        }
+        with_copy(|container| container.exec_command(&[], &[entry]), &mut container, &copy).finish_within(seconds(10));
+    }
+    conclude(&container, &copy, &mut loot);
+    loot.must_be_empty();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::hardening::Landlock;
 use super::landlock::{By, Ruleset};
 use super::mounts;
 use super::namespaces::{self, Namespaces};
-use super::op::{Child, Namespace, Parent, Prepare};
+use super::op::{Child, Namespace, Parent, Prepare, Slot};
 use super::require::{self, Facts, Limited};
 use super::text::Text;
 use super::{Hardening, Plan, process};
@@ -69,16 +69,12 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         b.prepare.push(Prepare::SetNonDumpable);
     }
     b.prepare.push(Prepare::OpenProcess { slot: init, pid: request.init_pid, start_time: request.init_start_time });
-    if !request.host.binary.readonly {
-        let path = super::compile::binary_path(&mut b);
-        let (mount, file) = (b.slot(), b.slot());
-        if request.host.is_privileged() {
-            b.prepare.push(Prepare::OpenBinary { mount, file, path });
-            b.child.push(Child::ShieldBinary { file });
-        }
+    let mut shield = shield(&mut b, linux);
+    if request.host.is_privileged() {
+        b.child.extend(shield.take().map(|file| Child::ShieldBinary { file }));
     }
     let labels = process::open_labels(&mut b, request.process, "process");
-    let keep = std::iter::once(init).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
+    let keep = std::iter::once(init).chain(shield).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
     b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
@@ -88,6 +84,11 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     if own_user_namespace {
         b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
     }
+    if !request.host.is_privileged() {
+        b.child.push(Child::SetNonDumpable);
+    }
+    // Where the rights for it come only with the container's user namespace.
+    b.child.extend(shield.map(|file| Child::ShieldBinary { file }));
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
     let terminal = request.process.terminal().unwrap_or_default();
     if terminal {
@@ -182,6 +183,24 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         warnings: b.diagnostics,
         changes: Vec::new(),
     })
+}
+
+/// The file that the process shall run from instead of the host's binary (threats B); none where the container cannot write to that.
+fn shield(b: &mut Builder<'_>, linux: &Linux) -> Option<Slot> {
+    let binary = &b.host.binary;
+    let uids = namespaces::id_map(linux.uid_mappings().as_ref());
+    // Without rights the runtime can only enter user namespaces, and only copy itself to memory.
+    let out_of_reach = !b.host.is_privileged()
+        && !binary.shared_write
+        && !uids.is_empty()
+        && !namespaces::maps_host_id(&uids, binary.uid);
+    if binary.readonly || out_of_reach {
+        return None;
+    }
+    let path = super::compile::binary_path(b);
+    let (mount, file) = (b.slot(), b.slot());
+    b.prepare.push(Prepare::OpenBinary { mount, file, path });
+    Some(file)
 }
 
 /// The rules for a process that joins: from the container's mounts as its own create has made them, which are found by their
