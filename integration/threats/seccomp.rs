@@ -159,3 +159,28 @@ fn k_conditions_of_one_rule_must_all_hold() {
     loot.take_if(results[1] == ANSWER.0 || results[2] == ANSWER.0, || format!("one condition is enough: {results:?}"));
     loot.must_be_empty();
 }
+
+/// A startContainer hook is a program of the image: it gets no more of the kernel than the container's own program.
+#[test]
+fn k_image_program_run_as_hook_is_under_the_filter() {
+    privileged!();
+    // crun runs these hooks before it loads the filter.
+    let mut loot = Loot::new(&["crun"]);
+    for no_new_privs in [true, false] {
+        let rules = json!([{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" }]);
+        let bundle = Bundle::new("hookfilter").writable().set("/process/noNewPrivileges", no_new_privs);
+        let bundle = bundle
+            .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))
+            .set("/hooks/startContainer", json!([{ "path": "/hook" }]))
+            .shell("cat /attempt");
+        let hook = bundle.rootfs().join("hook");
+        std::fs::write(&hook, "#!/bin/sh\nmkdir /made 2>/attempt && echo made >>/attempt; true\n").expect("a hook");
+        std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+        let made = bundle.rootfs().join("made");
+        let container = Container::new(bundle);
+        let outcome = container.run().ok();
+        assert!(outcome.stdout().contains("mkdir") || made.exists(), "the hook has run: {outcome:?}");
+        loot.take_if(made.exists(), || format!("no_new_privs {no_new_privs}: {}", outcome.stdout()));
+    }
+    loot.must_be_empty();
+}

@@ -10,7 +10,7 @@ use crate::plan;
 use crate::plan::op::HookKind;
 use crate::sys::clone::{self, Fork};
 use crate::sys::exec::Argv;
-use crate::sys::fd;
+use crate::sys::{fd, seccomp};
 use nix::errno::Errno;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -74,6 +74,21 @@ pub struct Prepared {
     output: OwnedFd,
 }
 
+/// A seccomp filter as the kernel takes it, and flags of seccomp(2); no instructions are no filter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    /// The instructions.
+    pub words: &'a [u64],
+    /// Nobody listens to a hook: what would be asked about fails with ENOSYS.
+    pub flags: u32,
+}
+
+impl Filter<'_> {
+    fn load(self) -> crate::sys::Result<()> {
+        if self.words.is_empty() { Ok(()) } else { seccomp::load(self.words, self.flags).map(drop) }
+    }
+}
+
 /// Why a hook failed, for [`Failure`].
 #[derive(Debug)]
 pub struct HookFailure {
@@ -128,18 +143,19 @@ impl Prepared {
     /// # Errors
     /// When it cannot be executed, fails, or takes too long.
     pub fn run(&self, pid: i32) -> Result<(), HookFailure> {
-        self.run_with(pid, &self.env)
+        self.run_with(pid, &self.env, Filter::default())
     }
 
-    /// The same in the container; `program` is the environment that the program will have.
+    /// The same in the container; `program` is the environment that the program will have. A hook that is a file of the image gets
+    /// no more of the kernel than the program does: `filter`.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_inside(&self, pid: i32, program: &Argv) -> Result<(), HookFailure> {
-        self.run_with(pid, if self.inherits { program } else { &self.env })
+    pub fn run_inside(&self, pid: i32, program: &Argv, filter: Filter<'_>) -> Result<(), HookFailure> {
+        self.run_with(pid, if self.inherits { program } else { &self.env }, filter)
     }
 
-    fn run_with(&self, pid: i32, env: &Argv) -> Result<(), HookFailure> {
+    fn run_with(&self, pid: i32, env: &Argv, filter: Filter<'_>) -> Result<(), HookFailure> {
         let failed = |errno: Errno| HookFailure { errno: errno as i32, part: NOT_EXECUTED, status: 0 };
         let mut digits = [b' '; PID_WIDTH];
         process_parts::pid_digits(pid, &mut digits);
@@ -147,7 +163,7 @@ impl Prepared {
         fd::rewind(self.state.as_fd()).map_err(failed)?;
         let (ours, theirs) = crate::sys::socket::pair().map_err(failed)?;
         match clone::fork(0, None).map_err(failed)? {
-            Fork::Child => self.execute(theirs.as_fd(), env),
+            Fork::Child => self.execute(theirs.as_fd(), env, filter),
             Fork::Parent { pidfd, .. } => {
                 drop(theirs);
                 self.wait(pidfd.as_fd(), ours.as_fd())
@@ -189,8 +205,8 @@ impl Prepared {
     }
 
     /// In the hook's own process.
-    fn execute(&self, report: BorrowedFd<'_>, env: &Argv) -> ! {
-        let errno = match self.become_hook() {
+    fn execute(&self, report: BorrowedFd<'_>, env: &Argv, filter: Filter<'_>) -> ! {
+        let errno = match self.become_hook().and_then(|()| filter.load()) {
             Ok(()) => self.args.exec(&self.path, env),
             Err(errno) => errno,
         };

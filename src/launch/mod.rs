@@ -145,6 +145,7 @@ impl Launch<'_> {
             env: &mut prepared.env,
             filter: &prepared.filter,
             filter_rest: &prepared.filter_rest,
+            hook_filter: hooks::Filter { words: &prepared.hook_filter.0, flags: prepared.hook_filter.1 },
             segments: &prepared.segments,
             hooks: &child_hooks,
             memberships: &memberships,

@@ -3,8 +3,9 @@
 
 use super::wire::Failure;
 use super::{Error, idmap, sources};
-use crate::plan::op::{Child, Namespace, Prepare, Slot};
+use crate::plan::op::{Child, HookKind, Namespace, Prepare, Slot};
 use crate::plan::{Plan, text::Text};
+use crate::seccomp::flag;
 use crate::sys::clone::{self, Fork};
 use crate::sys::exec::{Argv, Environment};
 use crate::sys::{cred, exe, fd, numa};
@@ -18,6 +19,7 @@ pub(super) struct Prepared {
     pub(super) env: Environment,
     pub(super) filter: Vec<u64>,
     pub(super) filter_rest: Vec<u64>,
+    pub(super) hook_filter: (Vec<u64>, u32),
     pub(super) segments: Vec<exe::Segment>,
     pub(super) host_namespaces: [u64; 8],
     /// To be put back in a process that stays.
@@ -45,10 +47,20 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         env: Environment::new(strings(&plan.program.env)),
         filter: words(plan.seccomp.as_ref()),
         filter_rest: words(plan.seccomp_rest.as_ref()),
+        hook_filter: hook_filter(plan),
         segments: exe::segments(),
         host_namespaces: own_namespaces(plan)?,
         before,
     })
+}
+
+/// The filter for hooks that are the container's own programs, and its flags. What it asks the runtime about when refusals are reported,
+/// the runtime answers by the filter as it was meant: nobody listens to a hook.
+fn hook_filter(plan: &Plan) -> (Vec<u64>, u32) {
+    let runs = plan.child_hooks.iter().any(|(kind, hooks)| *kind == HookKind::StartContainer && !hooks.is_empty());
+    let Some(filter) = plan.seccomp.as_ref().filter(|_| runs) else { return (Vec::new(), 0) };
+    let meant = plan.supervised.as_ref().map_or(filter, |supervised| &supervised.program);
+    (words(Some(meant)), filter.flags & !flag::LISTENING)
 }
 
 fn words(filter: Option<&crate::seccomp::Program>) -> Vec<u64> {

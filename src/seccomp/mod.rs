@@ -39,6 +39,8 @@ pub mod flag {
     pub const NEW_LISTENER: u32 = 1 << 3;
     /// Once a notification is received, only fatal signals interrupt its caller (Linux 5.19).
     pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+    /// Those that are about a listener.
+    pub const LISTENING: u32 = NEW_LISTENER | WAIT_KILLABLE_RECV;
 }
 
 /// A filter ready for seccomp(2), and what there is to say about it.

@@ -56,6 +56,8 @@ pub(super) struct Child<'a> {
     pub(super) env: &'a mut Environment,
     pub(super) filter: &'a [u64],
     pub(super) filter_rest: &'a [u64],
+    /// For hooks that are the container's own programs.
+    pub(super) hook_filter: hooks::Filter<'a>,
     pub(super) segments: &'a [Segment],
     pub(super) hooks: &'a [(HookKind, Vec<hooks::Prepared>)],
     /// The version 1 hierarchies, for one operation.
@@ -303,13 +305,14 @@ impl<'a> Child<'a> {
 
     fn run_hooks(&self, kind: HookKind) -> Done {
         let pid = clone::getpid();
+        let filter = if kind == HookKind::StartContainer { self.hook_filter } else { hooks::Filter::default() };
         if kind == HookKind::CreateContainer {
             // Where runc has them run, and what some take for granted.
             crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
         }
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
-                hook.run_inside(pid, self.env.argv()).map_err(|failure| failure.at(index))?;
+                hook.run_inside(pid, self.env.argv(), filter).map_err(|failure| failure.at(index))?;
             }
         }
         Ok(())
