@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "looks only at what it made itself")]
 
-use nix::sys::signal::Signal;
 use oci_spec::runtime::LinuxResources;
 use pent::cgroup::{
     Cgroup, CgroupPlan, DEFAULT_RULES, Driver, Error, Input, Layout, OwnCgroup, UpdateContext, compile,
@@ -103,7 +102,7 @@ impl Made {
 impl Drop for Made {
     fn drop(&mut self) {
         // The test may be failing already: what can be cleaned up is.
-        drop(self.0.kill_all(Signal::SIGKILL));
+        drop(self.0.kill_all(libc::SIGKILL));
         drop(self.0.delete());
         for place in self.0.places() {
             drop(fs::remove_dir(place.mount.join(PREFIX.trim_start_matches('/'))));
@@ -168,7 +167,7 @@ fn lifecycle(layout: &Layout, name: &str) {
     // Everybody into the container's cgroups proper; killing works on a frozen cgroup too.
     kept.add(second.id()).unwrap();
     kept.freeze().unwrap();
-    kept.kill_all(Signal::SIGKILL).unwrap();
+    kept.kill_all(libc::SIGKILL).unwrap();
     assert_eq!(first.wait().unwrap().code(), None);
     assert_eq!(second.wait().unwrap().code(), None);
 
@@ -201,7 +200,7 @@ fn killing_works_without_the_version_two_tree() {
         made.0.add(child.id()).unwrap();
     }
     made.0.freeze().unwrap();
-    made.0.kill_all(Signal::SIGKILL).unwrap();
+    made.0.kill_all(libc::SIGKILL).unwrap();
     assert_eq!(children.iter_mut().map(|child| child.wait().unwrap().code()).collect::<Vec<_>>(), [None; 3]);
     assert!(!made.0.is_frozen().unwrap());
     made.0.delete().unwrap();
@@ -248,7 +247,7 @@ fn other_signals_reach_everyone() {
     for child in &children {
         made.0.add(child.id()).unwrap();
     }
-    made.0.kill_all(Signal::SIGTERM).unwrap();
+    made.0.kill_all(libc::SIGTERM).unwrap();
     for child in &mut children {
         assert_eq!(child.wait().unwrap().signal(), Some(15));
     }
@@ -344,7 +343,7 @@ fn a_limit_below_the_usage_is_rejected_when_asked() {
     }
     let error = made.update(json!({"memory": {"limit": 1_000_000, "checkBeforeUpdate": true}})).unwrap_err();
     assert!(error.to_string().starts_with("rejecting memory limit 1000000 <= usage "), "{error}");
-    made.0.kill_all(Signal::SIGKILL).unwrap();
+    made.0.kill_all(libc::SIGKILL).unwrap();
     child.wait().unwrap();
 }
 
@@ -470,7 +469,7 @@ fn the_sub_cgroup_of_an_exec_stays_below() {
     assert!(made.0.holding(child.id()).unwrap().places()[0].path.ends_with("/sub/inner"));
     assert!(matches!(made.0.holding(std::process::id()), Err(Error::BadSubPath(_))));
     assert!(cgroups_of(child.id()).unified.unwrap().ends_with("/sub/inner"));
-    made.0.kill_all(Signal::SIGKILL).unwrap();
+    made.0.kill_all(libc::SIGKILL).unwrap();
     child.wait().unwrap();
 }
 

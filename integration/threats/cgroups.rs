@@ -176,3 +176,35 @@ fn l_resource_names_are_no_paths() {
     }
     loot.must_be_empty();
 }
+
+/// A container that may make cgroups, and a runtime with few descriptors: a nest of them must not keep it from being ended.
+#[test]
+fn l_cgroups_nested_deeply_do_not_keep_a_container_alive() {
+    privileged!();
+    let mut bundle = Bundle::new("nest").namespace("cgroup", None).writable();
+    for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
+        if mount["destination"] == "/sys/fs/cgroup" {
+            mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
+        }
+    }
+    let nest = "mkdir -p $(for i in $(seq 150); do printf n/; done)";
+    let script = format!(
+        "for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do cd $d && {nest}; done 2>/dev/null; echo made; sleep 1000"
+    );
+    let container = bundle.shell(&script).started();
+    container.wait_output("made");
+    let deepest = "n/".repeat(150);
+    let nests = || cgroup_dirs(container.id()).into_iter().filter(|dir| dir.join(&deepest).is_dir()).count();
+    assert!(nests() > 0, "no cgroup could be made");
+    let few = |verb: &[&str]| {
+        let call = container.runtime.command(verb);
+        let mut limited = std::process::Command::new("sh");
+        limited.args(["-c", "ulimit -n 64; exec \"$@\"", "sh"]).arg(call.get_program()).args(call.get_args());
+        limited.finish()
+    };
+    few(&["kill", "--all", container.id(), "KILL"]).ok();
+    container.wait_status("stopped");
+    few(&["delete", container.id()]).ok();
+    assert_eq!(nests(), 0);
+    container.leaves_nothing();
+}

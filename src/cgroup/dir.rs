@@ -197,7 +197,16 @@ impl Place {
     pub fn all_pids(&self) -> Result<Vec<u32>, Error> {
         let mut pids = Vec::new();
         if let Some(dir) = self.dir_if_any()? {
-            collect_pids(dir, &self.directory(), &mut pids)?;
+            let path = self.directory();
+            pids.extend(read_pids(Some(dir.as_fd()), &path)?);
+            visit_below(dir, &path, |parent, name| {
+                match open_child(parent, name) {
+                    Ok(child) => pids.extend(read_pids(Some(child.as_fd()), &path)?),
+                    Err(Errno::ENOENT) => {}
+                    Err(errno) => return Err(Error::Open { path: path.clone(), source: errno.into() }),
+                }
+                Ok(())
+            })?;
         }
         pids.sort_unstable();
         pids.dedup();
@@ -231,7 +240,9 @@ impl Place {
             Err(errno) => return Err(failed(errno)),
         }
         if let Some(dir) = self.dir_if_any()? {
-            remove_children(dir, &directory, deadline)?;
+            visit_below(dir, &directory, |parent, name| {
+                until(deadline, || unlinkat(parent, name, UnlinkatFlags::RemoveDir)).map_err(failed)
+            })?;
         }
         until(deadline, || remove_directory(&directory)).map_err(failed)
     }
@@ -319,28 +330,33 @@ fn open_child(dir: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
     openat(dir, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
-fn remove_children(dir: OwnedFd, path: &Path, deadline: Instant) -> Result<(), Error> {
-    for name in children(&dir, path)? {
-        let child = path.join(&name);
-        let failed = |errno: Errno| Error::Remove { path: child.clone(), source: errno.into() };
-        match open_child(&dir, &name) {
-            Ok(below) => remove_children(below, &child, deadline)?,
-            Err(Errno::ENOENT) => continue,
-            Err(errno) => return Err(failed(errno)),
-        }
-        until(deadline, || unlinkat(&dir, name.as_str(), UnlinkatFlags::RemoveDir)).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn collect_pids(dir: OwnedFd, path: &Path, pids: &mut Vec<u32>) -> Result<(), Error> {
-    pids.extend(read_pids(Some(dir.as_fd()), path)?);
-    for name in children(&dir, path)? {
-        let child = path.join(&name);
-        match open_child(&dir, &name) {
-            Ok(below) => collect_pids(below, &child, pids)?,
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(Error::Open { path: child, source: errno.into() }),
+/// Calls `visit` with every cgroup below `dir`, as its parent and its name, each after those below it. Three descriptors are open
+/// and nothing recurses: a container that may make cgroups nests them as deep as it likes.
+fn visit_below(
+    dir: OwnedFd,
+    path: &Path,
+    mut visit: impl FnMut(&OwnedFd, &str) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let failed = |errno: Errno| Error::Open { path: path.into(), source: errno.into() };
+    let mut here = dir;
+    let mut entered: Vec<String> = Vec::new();
+    // What is still to be entered, on every level down to here.
+    let mut ahead = vec![children(&here, path)?];
+    while let Some(level) = ahead.last_mut() {
+        if let Some(name) = level.pop() {
+            here = match open_child(&here, &name) {
+                Ok(child) => child,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            ahead.push(children(&here, path)?);
+            entered.push(name);
+        } else {
+            ahead.pop();
+            if let Some(name) = entered.pop() {
+                here = open_child(&here, "..").map_err(failed)?;
+                visit(&here, &name)?;
+            }
         }
     }
     Ok(())

@@ -8,9 +8,9 @@ use super::plan::{CgroupPlan, Now, Write, compile_update};
 use super::systemd::{Holder, Unit};
 use super::{Error, Stats};
 use crate::report::Diagnostic;
+use crate::sys::process::PidFd;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -263,7 +263,7 @@ impl Cgroup {
 
     /// Why a process could not be born in the version 2 directory.
     #[must_use]
-    pub fn no_birth(&self, errno: nix::errno::Errno) -> Error {
+    pub fn no_birth(&self, errno: Errno) -> Error {
         Error::Birth { path: self.unified().map(Place::directory).unwrap_or_default(), errno }
     }
 
@@ -288,7 +288,7 @@ impl Cgroup {
                 Ok(tasks) => files.push(Membership { tasks: tasks.into(), optional: place.optional }),
                 Err(_) if place.optional => {}
                 Err(error) => {
-                    let errno = nix::errno::Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+                    let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
                     return Err(Error::Birth { path: place.directory(), errno });
                 }
             }
@@ -335,10 +335,7 @@ impl Cgroup {
         let own = OwnCgroup::parse(&text);
         let mut places = Vec::with_capacity(self.places.len());
         for place in &self.places {
-            let found = match place.controllers.first() {
-                Some(controller) => own.v1.get(controller),
-                None => own.unified.as_ref(),
-            };
+            let found = path_in(&own, place);
             match found.map(|found| below(found, &place.path)) {
                 Some(Some(path)) => {
                     places.push(Place::new(place.mount.clone(), path, place.controllers.clone(), place.optional));
@@ -435,9 +432,9 @@ impl Cgroup {
     ///
     /// # Errors
     /// When a list cannot be read or a process cannot be signalled.
-    pub fn kill_all(&self, signal: Signal) -> Result<(), Error> {
+    pub fn kill_all(&self, signal: i32) -> Result<(), Error> {
         let primary = self.primary()?;
-        let fatal = signal == Signal::SIGKILL;
+        let fatal = signal == libc::SIGKILL;
         if fatal && let Some(unified) = self.unified() {
             // A hybrid container may have processes that were moved out of its version 2 cgroup.
             let killed = if primary.is_v2() { Vec::new() } else { unified.all_pids()? };
@@ -459,7 +456,7 @@ impl Cgroup {
         let result = loop {
             let new = primary.all_pids().and_then(|pids| {
                 let new: Vec<u32> = pids.into_iter().filter(|pid| !known.contains(pid)).collect();
-                signal_all(&new, signal).map(|()| new)
+                new.iter().try_for_each(|pid| signal_member(primary, *pid, signal)).map(|()| new)
             });
             match new {
                 // What does not stand still may fork in the meantime: until nobody is new.
@@ -572,6 +569,14 @@ fn below(found: &str, path: &str) -> Option<String> {
     None
 }
 
+/// The cgroup of a process in the hierarchy of a place.
+fn path_in<'a>(cgroups: &'a OwnCgroup, place: &Place) -> Option<&'a String> {
+    match place.controllers.first() {
+        Some(controller) => cgroups.v1.get(controller),
+        None => cgroups.unified.as_ref(),
+    }
+}
+
 /// Whether the cgroup has come to rest.
 fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
     if file == V1_FREEZER {
@@ -580,19 +585,23 @@ fn frozen(place: &Place, file: &str) -> Result<bool, Error> {
     Ok(place.read_if_any("cgroup.events")?.lines().any(|line| line == "frozen 1"))
 }
 
-fn signal_all(pids: &[u32], signal: Signal) -> Result<(), Error> {
-    for &pid in pids {
-        let number = i32::try_from(pid).unwrap_or_default();
-        // 0 and negative numbers would mean groups of processes.
-        if number <= 0 {
-            continue;
-        }
-        match kill(Pid::from_raw(number), signal) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(errno) => return Err(Error::Signal { pid, signal: signal.as_str(), source: errno.into() }),
-        }
+/// The id of a process that was listed may be another's by now, when it comes and goes fast: the signal is sent through a
+/// descriptor, of what is in the cgroup still. A process that has ended needs none.
+fn signal_member(place: &Place, pid: u32, signal: i32) -> Result<(), Error> {
+    let process = match PidFd::open(i32::try_from(pid).unwrap_or_default()) {
+        Ok(process) => process,
+        // Gone; or one of several threads, in a threaded cgroup.
+        Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
+        Err(errno) => return Err(Error::Signal { pid, signal, source: errno.into() }),
+    };
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Ok(()) };
+    if path_in(&OwnCgroup::parse(&text), place).is_none_or(|path| below(path, &place.path).is_none()) {
+        return Ok(());
     }
-    Ok(())
+    match process.send_signal(signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::Signal { pid, signal, source: errno.into() }),
+    }
 }
 
 fn add_to(place: &Place, pid: u32) -> Result<(), Error> {

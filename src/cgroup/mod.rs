@@ -218,12 +218,12 @@ pub enum Error {
         source: io::Error,
     },
     /// A process cannot be signalled.
-    #[error("process {pid}: cannot send {signal}: {source}")]
+    #[error("process {pid}: cannot send signal {signal}: {source}")]
     Signal {
         /// The process.
         pid: u32,
         /// The signal.
-        signal: &'static str,
+        signal: i32,
         /// Why.
         source: io::Error,
     },

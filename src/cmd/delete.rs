@@ -11,7 +11,6 @@ use crate::plan::op::HookKind;
 use crate::report::Reporter;
 use crate::state::{Dir, Error, State, Status};
 use anyhow::{Context as _, Result, bail};
-use nix::sys::signal::Signal;
 use oci_spec::runtime::Hook;
 use std::time::Duration;
 
@@ -113,7 +112,7 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
     if !state.cgroup.is_none() {
         // The end of the first process of a pid namespace was the end of all in it (pid_namespaces(7)).
         if !state.has_own_pid_namespace() {
-            state.cgroup.kill_all(Signal::SIGKILL).explained()?;
+            state.cgroup.kill_all(libc::SIGKILL).explained()?;
         }
         state.cgroup.delete().explained()?;
     }
@@ -136,7 +135,7 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
 fn wipe(dir: Dir) -> Result<()> {
     let cgroup = dir.load_intent().explained()?;
     if !cgroup.is_none() {
-        cgroup.kill_all(Signal::SIGKILL).explained()?;
+        cgroup.kill_all(libc::SIGKILL).explained()?;
         cgroup.delete().explained()?;
     }
     if let Some(rdt) = dir.load_rdt().explained()? {

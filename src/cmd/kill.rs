@@ -3,9 +3,8 @@
 
 use super::{Explained, Session};
 use crate::cli::Kill;
-use crate::state::{Error, Process, State};
+use crate::state::{Error, State};
 use anyhow::Result;
-use nix::sys::signal::Signal;
 
 /// Sends the signal through a pidfd whose process was compared with the state, so that no other can be hit.
 ///
@@ -20,7 +19,7 @@ pub(super) fn run(session: &Session<'_>, args: &Kill) -> Result<u8> {
         if !anybody && !args.all {
             return Err(Error::NotRunning).explained();
         }
-        signal_all(&state, args.signal)?;
+        state.cgroup.kill_all(args.signal).explained()?;
         return Ok(0);
     }
     if args.all && !own {
@@ -40,21 +39,6 @@ pub(super) fn run(session: &Session<'_>, args: &Kill) -> Result<u8> {
 pub(super) fn thaw_dead(state: &State) -> Result<()> {
     if !state.cgroup.is_v2() && state.cgroup.is_frozen().explained()? {
         state.cgroup.thaw().explained()?;
-    }
-    Ok(())
-}
-
-fn signal_all(state: &State, number: i32) -> Result<()> {
-    if let Ok(signal) = Signal::try_from(number) {
-        return state.cgroup.kill_all(signal).explained();
-    }
-    // 0 and the real-time signals. A process that ends meanwhile needs none.
-    for pid in state.cgroup.pids(true).explained()? {
-        let process = i32::try_from(pid).map_err(|_| Error::NotRunning).and_then(Process::identify);
-        match process.and_then(|process| process.signal(number)) {
-            Ok(_) | Err(Error::NotRunning) => {}
-            Err(error) => return Err(error).explained(),
-        }
     }
     Ok(())
 }

@@ -333,7 +333,7 @@ impl Made {
     pub(super) fn undo(self) {
         self.running.kill();
         // As above: the first error is the one to show.
-        drop(self.state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+        drop(self.state.cgroup.kill_all(libc::SIGKILL));
         drop(self.state.cgroup.delete());
         drop(self.dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
         drop(self.dir.remove());
@@ -366,7 +366,7 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
         Ok(running) => Ok((bundle, state, running)),
         Err(error) => {
             // The first error is the one to show.
-            drop(state.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL));
+            drop(state.cgroup.kill_all(libc::SIGKILL));
             drop(state.cgroup.delete());
             drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
             Err(error)

@@ -13,7 +13,6 @@ use crate::state::{Dir, Process, State};
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{clone, cred, fd};
 use anyhow::Context as _;
-use nix::sys::signal::Signal;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -107,7 +106,7 @@ fn undo(dir: &Dir, state: &State, pidfd: Option<&OwnedFd>) {
     {
         let _status = clone::wait(pidfd.as_fd());
     }
-    drop(state.cgroup.kill_all(Signal::SIGKILL));
+    drop(state.cgroup.kill_all(libc::SIGKILL));
     drop(state.cgroup.delete());
     drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
 }
