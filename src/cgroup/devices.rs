@@ -42,6 +42,20 @@ pub struct Devices {
     pub minor: Option<u32>,
 }
 
+impl Devices {
+    /// Whether every device that `other` is about is one of these.
+    fn covers(self, other: Self) -> bool {
+        let number = |own: Option<u32>, other: Option<u32>| own.is_none() || own == other;
+        self.kind == other.kind && number(self.major, other.major) && number(self.minor, other.minor)
+    }
+
+    /// Whether there is a device that both are about.
+    fn overlaps(self, other: Self) -> bool {
+        let number = |own: Option<u32>, other: Option<u32>| own.is_none() || other.is_none() || own == other;
+        self.kind == other.kind && number(self.major, other.major) && number(self.minor, other.minor)
+    }
+}
+
 /// One rule, in the order of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
@@ -89,7 +103,8 @@ impl Policy {
     ///
     /// # Errors
     /// The number of a rule that would have to cut a hole into a wildcard exception, with the exception; version 1 ignores
-    /// such rules silently, which is no basis for isolation.
+    /// such rules silently, which is no basis for isolation. Nor does it heed a rule that is wider than earlier exceptions, which
+    /// end here as the order of rules says they do.
     pub fn of(rules: &[Rule]) -> Result<Self, (usize, Devices)> {
         let mut policy = Self::default();
         for (index, rule) in rules.iter().enumerate() {
@@ -108,19 +123,16 @@ impl Policy {
             *self.exceptions.entry(devices).or_default() |= rule.access;
             return Ok(());
         }
-        let wider = [(None, devices.minor), (devices.major, None), (None, None)];
-        for (major, minor) in wider {
-            let wider = Devices { major, minor, ..devices };
-            if wider != devices && self.exceptions.get(&wider).is_some_and(|access| access & rule.access != 0) {
-                return Err(wider);
-            }
+        let hole = |known: &Devices| known.overlaps(devices) && !devices.covers(*known);
+        if let Some((known, _)) =
+            self.exceptions.iter().find(|(known, access)| *access & rule.access != 0 && hole(known))
+        {
+            return Err(*known);
         }
-        if let Some(access) = self.exceptions.get_mut(&devices) {
-            *access &= !rule.access;
-            if *access == 0 {
-                self.exceptions.remove(&devices);
-            }
-        }
+        self.exceptions.retain(|known, access| {
+            *access &= if devices.covers(*known) { !rule.access } else { ALL };
+            *access != 0
+        });
         Ok(())
     }
 
@@ -242,12 +254,15 @@ fn parse_access(text: &str) -> Option<u8> {
     (access != 0).then_some(access)
 }
 
-/// The rules of `linux.resources.devices` (at JSON path `path`), in order.
+/// The rules of `linux.resources.devices` (at JSON path `path`), in order, each with the index of its entry.
+///
+/// Version 1 takes type `a` for every device and access, whatever else the entry says. One that denies is as wide here; one that allows
+/// no more than what it says.
 ///
 /// # Errors
 /// Every rule that is wrong: an access that is empty or has other letters than `rwm`, a number out of range, a type that
 /// the controller does not know.
-pub(super) fn parse_rules(list: &[LinuxDeviceCgroup], path: &str) -> Result<Vec<Rule>, Vec<Diagnostic>> {
+pub(super) fn parse_rules(list: &[LinuxDeviceCgroup], path: &str) -> Result<Vec<(usize, Rule)>, Vec<Diagnostic>> {
     let mut rules = Vec::with_capacity(list.len());
     let mut problems = Vec::new();
     for (index, entry) in list.iter().enumerate() {
@@ -287,7 +302,15 @@ pub(super) fn parse_rules(list: &[LinuxDeviceCgroup], path: &str) -> Result<Vec<
             }
         }
         let [major, minor] = numbers;
-        rules.push(Rule { allow: entry.allow(), devices: kind.map(|kind| Devices { kind, major, minor }), access });
+        let rule = |kind: Option<Kind>| {
+            let devices = kind.map(|kind| Devices { kind, major, minor });
+            (index, Rule { allow: entry.allow(), devices, access })
+        };
+        if kind.is_none() && entry.allow() && (major, minor, access) != (None, None, ALL) {
+            rules.extend([Kind::Block, Kind::Char].map(|kind| rule(Some(kind))));
+        } else {
+            rules.push(rule(kind));
+        }
     }
     if problems.is_empty() { Ok(rules) } else { Err(problems) }
 }
@@ -301,16 +324,17 @@ pub(super) fn compile_policy(
     defaults: &[Rule],
     path: &str,
 ) -> Result<(Policy, Vec<Rule>), Vec<Diagnostic>> {
-    let mut rules = parse_rules(spec, path)?;
+    let (entries, mut rules): (Vec<_>, Vec<_>) = parse_rules(spec, path)?.into_iter().unzip();
     rules.extend_from_slice(defaults);
     match Policy::of(&rules) {
         Ok(policy) => Ok((policy, rules)),
         Err((index, hole)) => {
+            let entry = entries.get(index).copied().unwrap_or(index);
             let rule = rules.get(index).map(ToString::to_string).unwrap_or_default();
             let message =
                 format!("device rule `{rule}` cannot cut a hole into the wildcard rule `{}`", text(hole, ALL));
             Err(vec![
-                Diagnostic::error(format!("{path}[{index}]"), message)
+                Diagnostic::error(format!("{path}[{entry}]"), message)
                     .hint("device rules are exceptions to one default: name the devices instead of a wildcard"),
             ])
         }
@@ -388,6 +412,55 @@ mod tests {
         let found = compile_policy(&list, DEFAULT_RULES, "linux.resources.devices").unwrap_err();
         assert_eq!(found[0].path, "linux.resources.devices[1]");
         assert!(found[0].message.contains("cannot cut a hole"), "{}", found[0].message);
+    }
+
+    #[test]
+    fn a_wider_rule_ends_earlier_exceptions() {
+        let some = policy(
+            r#"[{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+                {"allow": true, "type": "b", "major": 8, "minor": 0, "access": "r"},
+                {"allow": false, "type": "c", "major": 10, "access": "w"}]"#,
+        );
+        assert!(some.decide(Kind::Char, 10, 229, READ) && !some.decide(Kind::Char, 10, 229, WRITE));
+        assert!(some.decide(Kind::Block, 8, 0, READ), "of another type");
+        let none = policy(
+            r#"[{"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+                {"allow": false, "type": "c", "access": "rwm"}]"#,
+        );
+        assert_eq!(none, policy("[]"));
+    }
+
+    #[test]
+    fn a_hole_in_a_wildcard_that_is_not_wider_is_refused_too() {
+        let list = entries(
+            r#"[{"allow": true, "type": "c", "minor": 229, "access": "rw"},
+                {"allow": false, "type": "c", "major": 10, "access": "w"}]"#,
+        );
+        let found = compile_policy(&list, DEFAULT_RULES, "d").unwrap_err();
+        assert_eq!(found[0].path, "d[1]");
+    }
+
+    #[test]
+    fn a_rule_for_all_types_allows_what_it_says() {
+        for (rule, major, minor, access) in [
+            (r#"{"allow": true, "major": 10, "minor": 229, "access": "r"}"#, 10, 229, READ),
+            (r#"{"allow": true, "type": "a", "access": "r"}"#, 1, 1, READ),
+        ] {
+            let some = policy(&format!("[{rule}]"));
+            assert!(!some.default_allow, "{rule}");
+            for kind in [Kind::Block, Kind::Char] {
+                assert!(some.decide(kind, major, minor, access) && !some.decide(kind, major, minor, WRITE), "{rule}");
+            }
+        }
+        assert!(!policy(r#"[{"allow": true, "major": 10, "access": "rwm"}]"#).decide(Kind::Block, 8, 0, READ));
+        // One that denies is as wide as version 1 has it, and a mistake is still told by its own place.
+        let denied = r#"[{"allow": true, "access": "rwm"}, {"allow": false, "major": 1, "access": "r"}]"#;
+        assert_eq!(policy(denied), policy("[]"));
+        let list = entries(
+            r#"[{"allow": true, "major": 7, "access": "r"}, {"allow": true, "type": "c", "major": 10, "access": "rw"},
+                {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "w"}]"#,
+        );
+        assert_eq!(compile_policy(&list, DEFAULT_RULES, "d").unwrap_err()[0].path, "d[2]");
     }
 
     #[test]
