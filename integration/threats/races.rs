@@ -8,6 +8,7 @@ use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 /// Many creates with mounts below `PLACE/swap`, where `place` (seen by the container at `inside`) is the attacker's and
 /// `swap` is by turns a directory and a link to `target`.
@@ -138,7 +139,7 @@ fn meta_d_the_racer_beats_a_check_before_use() {
     fs::create_dir_all(place.join("swap")).expect("a directory of the attacker");
     symlink(canary.path(), place.join("other")).expect("a link of the attacker");
     let attacker = Attacker::start("swap", [place.join("swap"), place.join("other")]);
-    let mut victim = std::process::Command::new(support::probe("naive"));
+    let mut victim = Command::new(support::probe("naive"));
     let outcome = victim.arg(&place).args(["swap", "20000"]).finish().ok();
     drop(attacker);
     let escaped = fs::read_dir(canary.path()).expect("the canary").flatten();
@@ -153,4 +154,38 @@ fn meta_d_the_racer_beats_a_check_before_use() {
     });
     assert!(trap.is_err(), "the canary does not notice what was made in it");
     assert_eq!(json!(escaped > 0), json!(true));
+}
+
+/// What an image has where a tmpfs is mounted may be copied into it (`tmpcopyup`), before any device rules are in force: a file of a
+/// volume that is a device when it is opened would come with the host's rights.
+#[test]
+fn d_copies_for_a_tmpfs_read_no_device_in_a_files_place() {
+    privileged!();
+    let mut loot = Loot::new(&[]);
+    let bundle = Bundle::new("copyup");
+    let volume = bundle.dir("volume");
+    let copied = bundle.dir("volume/copied");
+    fs::write(copied.join("file"), "").expect("a file of the attacker");
+    // It stands for a disk.
+    let made = Command::new("mknod").arg(volume.join("device")).args(["c", "1", "9"]).finish();
+    made.ok();
+    let container = Container::new(
+        bundle
+            .mount("/vol", "bind", &volume, &["bind"])
+            .mount("/vol/copied", "tmpfs", "tmpfs", &["tmpcopyup", "size=64k"])
+            .shell("test -f /vol/copied/file && wc -c </vol/copied/file || echo not a file"),
+    );
+    let attacker = Attacker::start("swap", [copied.join("file"), volume.join("device")]);
+    let (mut files, mut devices) = (0, 0);
+    for _ in 0..rounds(100, 500) {
+        let outcome = container.run_command(&[]).finish_within(seconds(10));
+        match outcome.trimmed().as_str() {
+            "0" => files += 1,
+            "not a file" => devices += 1,
+            _ => loot.take(format!("{outcome:?}")),
+        }
+    }
+    drop(attacker);
+    assert!(files > 0 && devices > 0, "{files} files and {devices} devices: the racer is too slow");
+    loot.must_be_empty();
 }

@@ -260,7 +260,7 @@ fn empty_tmpfs() -> crate::sys::Result<OwnedFd> {
     mount::fsmount(context.as_fd(), attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC)
 }
 
-/// `/proc/self/fd/N` of the host's procfs, for mount(2).
+/// `/proc/self/fd/N` of the host's procfs: for mount(2), and to open what was only looked at.
 fn proc_fd<'b>(fd: BorrowedFd<'_>, name: &'b mut [u8; 32]) -> &'b CStr {
     use std::os::fd::AsRawFd;
     const PREFIX: &[u8] = b"/proc/self/fd/";
@@ -289,24 +289,26 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> crate
 }
 
 fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32) -> crate::sys::Result<()> {
-    let st = fd::stat_at(from, name, libc::AT_SYMLINK_NOFOLLOW)?;
+    // Looked up once: in a volume that others write to, a second look could find a device of the host's in a file's place.
+    let entry = fd::open(from, name, libc::O_PATH | libc::O_NOFOLLOW)?;
+    let st = fd::stat(entry.as_fd())?;
     let mode = st.st_mode & 0o7777;
     match st.st_mode & libc::S_IFMT {
         libc::S_IFDIR => {
             fd::mkdir(to, name, 0o700)?;
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            let (source, copy) = (fd::open(from, name, flags)?, fd::open(to, name, flags)?);
+            let (source, copy) = (fd::open(entry.as_fd(), c".", flags)?, fd::open(to, name, flags)?);
             copy_directory(source.as_fd(), copy.as_fd(), depth + 1)?;
         }
         libc::S_IFREG => {
-            let source = fd::open(from, name, libc::O_RDONLY | libc::O_NOFOLLOW)?;
+            let source = fd::open(CWD, proc_fd(entry.as_fd(), &mut [0; 32]), libc::O_RDONLY)?;
             let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
             let copy = fd::open_in(to, name, flags, 0o600, resolve::BENEATH)?;
             fd::copy(source.as_fd(), copy.as_fd())?;
         }
         libc::S_IFLNK => {
             let mut target = [0u8; libc::PATH_MAX as usize + 1];
-            let len = fd::readlink(from, name, &mut target[..libc::PATH_MAX as usize])?;
+            let len = fd::readlink(entry.as_fd(), c"", &mut target[..libc::PATH_MAX as usize])?;
             target[len] = 0;
             fd::symlink(CStr::from_bytes_until_nul(&target).unwrap_or_default(), to, name)?;
             return fd::chown(to, name, st.st_uid, st.st_gid);
