@@ -21,6 +21,7 @@ mod threats {
     mod dev;
     mod flags;
     mod injection;
+    mod keys;
     mod libraries;
     mod processes;
     mod procfs;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -165,6 +166,33 @@ static void release_agent(const char *controller)
     rewrite(path);
 }
 
+/* CONTENT: a session keyring with a key in it, for programs that are run next. */
+static void give_key(const char *content)
+{
+    int given = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0
+        && syscall(SYS_add_key, "user", "pent-canary", content, strlen(content), KEY_SPEC_SESSION_KEYRING) >= 0;
+    puts(given ? "ok" : error());
+}
+
+/* All keys that this user may have. */
+static void use_up_keys(void)
+{
+    char name[32];
+    for (int i = 0; i < 1000000; i++) {
+        snprintf(name, sizeof name, "key %d", i);
+        if (syscall(SYS_add_key, "user", name, "x", 1ul, KEY_SPEC_USER_KEYRING) < 0)
+            break;
+    }
+    puts(error());
+}
+
+static void steal_key(void)
+{
+    char content[256] = "";
+    long key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", "pent-canary", 0);
+    puts(key < 0 || syscall(SYS_keyctl, KEYCTL_READ, key, content, sizeof content - 1) < 0 ? error() : content);
+}
+
 static void call(char **argv)
 {
     unsigned long a[6] = {0};
@@ -210,6 +238,8 @@ static void perform(char **argv)
         puts(chmod(one, 0700) ? error() : "ok");
     else if (!strcmp(verb, "rewrite"))
         rewrite(one);
+    else if (!strcmp(verb, "setuid")) /* for what comes after it */
+        puts(setuid((uid_t)strtoul(one, NULL, 10)) ? error() : "ok");
     else if (!strcmp(verb, "device")) { /* PATH MAJOR MINOR: make it, then open it */
         mknod(one, S_IFCHR | 0666, makedev(atoi(two), atoi(argv[3])));
         int fd = open(one, O_RDONLY);
@@ -239,6 +269,12 @@ static void perform(char **argv)
         printf("%d\n", prctl(PR_GET_DUMPABLE));
     else if (!strcmp(verb, "release_agent"))
         release_agent(one);
+    else if (!strcmp(verb, "give_key"))
+        give_key(one);
+    else if (!strcmp(verb, "use_up_keys"))
+        use_up_keys();
+    else if (!strcmp(verb, "steal_key"))
+        steal_key();
     else if (!strcmp(verb, "domainname")) {
         char name[256] = "";
         puts(getdomainname(name, sizeof name) ? error() : name);

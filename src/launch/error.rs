@@ -393,9 +393,10 @@ fn mismatch(failure: &Failure) -> String {
         verify::INHERITABLE => format!("the inheritable set is {}", caps()),
         verify::AMBIENT => format!("the ambient set is {}", caps()),
         verify::NO_NEW_PRIVS => "no_new_privs differs".to_owned(),
-        verify::NAMESPACE => {
+        part @ (verify::NAMESPACE | verify::NOT_APART) => {
             let kind = usize::try_from(failure.value).ok().and_then(|index| Namespace::ALL.get(index));
-            format!("the {} namespace is another one", kind.map_or("?", |kind| kind.file()))
+            let is = if part == verify::NAMESPACE { "another one" } else { "the runtime's own" };
+            format!("the {} namespace is {is}", kind.map_or("?", |kind| kind.file()))
         }
         verify::MOUNT => format!("a mount lacks the flags {:#x}", failure.value),
         verify::SECCOMP => format!("the seccomp mode is {}", failure.value),
@@ -426,6 +427,11 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         }
         (Op::Execute, Errno::ENOEXEC) => "it is no program for this machine, or a script without #!".into(),
         (Op::Execute, Errno::ENOENT) => "its interpreter (#!, or the dynamic loader) is not in the image".into(),
+        (Op::JoinKeyring { .. }, Errno::EDQUOT) => {
+            "the user behind the container's ids has all the keys it may have: raise kernel.keys.maxkeys and maxbytes, or find out \
+             with /proc/key-users and /proc/keys who uses them"
+                .into()
+        }
         (Op::JoinCgroup, Errno::ENOSPC) => {
             "its cpuset has no processors or no memory nodes: set linux.resources.cpu".into()
         }

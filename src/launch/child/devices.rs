@@ -186,8 +186,9 @@ impl Child<'_> {
 
     pub(super) fn join_keyring(&mut self, name: &CStr) -> Done {
         match cred::join_session_keyring(name) {
-            // Kernels without keyrings, and callers whose own seccomp filter forbids them (Docker in Docker).
-            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM | Errno::EDQUOT) => Ok(()),
+            // Kernels without keyrings, and callers whose own seccomp filter forbids them (Docker in Docker): nothing in the container
+            // can use the caller's either. Not so when the container itself has used up all keys that its user may have.
+            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

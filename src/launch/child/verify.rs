@@ -32,6 +32,8 @@ pub(in crate::launch) const NAMESPACE: u32 = 10;
 pub(in crate::launch) const MOUNT: u32 = 11;
 /// The seccomp mode.
 pub(in crate::launch) const SECCOMP: u32 = 12;
+/// A namespace that is the runtime's own; `value` as for `NAMESPACE`.
+pub(in crate::launch) const NOT_APART: u32 = 13;
 
 fn same<T: PartialEq>(is: T, should: T, part: u32, value: u64) -> Done {
     if is == should { Ok(()) } else { Err(Failure::mismatch(part, value)) }
@@ -65,7 +67,7 @@ impl Child<'_> {
             };
             let index_value = index as u64;
             if new.contains(&kind) || apart.contains(&kind) {
-                same(is == self.host_namespaces[index], false, NAMESPACE, index_value)?;
+                same(is == self.host_namespaces[index], false, NOT_APART, index_value)?;
             }
             if let Some((_, slot)) = joined {
                 same(is, fd::stat(self.slot(*slot)?)?.st_ino, NAMESPACE, index_value)?;
