@@ -20,6 +20,7 @@ mod hardened {
     mod arguments;
     mod capabilities;
     mod hooks;
+    mod places;
     mod sockets;
     mod surface;
     mod terminals;

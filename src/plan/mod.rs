@@ -24,6 +24,7 @@ pub mod text;
 pub use compile::{Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
 pub use hardening::Hardening;
+pub(crate) use namespaces::kind_of;
 pub use notify::{Agent, Supervised, agent};
 pub(crate) use process::rlimit;
 

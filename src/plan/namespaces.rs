@@ -41,7 +41,7 @@ impl Namespaces {
     }
 }
 
-pub(super) fn kind_of(kind: LinuxNamespaceType) -> Namespace {
+pub(crate) fn kind_of(kind: LinuxNamespaceType) -> Namespace {
     match kind {
         LinuxNamespaceType::Mount => Namespace::Mount,
         LinuxNamespaceType::Cgroup => Namespace::Cgroup,

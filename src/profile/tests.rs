@@ -298,6 +298,68 @@ fn layers_of_an_overlay_are_sources() {
     }
 }
 
+/// A relative path is the bundle's only as long as it does not climb out of it, and the root filesystem is a path like others.
+#[test]
+fn paths_out_of_the_bundle_and_the_root_filesystem_are_sources() {
+    let said = |root: &str, source: &str| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "root": {{ "path": "{root}" }},
+                "mounts": [{{ "destination": "/d", "type": "bind", "source": "{source}", "options": ["bind"] }}] }}"#
+        ));
+        tighten(&shipped("baseline"), &mut asked, &host()).map(drop)
+    };
+    for source in ["data", "./data/../more", "a/b/../../c"] {
+        assert_eq!(said("rootfs", source), Ok(()), "{source}");
+    }
+    for source in ["../data", "a/../../data", "..", "./.."] {
+        assert_eq!(said("rootfs", source).expect_err(source)[0].path, "mounts[0].source");
+    }
+    for root in ["/var/lib/docker/overlay2/x/merged", "/run/containerd/io.containerd.runtime.v2.task/k8s.io/x/rootfs"] {
+        assert_eq!(said(root, "data"), Ok(()), "{root}");
+    }
+    for root in ["/", "/var/run", "/run/docker.sock/..", "/etc", "/etc/ssh/x", "../.."] {
+        assert_eq!(said(root, "data").expect_err(root)[0].path, "root.path");
+    }
+}
+
+/// Whoever may become the host's root is not another user, whatever its first id is.
+#[test]
+fn the_hosts_root_has_no_id_in_a_user_namespace() {
+    let said = |second: u32, in_user_namespace: bool| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "process": {{ "user": {{ "uid": 0, "gid": 0 }}, "args": ["sh"], "cwd": "/" }},
+                "root": {{ "path": "rootfs" }},
+                "linux": {{ "namespaces": [{{ "type": "user" }}, {{ "type": "mount" }}],
+                  "uidMappings": [{{ "containerID": 0, "hostID": 100000, "size": 1000 }},
+                                  {{ "containerID": 5000, "hostID": {second}, "size": 1 }}] }} }}"#
+        ));
+        tighten(&shipped("build"), &mut asked, &Host { in_user_namespace, ..host() }).map(drop)
+    };
+    assert_eq!(said(7, false), Ok(()));
+    assert_eq!(said(0, true), Ok(()));
+    assert_eq!(said(0, false).expect_err("refused")[0].path, "linux.uidMappings");
+}
+
+/// A namespace that is joined by path may be the host's: that it is not is required, and found out where it can be.
+#[test]
+fn joined_namespaces_must_not_be_the_hosts() {
+    let required = |profile: &Profile| {
+        let mut asked = spec(
+            r#"{ "ociVersion": "1.2.0", "root": { "path": "rootfs" },
+                "linux": { "namespaces": [{ "type": "mount" }, { "type": "network", "path": "/proc/1/ns/net" },
+                  { "type": "ipc", "path": "/proc/1/ns/ipc" }, { "type": "time", "path": "/proc/1/ns/time" }] } }"#,
+        );
+        let tightened = tighten(profile, &mut asked, &host()).expect("tightened");
+        tightened.hardening.require.iter().map(|required| required.need.to_string()).collect::<Vec<_>>()
+    };
+    let mut profile = shipped("baseline");
+    assert_eq!(required(&profile), ["ipcns", "netns"]);
+    profile.modes.insert(Rule::Namespaces, Mode::Warn);
+    assert_eq!(required(&profile), Vec::<String>::new());
+    profile.network.reach = Some(Reach::Container);
+    assert_eq!(required(&profile), ["netns"]);
+}
+
 /// `update` raises no limit of the profile's, and leaves alone what is not given.
 #[test]
 fn new_limits_stay_within_the_profile() {

@@ -18,7 +18,7 @@ struct Asked {
     /// `bind`, `remount`, or the type.
     kind: String,
     destination: PathBuf,
-    /// Absolute and clean; `None` when it is none of the host's, or relative to the bundle.
+    /// `None` when it is none of the host's, or below the bundle.
     source: Option<PathBuf>,
     options: MountOptions,
     recursive: bool,
@@ -36,10 +36,10 @@ impl Asked {
             mount.typ().clone().unwrap_or_default()
         };
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let source = mount.source().as_deref().filter(|path| is_bind && path.is_absolute());
+        let source = mount.source().as_deref().filter(|_| is_bind);
         Self {
             destination: clean(&text(mount.destination())).into(),
-            source: source.map(|path| clean(&text(path)).into()),
+            source: source.and_then(on_host),
             // `bind` as a type alone is bind with what is below, as with runc.
             recursive: options.bind.is_none_or(|reach| reach.recursive),
             kind,
@@ -96,6 +96,23 @@ fn cleaned(path: &Path) -> PathBuf {
     if path.is_absolute() { clean(&path.to_string_lossy()).into() } else { path.to_owned() }
 }
 
+/// A path of the host, without dots; `None` for one below the bundle. One that climbs out of the bundle stays relative: it may
+/// lead anywhere, and is therefore in no list of what is allowed and in every list of what is not.
+fn on_host(path: &Path) -> Option<PathBuf> {
+    use std::path::Component;
+    let mut depth = 0_u32;
+    let mut below = |part: Component<'_>| {
+        depth = match part {
+            Component::ParentDir => depth.checked_sub(1)?,
+            Component::Normal(_) => depth + 1,
+            _ => depth,
+        };
+        Some(())
+    };
+    let stays = !path.is_absolute() && path.components().try_for_each(|part| below(part).ok_or(())).is_ok();
+    (!stays).then(|| cleaned(path))
+}
+
 fn unescaped(value: &str) -> PathBuf {
     let mut escaped = false;
     let kept = value.chars().filter(|c| {
@@ -116,7 +133,7 @@ fn split_layers(value: &str) -> Vec<PathBuf> {
     layers.filter(|layer| !layer.is_empty()).map(unescaped).collect()
 }
 
-impl Cut<'_> {
+impl<'a> Cut<'a> {
     pub(super) fn filesystem(&mut self, spec: &mut Spec) {
         let mut mounts = Vec::new();
         let mut dropped = BTreeMap::new();
@@ -179,10 +196,9 @@ impl Cut<'_> {
     /// The directories of an overlay, and what other filesystems are made from: host paths, too. Whether they may be mounted.
     fn layers(&mut self, path: &str, asked: &Asked, mount: &mut Mount) -> bool {
         let Layers { read, written } = Layers::of(asked, mount);
-        let absolute = |layer: &PathBuf| layer.is_absolute().then(|| layer.clone());
         for layer in read.iter().chain(&written) {
             let at = if asked.kind == "overlay" { "options" } else { "source" };
-            if !self.host_path(&format!("{path}.{at}"), absolute(layer).as_deref(), &asked.destination) {
+            if !self.host_path(&format!("{path}.{at}"), on_host(layer).as_deref(), &asked.destination) {
                 return false;
             }
         }
@@ -205,19 +221,21 @@ impl Cut<'_> {
         let allowed = |sources: &BTreeSet<Absolute>| {
             source.is_some_and(|source| sources.iter().any(|allowed| allowed.contains(source)))
         };
-        let forbidden = |sources: &BTreeSet<Absolute>| {
-            source.is_some_and(|source| {
-                sources.iter().any(|forbidden| {
-                    // A directory shows what is in it; without what is mounted below it only if that is in the same filesystem.
-                    forbidden.contains(source) || forbidden.path().starts_with(source)
-                })
-            })
-        };
         let bad = rules.sources.as_ref().is_some_and(|sources| !allowed(sources))
-            || rules.forbidden_sources.as_ref().is_some_and(forbidden);
+            || source.is_some_and(|source| self.forbidden(source).is_some());
         let name = source.map_or_else(|| "a path of the bundle".to_owned(), |source| source.display().to_string());
         let requested = format!("the host's {name} on {}", destination.display());
         !(bad && self.beyond(Rule::Sources, path, requested, "no such mount"))
+    }
+
+    /// What must not be mounted and would be with this path of the host.
+    fn forbidden(&self, source: &Path) -> Option<&'a Absolute> {
+        let all = self.profile.filesystem.forbidden_sources.iter().flatten();
+        // A directory shows what is in it; without what is mounted below it only if that is in the same filesystem.
+        let mut shown = all.filter(|forbidden| {
+            !source.is_absolute() || forbidden.contains(source) || forbidden.path().starts_with(source)
+        });
+        shown.next()
     }
 
     fn writable_source(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
@@ -398,6 +416,12 @@ impl Cut<'_> {
             && self.beyond(Rule::PrivatePropagation, "linux.rootfsPropagation", "shared", "rprivate")
         {
             linux.set_rootfs_propagation(Some("rprivate".to_owned()));
+        }
+        if let Some(source) = spec.root().as_ref().and_then(|root| on_host(root.path()))
+            && let Some(forbidden) = self.forbidden(&source)
+        {
+            let why = format!("the root filesystem is {}, and {forbidden} must not be mounted", source.display());
+            self.refuse(Rule::Sources, "root.path", why);
         }
         if self.profile.filesystem.readonly_root != Some(true) {
             return;

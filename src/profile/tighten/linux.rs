@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Cut, HookCheck};
-use crate::profile::format::{Reach, Rule};
+use crate::plan::hardening::{Need, Requirement};
+use crate::profile::format::{Mode, Reach, Rule};
 use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Spec};
 use std::path::Path;
 
@@ -40,7 +41,8 @@ impl Cut<'_> {
             }
         }
         for &kind in rules.own.iter().flatten() {
-            if namespaces.iter().any(|namespace| namespace.typ() == kind) {
+            if let Some(at) = namespaces.iter().position(|namespace| namespace.typ() == kind) {
+                self.not_the_hosts(Rule::Namespaces, at, &namespaces[at]);
                 continue;
             }
             let path = "linux.namespaces";
@@ -60,6 +62,19 @@ impl Cut<'_> {
         if !namespaces.is_empty() {
             linux.set_namespaces(Some(namespaces));
             spec.set_linux(Some(linux));
+        }
+    }
+
+    /// Whose a namespace is that is joined by path, only the kernel can tell: it is compared before the program starts.
+    fn not_the_hosts(&mut self, rule: Rule, at: usize, namespace: &LinuxNamespace) {
+        if is_new(namespace) || self.profile.mode(rule) == Mode::Warn {
+            return;
+        }
+        let from = format!("linux.namespaces[{at}].path, profile {}, rule {rule}", self.profile.name);
+        let need = Need::Namespace(crate::plan::kind_of(namespace.typ()));
+        let required = &mut self.done.hardening.require;
+        if !required.iter().any(|known| known.need == need) {
+            required.push(Requirement { need, from });
         }
     }
 
@@ -88,7 +103,7 @@ impl Cut<'_> {
                     namespaces[at].set_path(None);
                 }
             }
-            Some(_) => {}
+            Some(at) => self.not_the_hosts(Rule::Network, at, &namespaces[at]),
         }
         if !namespaces.is_empty() {
             linux.set_namespaces(Some(namespaces));

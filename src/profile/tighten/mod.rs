@@ -219,6 +219,11 @@ impl UserNamespace {
         Self { own, mappings: linux.and_then(|linux| linux.uid_mappings().clone()).unwrap_or_default() }
     }
 
+    /// Whether the host's root has an id in it.
+    fn has_host_root(&self) -> bool {
+        self.own && self.mappings.iter().any(|mapping| mapping.host_id() == 0)
+    }
+
     /// The uid outside; `None` when there is none.
     fn outside(&self, uid: u32) -> Option<u32> {
         if !self.own {
@@ -251,7 +256,7 @@ impl<'a> Cut<'a> {
         if self.refusals.is_empty() {
             let from = format!("profile {}", self.profile.name);
             let require = self.profile.require.iter().map(|need| Requirement { need: *need, from: from.clone() });
-            self.done.hardening.require = require.collect();
+            self.done.hardening.require.extend(require);
             return Ok(self.done);
         }
         self.refusals.extend(self.done.warnings);

@@ -28,6 +28,12 @@ impl Cut<'_> {
         if rule.non_root != Some(true) {
             return;
         }
+        if user_namespace.has_host_root() && !self.host.in_user_namespace {
+            let why =
+                "the host's root has an id in the user namespace, which a program that may change its uid becomes";
+            self.refuse(Rule::User, "linux.uidMappings", why);
+            return;
+        }
         let uid = process.user().uid();
         // Root of a user namespace that the runtime itself runs in is nobody special outside.
         let is_host_root = user_namespace.outside(uid) == Some(0) && !self.host.in_user_namespace;
