@@ -177,16 +177,22 @@ fn l_resource_names_are_no_paths() {
     loot.must_be_empty();
 }
 
-/// A container that may make cgroups, and a runtime with few descriptors: a nest of them must not keep it from being ended.
-#[test]
-fn l_cgroups_nested_deeply_do_not_keep_a_container_alive() {
-    privileged!();
-    let mut bundle = Bundle::new("nest").namespace("cgroup", None).writable();
+/// A container that may make cgroups.
+fn writable_cgroups(bundle: Bundle) -> Bundle {
+    let mut bundle = bundle.namespace("cgroup", None).writable();
     for mount in bundle.config["mounts"].as_array_mut().expect("mounts") {
         if mount["destination"] == "/sys/fs/cgroup" {
             mount["options"].as_array_mut().expect("options").retain(|option| option != "ro");
         }
     }
+    bundle
+}
+
+/// A container that may make cgroups, and a runtime with few descriptors: a nest of them must not keep it from being ended.
+#[test]
+fn l_cgroups_nested_deeply_do_not_keep_a_container_alive() {
+    privileged!();
+    let bundle = writable_cgroups(Bundle::new("nest"));
     let nest = "mkdir -p $(for i in $(seq 150); do printf n/; done)";
     let script = format!(
         "for d in /sys/fs/cgroup /sys/fs/cgroup/*/; do cd $d && {nest}; done 2>/dev/null; echo made; sleep 1000"
@@ -206,5 +212,21 @@ fn l_cgroups_nested_deeply_do_not_keep_a_container_alive() {
     container.wait_status("stopped");
     few(&["delete", container.id()]).ok();
     assert_eq!(nests(), 0);
+    container.leaves_nothing();
+}
+
+/// On version 1 a frozen process does not die of SIGKILL, and the container's first process waits for all.
+#[test]
+fn l_processes_that_the_container_freezes_do_not_keep_it_alive() {
+    privileged!();
+    if support::cgroup2_only() {
+        return support::skip("frozen processes die on cgroup v2");
+    }
+    // It freezes the process again and again, as long as it can.
+    let script = "sleep 1000 & cd /sys/fs/cgroup/freezer && mkdir -p n/m && echo $! >n/m/cgroup.procs && echo frozen; \
+        (while :; do echo FROZEN >n/m/freezer.state; done) & wait";
+    let container = writable_cgroups(Bundle::new("frozen")).shell(script).started();
+    container.wait_output("frozen");
+    container.delete_force().ok();
     container.leaves_nothing();
 }

@@ -213,6 +213,22 @@ impl Place {
         Ok(pids)
     }
 
+    /// Writes `value` to the control file `name` of every cgroup below, deepest first.
+    pub(super) fn set_below(&self, name: &str, value: &str) -> Result<(), Error> {
+        let Some(dir) = self.dir_if_any()? else { return Ok(()) };
+        visit_below(dir, &self.directory(), |parent, child| {
+            let file = open_child(parent, child)
+                .and_then(|child| openat(child, name, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty()));
+            match file.map_err(io::Error::from).and_then(|file| File::from(file).write_all(value.as_bytes())) {
+                Err(source) if !is_gone(&source) => {
+                    let (path, value) = (self.directory().join(name), value.to_owned());
+                    Err(Error::Write { path, value, setting: String::new(), source })
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Whether the directory is there now.
     pub(super) fn exists(&self) -> Result<bool, Error> {
         Ok(self.dir_if_any()?.is_some())

@@ -402,6 +402,20 @@ impl Cgroup {
         place.set(file, if file == V2_FREEZER { "0" } else { "THAWED" })
     }
 
+    /// Lets killed processes die, which version 1 does not while they are frozen: by the runtime, or below by the container itself.
+    ///
+    /// # Errors
+    /// When the state cannot be read or changed.
+    pub fn thaw_killed(&self) -> Result<(), Error> {
+        if self.is_frozen()? {
+            self.thaw()?;
+        }
+        match self.freezer() {
+            Ok((place, V1_FREEZER)) => place.set_below(V1_FREEZER, "THAWED"),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the cgroup is frozen, or being frozen. A cgroup that is gone or has no freezer is not.
     ///
     /// # Errors
@@ -442,9 +456,7 @@ impl Cgroup {
                 if primary.is_v2() {
                     return Ok(());
                 }
-                if self.is_frozen()? {
-                    self.thaw()?;
-                }
+                self.thaw_killed()?;
                 if primary.all_pids()?.iter().all(|pid| killed.contains(pid)) {
                     return Ok(());
                 }
@@ -464,7 +476,9 @@ impl Cgroup {
                 result => break result.map(drop),
             }
         };
-        if frozen && (!was_frozen || fatal) {
+        if fatal {
+            self.thaw_killed()?;
+        } else if frozen && !was_frozen {
             self.thaw()?;
         }
         result

@@ -3,7 +3,7 @@
 //! Each step may have been done by an earlier delete that was killed: none of them minds.
 #![forbid(unsafe_code)]
 
-use super::{Explained, Session, hinted, kill};
+use super::{Explained, Session, hinted};
 use crate::cli::Delete;
 use crate::launch::hooks;
 use crate::plan::compile_hooks;
@@ -12,7 +12,7 @@ use crate::report::Reporter;
 use crate::state::{Dir, Error, State, Status};
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Hook;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a killed first process may take to end.
 const DYING: Duration = Duration::from_secs(10);
@@ -94,9 +94,13 @@ fn kill_init(state: &State) -> Result<()> {
         Err(Error::NotRunning) => return Ok(()),
         sent => sent.explained()?,
     };
-    kill::thaw_dead(state)?;
-    if pidfd.wait_end(DYING).context("cannot wait for the container's first process")? {
-        return Ok(());
+    let until = Instant::now() + DYING;
+    while Instant::now() < until {
+        // Again and again: until the first process has ended, others in the container may freeze each other.
+        state.cgroup.thaw_killed().explained()?;
+        if pidfd.wait_end(DYING / 50).context("cannot wait for the container's first process")? {
+            return Ok(());
+        }
     }
     bail!("container init still running: process {} has not ended {} s after SIGKILL", state.init.pid, DYING.as_secs())
 }

@@ -3,7 +3,7 @@
 
 use super::{Explained, Session};
 use crate::cli::Kill;
-use crate::state::{Error, State};
+use crate::state::Error;
 use anyhow::Result;
 
 /// Sends the signal through a pidfd whose process was compared with the state, so that no other can be hit.
@@ -30,15 +30,7 @@ pub(super) fn run(session: &Session<'_>, args: &Kill) -> Result<u8> {
     }
     state.init.signal(args.signal).explained()?;
     if kill {
-        thaw_dead(&state)?;
+        state.cgroup.thaw_killed().explained()?;
     }
     Ok(0)
-}
-
-/// cgroup v1 keeps frozen processes from dying: a killed one must be let go. v2 lets it die.
-pub(super) fn thaw_dead(state: &State) -> Result<()> {
-    if !state.cgroup.is_v2() && state.cgroup.is_frozen().explained()? {
-        state.cgroup.thaw().explained()?;
-    }
-    Ok(())
 }
