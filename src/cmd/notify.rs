@@ -89,10 +89,11 @@ impl Proxy {
         self.container.as_fd()
     }
 
-    /// Reads what the container has said; whether it is ready, and the caller knows.
+    /// Reads what the container has said, or some of it when it never stops; whether it is ready, and the caller knows.
     pub(super) fn pass_on(&self) -> anyhow::Result<bool> {
+        const AT_ONCE: usize = 64;
         let mut message = [0; MESSAGE];
-        loop {
+        for _ in 0..AT_ONCE {
             match self.container.recv(&mut message) {
                 Ok(length) => {
                     if let Some(line) = ready_line(&message[..length]) {
@@ -104,6 +105,7 @@ impl Proxy {
                 Err(_) => return Ok(false),
             }
         }
+        Ok(false)
     }
 
     /// Stays until the container is ready, or gone. Its process is the service's main one from then on.
