@@ -8,7 +8,7 @@ use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::require::{self, Facts, Limited};
 use super::text::Text;
-use super::{Hardening, Hook, Plan, devices, notify, numa, process};
+use super::{Hardening, Hook, Plan, devices, notify, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -132,7 +132,12 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         namespaces.new.retain(|kind| *kind != Namespace::Cgroup);
     }
     let dev = devices::compile(&mut b, linux, &namespaces, &mounted);
-    terminal(&mut b, program, dev, &namespaces);
+    if process::terminal(&mut b, program, dev) {
+        b.mount_checks += 1;
+        if !namespaces.born_last {
+            b.child.push(Child::ControlTerminal);
+        }
+    }
     b.child.push(Child::MakeDirectory { path: Text::path(program.cwd()) });
     let asked_new = namespaces::asked_new(linux);
     b.child.push(Child::VerifyNamespaces {
@@ -175,16 +180,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.child.push(Child::ResetCpuAffinity);
     }
     process::limits(&mut b, program, "process");
-    if let Some(policy) = linux.memory_policy() {
-        numa::memory_policy(&mut b, policy);
-    }
-    if let Some(personality) = linux.personality() {
-        let persona = match personality.domain() {
-            oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
-            oci_spec::runtime::LinuxPersonalityDomain::PerLinux32 => 8,
-        };
-        b.child.push(Child::SetPersonality { persona });
-    }
+    process::surroundings(&mut b, linux);
     b.child.push(Child::VerifyMounts);
     if parent_is_late {
         b.child.push(Child::Meet { point: Point::ParentDone });
@@ -463,22 +459,6 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         .then(|| rootfs.clone());
     b.child.push(Child::AttachRoot { slot, at });
     slot
-}
-
-fn terminal(b: &mut Builder<'_>, program: &oci_spec::runtime::Process, dev: Option<Slot>, namespaces: &Namespaces) {
-    if !program.terminal().unwrap_or_default() {
-        return;
-    }
-    let size = program.console_size().map(|size| {
-        let cut = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-        (cut(size.width()), cut(size.height()))
-    });
-    b.mount_checks += 1;
-    b.child.push(Child::OpenTerminal { dev, uid: program.user().uid(), gid: program.user().gid(), size });
-    if !namespaces.born_last {
-        b.child.push(Child::ControlTerminal);
-    }
-    b.parent.push(Parent::ReceiveTerminal);
 }
 
 /// Whether hooks run that may look for the rootfs, by its path, in the container's mount namespace.

@@ -90,27 +90,9 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     // Where the rights for it come only with the container's user namespace.
     b.child.extend(shield.map(|file| Child::ShieldBinary { file }));
     b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
-    let terminal = request.process.terminal().unwrap_or_default();
-    if terminal {
-        let user = request.process.user();
-        let size = request.process.console_size().map(|size| {
-            let cut = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
-            (cut(size.width()), cut(size.height()))
-        });
-        b.child.push(Child::OpenTerminal { dev: None, uid: user.uid(), gid: user.gid(), size });
-        b.parent.push(Parent::ReceiveTerminal);
-    }
+    let terminal = process::terminal(&mut b, request.process, None);
     super::numa::exec_affinity(&mut b, request.process.exec_cpu_affinity().as_ref());
-    if let Some(policy) = linux.memory_policy() {
-        super::numa::memory_policy(&mut b, policy);
-    }
-    if let Some(personality) = linux.personality() {
-        let persona = match personality.domain() {
-            oci_spec::runtime::LinuxPersonalityDomain::PerLinux => 0,
-            oci_spec::runtime::LinuxPersonalityDomain::PerLinux32 => 8,
-        };
-        b.child.push(Child::SetPersonality { persona });
-    }
+    process::surroundings(&mut b, linux);
     let ruleset =
         request.hardening.landlock.as_ref().and_then(|asked| joined_ruleset(&mut b, request, asked, &as_if_new));
     b.child.extend(ruleset.iter().cloned().map(|ruleset| Child::MakeRuleset { ruleset }));

@@ -5,11 +5,13 @@ use super::Program;
 use super::builder::Builder;
 use super::hardening::Landlock;
 use super::landlock::{self, Ruleset};
-use super::op::{Child, Credentials, Module, Slot};
+use super::op::{Child, Credentials, Module, Parent, Slot};
 use super::text::Text;
 use crate::spec::capability;
 use crate::sys::cred::SchedAttr;
-use oci_spec::runtime::{IOPriorityClass, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process};
+use oci_spec::runtime::{
+    IOPriorityClass, Linux, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process,
+};
 use std::collections::BTreeSet;
 
 /// CAP_SYS_ADMIN: what loading a filter needs without no_new_privs.
@@ -114,6 +116,32 @@ pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
             _ => b.error(format!("{path}.ioPriority.priority"), "an I/O priority is a number from 0 to 7", ""),
         }
     }
+}
+
+/// What the kernel does for each of a container's processes: where their memory comes from, and which system it pretends to be.
+pub(super) fn surroundings(b: &mut Builder<'_>, linux: &Linux) {
+    if let Some(policy) = linux.memory_policy() {
+        super::numa::memory_policy(b, policy);
+    }
+    if let Some(personality) = linux.personality() {
+        let persona = match personality.domain() {
+            LinuxPersonalityDomain::PerLinux => 0,
+            LinuxPersonalityDomain::PerLinux32 => 8,
+        };
+        b.child.push(Child::SetPersonality { persona });
+    }
+}
+
+/// Opens the process's terminal, if it has one; whether it has.
+pub(super) fn terminal(b: &mut Builder<'_>, process: &Process, dev: Option<Slot>) -> bool {
+    if !process.terminal().unwrap_or_default() {
+        return false;
+    }
+    let cut = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+    let size = process.console_size().map(|size| (cut(size.width()), cut(size.height())));
+    b.child.push(Child::OpenTerminal { dev, uid: process.user().uid(), gid: process.user().gid(), size });
+    b.parent.push(Parent::ReceiveTerminal);
+    true
 }
 
 /// The kernel's number of a limit, and its name.
@@ -286,7 +314,7 @@ pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
                 b.child.extend(last.clone());
             }
             b.child.push(Child::SendListener);
-            b.parent.push(super::op::Parent::Supervise);
+            b.parent.push(Parent::Supervise);
             if let Some(rest) = context.seccomp_rest {
                 b.child.push(Child::LoadSeccompRest { flags: rest.flags, instructions: rest.insns.len() });
             }
