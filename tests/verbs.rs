@@ -147,7 +147,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        self.cgroup.kill_all(nix::sys::signal::Signal::SIGKILL).unwrap();
+        self.cgroup.kill_all(libc::SIGKILL).unwrap();
         self.wait_all();
         self.cgroup.delete().unwrap();
         for place in self.cgroup.places() {
