@@ -19,7 +19,7 @@ pub use error::Error;
 
 use crate::cgroup::Cgroup;
 use crate::plan::Plan;
-use crate::plan::op::{HookKind, Parent as Op, Point};
+use crate::plan::op::{HookKind, Namespace, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, numa, socket};
 use nix::errno::Errno;
@@ -98,6 +98,8 @@ pub struct Running {
     pub terminal: Option<(OwnedFd, u32)>,
     /// Its user and its network namespace, when the plan hands them over.
     pub network: Option<(OwnedFd, OwnedFd)>,
+    /// The network namespace that was made for it, until it has it.
+    made_network: Option<OwnedFd>,
     /// How many Landlock rules it has made: places that are not there have none.
     pub landlock_rules: u32,
     sync: OwnedFd,
@@ -154,6 +156,7 @@ impl Launch<'_> {
             root: None,
             in_directory: false,
             entered: 0,
+            network: None,
             executable: None,
             listener: None,
             ruleset: None,
@@ -177,6 +180,7 @@ impl Launch<'_> {
             pidfd,
             terminal,
             network: None,
+            made_network: None,
             landlock_rules: 0,
             sync,
             state,
@@ -208,6 +212,18 @@ fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
         }),
         None => Ok(()),
     }
+}
+
+/// A new network namespace, with `lo` up. This process is in its own again.
+fn make_network() -> Result<OwnedFd, Error> {
+    let current = || fd::open(fd::CWD, c"/proc/self/ns/net", libc::O_RDONLY);
+    let failed = |errno| Error::Clone { namespaces: vec![Namespace::Network], errno };
+    let own = current().map_err(failed)?;
+    clone::unshare(libc::CLONE_NEWNET).map_err(failed)?;
+    let (up, made) = (cred::loopback_up(), current());
+    clone::setns(own.as_fd(), libc::CLONE_NEWNET).map_err(failed)?;
+    up.map_err(|errno| Error::System { what: "bring loopback up", errno })?;
+    made.map_err(failed)
 }
 
 /// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
@@ -249,6 +265,7 @@ impl Running {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
                         .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
                 }
+                Op::MakeNetwork => self.made_network = Some(make_network()?),
                 Op::LimitDevices => owner.limit_devices()?,
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
@@ -273,8 +290,14 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::Started | Point::ListenerSent => {
-                match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
+            Point::UserNamespaceMapped
+            | Point::NetworkMade
+            | Point::ParentDone
+            | Point::Born
+            | Point::Started
+            | Point::ListenerSent => {
+                let handed = self.made_network.take();
+                match wire::send(self.sync.as_fd(), Message::Continue(point), handed.as_ref().map(AsFd::as_fd)) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
                     Err(_) => self.receive(plan).map(drop),

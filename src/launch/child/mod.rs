@@ -69,6 +69,8 @@ pub(super) struct Child<'a> {
     pub(super) in_directory: bool,
     /// Clone flags of the namespaces that were entered at the first try.
     pub(super) entered: libc::c_int,
+    /// What the parent has made, between getting it and entering it.
+    pub(super) network: Option<OwnedFd>,
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
@@ -121,6 +123,10 @@ impl<'a> Child<'a> {
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
             Op::EnterNamespace { kind, slot, early } => self.enter_namespace(*slot, clone_flag(kind.flag()), *early),
+            Op::EnterNetwork => {
+                let network = self.network.take().ok_or(Errno::EBADF)?;
+                Ok(clone::setns(network.as_fd(), libc::CLONE_NEWNET)?)
+            }
             Op::EnterProcess { slot, kinds } => Ok(clone::setns(self.slot(*slot)?, clone_flag(flags(kinds)))?),
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
@@ -231,7 +237,13 @@ impl<'a> Child<'a> {
 
     fn meet(&mut self, point: Point) -> Done {
         match point {
-            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => self.wait_for(point),
+            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => {
+                self.wait_for(point).map(drop)
+            }
+            Point::NetworkMade => {
+                self.network = self.wait_for(point)?;
+                Ok(())
+            }
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point, 0), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(INIT_COMM)?;
@@ -242,7 +254,7 @@ impl<'a> Child<'a> {
                     self.sync = connection;
                     Ok(())
                 }
-                None => self.wait_for(point),
+                None => self.wait_for(point).map(drop),
             },
         }
     }
@@ -284,10 +296,10 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Waits for the parent. A parent that died takes the child with it.
-    fn wait_for(&self, point: Point) -> Done {
+    /// Waits for the parent, and for what it hands over. A parent that died takes the child with it.
+    fn wait_for(&self, point: Point) -> Result<Option<OwnedFd>, Failure> {
         match wire::receive(self.sync.as_fd())? {
-            Some((Message::Continue(reached), _)) if reached == point => Ok(()),
+            Some((Message::Continue(reached), handed)) if reached == point => Ok(handed),
             Some(_) => Err(Errno::EPROTO.into()),
             None => exit_group(1),
         }
