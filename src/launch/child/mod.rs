@@ -19,6 +19,7 @@ use super::wire::{self, Failure, Message};
 use crate::cgroup::Membership;
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Namespace, Point, Slot};
+use crate::spec::mount_options::{Propagation, Spread};
 use crate::state::INIT_COMM;
 use crate::sys::clone::{self, exit_group};
 use crate::sys::exe::Segment;
@@ -138,8 +139,12 @@ impl<'a> Child<'a> {
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
             Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
-            Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
-            Op::MakeRootParentPrivate => self.make_root_parent_private(),
+            Op::SetRootPropagation { propagation } | Op::SetNewRootPropagation { propagation } => {
+                Self::set_root_propagation(*propagation)
+            }
+            Op::MakeRootParentPrivate => {
+                Self::set_root_propagation(Propagation { spread: Spread::Private, recursive: false })
+            }
             Op::CloneMount(source) => self.clone_mount(source),
             Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
             Op::AttachRoot { slot, at } => self.attach_root(*slot, at.as_deref()),
@@ -167,7 +172,6 @@ impl<'a> Child<'a> {
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
             Op::MoveRoot { slot, shared } => self.move_root(*slot, *shared),
-            Op::SetNewRootPropagation { propagation } => self.set_new_root_propagation(*propagation),
             Op::SetHostname { name } => Ok(crate::sys::cred::set_hostname(name)?),
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
             Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
