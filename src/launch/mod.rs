@@ -164,7 +164,7 @@ impl Launch<'_> {
         };
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (pid, pidfd) = match clone::fork(flags, cgroup_dir) {
-            Ok(Fork::Child) => enter(child, &sync),
+            Ok(Fork::Child) => enter(child, &sync, prepared.ignored),
             Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
             Err(errno) => {
                 restore(&prepared, self.stays)?;
@@ -206,10 +206,9 @@ fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
         numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
     }
     match &prepared.before.oom_score {
-        Some(score) => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-            Error::System { what: "put oom_score_adj back", errno }
-        }),
+        Some(score) => {
+            prepare::write_oom_score(score).map_err(|errno| Error::System { what: "put oom_score_adj back", errno })
+        }
         None => Ok(()),
     }
 }
@@ -228,14 +227,14 @@ fn make_network() -> Result<OwnedFd, Error> {
 
 /// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
 /// program's again.
-fn enter(child: child::Child<'_>, parents_end: &OwnedFd) -> ! {
+fn enter(child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
     crate::alloc::forbid();
     // While the parent's end is open here, its death would go unnoticed.
     if fd::close(parents_end.as_raw_fd()).is_err() {
         clone::exit_group(1);
     }
     cred::set_umask(0);
-    if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals().is_err() {
+    if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals(ignored).is_err() {
         clone::exit_group(1);
     }
     child.run()
