@@ -98,6 +98,8 @@ pub struct Running {
     pub terminal: Option<(OwnedFd, u32)>,
     /// Its user and its network namespace, when the plan hands them over.
     pub network: Option<(OwnedFd, OwnedFd)>,
+    /// The process that made it, if that was not this one, until it is reaped.
+    maker: Option<OwnedFd>,
     /// The network namespace that was made for it, until it has it.
     made_network: Option<OwnedFd>,
     /// How many Landlock rules it has made: places that are not there have none.
@@ -180,6 +182,7 @@ impl Launch<'_> {
             pidfd,
             terminal,
             network: None,
+            maker: None,
             made_network: None,
             landlock_rules: 0,
             sync,
@@ -246,7 +249,11 @@ impl Running {
     /// # Errors
     /// What failed, in the parent or in the child; the child is gone then.
     pub fn make_ready(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
-        self.walk(plan, owner).inspect_err(|_| self.kill())
+        let walked = self.walk(plan, owner);
+        // While the child goes on: nothing waits for its maker's end.
+        let reaped = self.maker.take().map_or(Ok(0), |maker| clone::wait(maker.as_fd()));
+        let reaped = reaped.map(drop).map_err(|errno| Error::System { what: "wait for the child's maker", errno });
+        walked.and(reaped).inspect_err(|_| self.kill())
     }
 
     fn walk(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
@@ -318,8 +325,8 @@ impl Running {
         let (Message::Born(pid), _) = self.receive(plan)? else {
             return Err(system("hear from the child")(Errno::EPROTO));
         };
-        clone::wait(self.pidfd.as_fd()).map_err(system("wait for the process that made the container's"))?;
-        self.pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+        let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+        self.maker = Some(std::mem::replace(&mut self.pidfd, pidfd));
         self.pid = pid;
         Ok(())
     }
