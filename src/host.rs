@@ -105,8 +105,7 @@ impl Host {
         let proc = |path: &'static str| move |errno: nix::errno::Errno| Error::Proc { path, source: errno.into() };
         let own_cgroup = OwnCgroup::probe()?;
         let cgroup = Layout::probe(&own_cgroup, need_cgroup_roots)?;
-        let uid_map =
-            std::fs::read("/proc/self/uid_map").map_err(|source| Error::Proc { path: "/proc/self/uid_map", source })?;
+        let uid_map = sys::fd::read_file(c"/proc/self/uid_map").map_err(proc("/proc/self/uid_map"))?;
         Ok(Self {
             euid: nix::unistd::geteuid().as_raw(),
             egid: nix::unistd::getegid().as_raw(),
@@ -114,7 +113,7 @@ impl Host {
             last_capability: last_capability(),
             in_user_namespace: !is_initial_user_namespace(&uid_map),
             setgroups_denied: !is_initial_user_namespace(&uid_map)
-                && std::fs::read("/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
+                && sys::fd::read_file(c"/proc/self/setgroups").is_ok_and(|text| text.starts_with(b"deny")),
             cgroup,
             own_cgroup,
             user_manager: None,
@@ -123,7 +122,7 @@ impl Host {
             procfs_pidns: kernel_is_at_least(6, 17),
             seccomp_wait_killable: kernel_is_at_least(5, 19),
             landlock_abi: sys::landlock::abi().unwrap_or(0),
-            apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
+            apparmor: sys::fd::read_file(c"/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,
         })

@@ -3,7 +3,7 @@
 
 use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
 use pent::host::{Binary, Host};
-use pent::plan::op::{Child, Prepare};
+use pent::plan::op::{Child, Namespace, Parent, Prepare};
 use pent::plan::{ExecRequest, Hardening, Options, Plan, Request, compile, compile_exec, order};
 use pent::report::Diagnostic;
 use pent::spec;
@@ -252,6 +252,30 @@ fn kernel_parameters_of_devices_with_a_dot_in_their_name() {
         plan.child.iter().find_map(|op| if let Child::WriteSysctls { values, .. } = op { Some(values) } else { None });
     let files: Vec<_> = set.expect("the step").iter().map(|(file, _)| file.to_string()).collect();
     assert_eq!(files, ["sys/net/ipv4/conf/eno2.100/rp_filter", "sys/net/ipv4/conf/eno2.200/rp_filter"]);
+}
+
+#[test]
+fn a_network_namespace_is_entered_before_anything_is_done_in_it() {
+    let good = plan(&default_config(), &v2()).expect("a plan");
+    assert!(good.parent.contains(&Parent::MakeNetwork));
+    let at = good.child.iter().position(|op| matches!(op, Child::EnterNetwork)).expect("the step");
+    let mut late = good.clone();
+    late.child.swap(at, at + 1);
+    assert!(order::check(&late).is_err(), "after {}", late.child[at]);
+    let mut lost = good.clone();
+    lost.child.remove(at);
+    assert!(order::check(&lost).is_err());
+    let mut twice = good.clone();
+    twice.new_namespaces.push(Namespace::Network);
+    assert!(order::check(&twice).is_err());
+    // It would belong to the host's user namespace.
+    let own = plan(&rootless_config(), &v2()).expect("a plan");
+    assert!(!own.parent.contains(&Parent::MakeNetwork));
+    let network = |kind: &str| {
+        let mounts = json!([{ "destination": "/data", "type": kind, "source": "server:/x" }]);
+        lines_with(&[("/mounts", mounts)], &["network namespace", "make nfs", "make tmpfs", "verify namespaces"])
+    };
+    insta::assert_snapshot!(network("nfs") + "\n" + &network("tmpfs"));
 }
 
 /// The default bundle changed at these pointers, and the lines of its plan that have one of these words.

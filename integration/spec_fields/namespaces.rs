@@ -4,8 +4,9 @@
 use crate::support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, seconds, wait_until};
 use serde_json::json;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 /// What `/proc/self/ns/KIND` is for this process.
 fn own(kind: &str) -> String {
@@ -78,6 +79,22 @@ fn a_namespace_that_is_not_listed_is_the_callers() {
     }
     let bundle = Bundle::new("nsold").without_namespace("uts").remove("/hostname");
     assert_eq!(inside(bundle, "uts"), own("uts"));
+}
+
+#[test]
+fn a_network_namespace_is_complete_and_the_runtime_stays_outside() {
+    privileged!();
+    let container = Container::new(Bundle::new("nsnet").shell("ls /sys/class/net; ifconfig lo | grep UP; sleep 1000"));
+    let pid_file = container.pid_file().to_string_lossy().into_owned();
+    let mut run = container.run_command(&["--pid-file", &pid_file]).stdout(Stdio::piped()).spawn().expect("run");
+    let mut said = BufReader::new(run.stdout.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
+    assert_eq!(said.next().as_deref(), Some("lo"));
+    assert!(said.next().is_some_and(|line| line.contains("UP LOOPBACK RUNNING")));
+    let of = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).expect("namespace").to_string_lossy().into_owned();
+    assert_eq!(of(run.id()), own("net"));
+    assert_ne!(of(container.pid().unsigned_abs()), own("net"));
+    container.kill("KILL").ok();
+    run.wait().expect("reap the runtime");
 }
 
 #[test]

@@ -128,8 +128,8 @@ impl OwnCgroup {
     /// # Errors
     /// When it cannot be read.
     pub fn probe() -> Result<Self, Error> {
-        let path = Path::new("/proc/self/cgroup");
-        let text = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+        let text = crate::sys::fd::read_file(c"/proc/self/cgroup")
+            .map_err(|errno| Error::Read { path: "/proc/self/cgroup".into(), source: errno.into() })?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 

@@ -216,7 +216,7 @@ impl Prepared {
     }
 
     fn become_hook(&self) -> crate::sys::Result<()> {
-        process_parts::reset_signals()?;
+        process_parts::reset_signals(u64::MAX)?;
         if let Some(directory) = &self.directory {
             fd::chdir_path(directory)?;
         }

@@ -19,7 +19,7 @@ pub use error::Error;
 
 use crate::cgroup::Cgroup;
 use crate::plan::Plan;
-use crate::plan::op::{HookKind, Parent as Op, Point};
+use crate::plan::op::{HookKind, Namespace, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, numa, socket};
 use nix::errno::Errno;
@@ -98,6 +98,10 @@ pub struct Running {
     pub terminal: Option<(OwnedFd, u32)>,
     /// Its user and its network namespace, when the plan hands them over.
     pub network: Option<(OwnedFd, OwnedFd)>,
+    /// The process that made it, if that was not this one, until it is reaped.
+    maker: Option<OwnedFd>,
+    /// The network namespace that was made for it, until it has it.
+    made_network: Option<OwnedFd>,
     /// How many Landlock rules it has made: places that are not there have none.
     pub landlock_rules: u32,
     sync: OwnedFd,
@@ -155,6 +159,7 @@ impl Launch<'_> {
             root: None,
             in_directory: false,
             entered: 0,
+            network: None,
             executable: None,
             listener: None,
             ruleset: None,
@@ -162,7 +167,7 @@ impl Launch<'_> {
         };
         let failed = |errno| Error::Clone { namespaces: plan.new_namespaces.clone(), errno };
         let (pid, pidfd) = match clone::fork(flags, cgroup_dir) {
-            Ok(Fork::Child) => enter(child, &sync),
+            Ok(Fork::Child) => enter(child, &sync, prepared.ignored),
             Ok(Fork::Parent { pid, pidfd }) => (pid, pidfd),
             Err(errno) => {
                 restore(&prepared, self.stays)?;
@@ -178,6 +183,8 @@ impl Launch<'_> {
             pidfd,
             terminal,
             network: None,
+            maker: None,
+            made_network: None,
             landlock_rules: 0,
             sync,
             state,
@@ -203,24 +210,35 @@ fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
         numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
     }
     match &prepared.before.oom_score {
-        Some(score) => std::fs::write("/proc/self/oom_score_adj", score.trim()).map_err(|error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
-            Error::System { what: "put oom_score_adj back", errno }
-        }),
+        Some(score) => {
+            prepare::write_oom_score(score).map_err(|errno| Error::System { what: "put oom_score_adj back", errno })
+        }
         None => Ok(()),
     }
 }
 
+/// A new network namespace, with `lo` up. This process is in its own again.
+fn make_network() -> Result<OwnedFd, Error> {
+    let current = || fd::open(fd::CWD, c"/proc/self/ns/net", libc::O_RDONLY);
+    let failed = |errno| Error::Clone { namespaces: vec![Namespace::Network], errno };
+    let own = current().map_err(failed)?;
+    clone::unshare(libc::CLONE_NEWNET).map_err(failed)?;
+    let (up, made) = (cred::loopback_up(), current());
+    clone::setns(own.as_fd(), libc::CLONE_NEWNET).map_err(failed)?;
+    up.map_err(|errno| Error::System { what: "bring loopback up", errno })?;
+    made.map_err(failed)
+}
+
 /// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
 /// program's again.
-fn enter(child: child::Child<'_>, parents_end: &OwnedFd) -> ! {
+fn enter(child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
     crate::alloc::forbid();
     // While the parent's end is open here, its death would go unnoticed.
     if fd::close(parents_end.as_raw_fd()).is_err() {
         clone::exit_group(1);
     }
     cred::set_umask(0);
-    if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals().is_err() {
+    if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals(ignored).is_err() {
         clone::exit_group(1);
     }
     child.run()
@@ -232,7 +250,11 @@ impl Running {
     /// # Errors
     /// What failed, in the parent or in the child; the child is gone then.
     pub fn make_ready(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
-        self.walk(plan, owner).inspect_err(|_| self.kill())
+        let walked = self.walk(plan, owner);
+        // While the child goes on: nothing waits for its maker's end.
+        let reaped = self.maker.take().map_or(Ok(0), |maker| clone::wait(maker.as_fd()));
+        let reaped = reaped.map(drop).map_err(|errno| Error::System { what: "wait for the child's maker", errno });
+        walked.and(reaped).inspect_err(|_| self.kill())
     }
 
     fn walk(&mut self, plan: &Plan, owner: &mut dyn Owner) -> Result<(), Error> {
@@ -250,6 +272,7 @@ impl Running {
                     idmap::write(self.pid, uids, gids, *deny_setgroups)
                         .map_err(|failure| Error::Parent { op: op.to_string(), failure })?;
                 }
+                Op::MakeNetwork => self.made_network = Some(make_network()?),
                 Op::LimitDevices => owner.limit_devices()?,
                 Op::RunHooks { kind } => self.run_hooks(*kind)?,
                 Op::ReceiveTerminal => match self.receive(plan)? {
@@ -274,8 +297,14 @@ impl Running {
 
     fn meet(&mut self, plan: &Plan, point: Point) -> Result<(), Error> {
         match point {
-            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::Started | Point::ListenerSent => {
-                match wire::send(self.sync.as_fd(), Message::Continue(point), None) {
+            Point::UserNamespaceMapped
+            | Point::NetworkMade
+            | Point::ParentDone
+            | Point::Born
+            | Point::Started
+            | Point::ListenerSent => {
+                let handed = self.made_network.take();
+                match wire::send(self.sync.as_fd(), Message::Continue(point), handed.as_ref().map(AsFd::as_fd)) {
                     Ok(()) => Ok(()),
                     // The child has given up: what it said is still to be read.
                     Err(_) => self.receive(plan).map(drop),
@@ -297,8 +326,8 @@ impl Running {
         let (Message::Born(pid), _) = self.receive(plan)? else {
             return Err(system("hear from the child")(Errno::EPROTO));
         };
-        clone::wait(self.pidfd.as_fd()).map_err(system("wait for the process that made the container's"))?;
-        self.pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+        let pidfd = clone::open_process(pid).map_err(system("open the child by its pid"))?;
+        self.maker = Some(std::mem::replace(&mut self.pidfd, pidfd));
         self.pid = pid;
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::sys::clone::{self, Fork};
 use crate::sys::exec::{Argv, Environment};
 use crate::sys::{cred, exe, fd, numa};
 use nix::errno::Errno;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// A plan with its descriptors open and its strings in place.
@@ -22,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) hook_filter: (Vec<u64>, u32),
     pub(super) segments: Vec<exe::Segment>,
     pub(super) host_namespaces: [u64; 8],
+    /// Signals that this process ignores, a mask: what of its dispositions a child inherits.
+    pub(super) ignored: u64,
     /// To be put back in a process that stays.
     pub(super) before: Before,
 }
@@ -50,6 +53,7 @@ pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
         hook_filter: hook_filter(plan),
         segments: exe::segments(),
         host_namespaces: own_namespaces(plan)?,
+        ignored: ignored_signals(),
         before,
     })
 }
@@ -105,16 +109,31 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
     Ok(())
 }
 
+/// Of `/proc/self/status`; all of them where it does not tell.
+fn ignored_signals() -> u64 {
+    let status = fd::read_file(c"/proc/self/status").unwrap_or_default();
+    let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"SigIgn:\t"));
+    let digits = line.and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(u64::MAX)
+}
+
 /// Inherited by the child; returns what it was before, for a process that stays.
 fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
-    const PATH: &str = "/proc/self/oom_score_adj";
-    let before = std::fs::read_to_string(PATH).ok();
-    if before.as_deref().map(str::trim) == Some(score.to_string().as_str()) {
+    let before = fd::read_file(OOM_SCORE).ok().and_then(|text| String::from_utf8(text).ok());
+    let before = before.map(|text| text.trim_end().to_owned());
+    let score = score.to_string();
+    if before.as_ref() == Some(&score) {
         return Ok(None);
     }
-    std::fs::write(PATH, score.to_string())
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    write_oom_score(&score)?;
     Ok(before)
+}
+
+const OOM_SCORE: &CStr = c"/proc/self/oom_score_adj";
+
+pub(super) fn write_oom_score(score: &str) -> crate::sys::Result<()> {
+    let file = fd::open(fd::CWD, OOM_SCORE, libc::O_WRONLY)?;
+    fd::write(file.as_fd(), score.as_bytes())
 }
 
 /// The container's init, unless its pid belongs to another process by now.

@@ -47,16 +47,18 @@ pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<Own
 
 /// Sets propagation, one change after the other.
 pub fn spread(at: BorrowedFd<'_>, changes: &[Propagation]) -> crate::sys::Result<()> {
-    for change in changes {
-        let propagation = match change.spread {
-            Spread::Private => libc::MS_PRIVATE,
-            Spread::Shared => libc::MS_SHARED,
-            Spread::Slave => libc::MS_SLAVE,
-            Spread::Unbindable => libc::MS_UNBINDABLE,
-        };
-        mount::set_attr(at, change.recursive, &MountAttr { propagation, ..MountAttr::default() })?;
-    }
-    Ok(())
+    changes.iter().try_for_each(|change| mount::set_attr(at, change.recursive, &spreading(change.spread)))
+}
+
+/// A change of propagation alone.
+pub fn spreading(spread: Spread) -> MountAttr {
+    let propagation = match spread {
+        Spread::Private => libc::MS_PRIVATE,
+        Spread::Shared => libc::MS_SHARED,
+        Spread::Slave => libc::MS_SLAVE,
+        Spread::Unbindable => libc::MS_UNBINDABLE,
+    };
+    MountAttr { propagation, ..MountAttr::default() }
 }
 
 /// Opens the running binary through a read-only mount of its directory; when it is no longer at `path` (replaced while it

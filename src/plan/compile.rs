@@ -8,7 +8,7 @@ use super::namespaces::{self, Namespaces};
 use super::op::{Child, HookKind, Namespace, NetDevice, Parent, Point, Prepare, Slot, Source};
 use super::require::{self, Facts, Limited};
 use super::text::Text;
-use super::{Hardening, Hook, Plan, devices, notify, process};
+use super::{Hardening, Hook, Plan, devices, notify, order, process};
 use crate::cgroup::{self, CgroupPlan};
 use crate::host::Host;
 use crate::report::{Diagnostic, Severity};
@@ -128,6 +128,10 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         },
         spec.mounts().as_deref().unwrap_or_default(),
     );
+    if namespaces.network_by_parent(request.host) {
+        enter_network(&mut b);
+        namespaces.new.retain(|kind| *kind != Namespace::Network);
+    }
     if !cgroup_by_clone {
         namespaces.new.retain(|kind| *kind != Namespace::Cgroup);
     }
@@ -355,7 +359,10 @@ fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) 
     if !namespaces.born_last {
         b.child.push(Child::NewSession);
     }
-    if namespaces.is_new(Namespace::Network) {
+    if namespaces.network_by_parent(request.host) {
+        b.parent.push(Parent::MakeNetwork);
+        b.parent.push(Parent::Meet { point: Point::NetworkMade });
+    } else if namespaces.is_new(Namespace::Network) {
         b.child.push(Child::LoopbackUp);
     }
 }
@@ -459,6 +466,12 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         .then(|| rootfs.clone());
     b.child.push(Child::AttachRoot { slot, at });
     slot
+}
+
+/// As late as can be: before the first filesystem that may belong to a network namespace, as sysfs does.
+fn enter_network(b: &mut Builder<'_>) {
+    let at = b.child.iter().position(order::needs_network).unwrap_or(b.child.len());
+    b.child.splice(at..at, [Child::Meet { point: Point::NetworkMade }, Child::EnterNetwork]);
 }
 
 /// Whether hooks run that may look for the rootfs, by its path, in the container's mount namespace.

@@ -166,6 +166,7 @@ impl fmt::Display for Parent {
                 write!(f, "map uids {} gids {}", Map(uids), Map(gids))?;
                 f.write_str(if *deny_setgroups { " without setgroups" } else { "" })
             }
+            Self::MakeNetwork => f.write_str("make network namespace, bring its loopback up"),
             Self::LimitDevices => f.write_str("set the device rules of the cgroup"),
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
@@ -197,6 +198,7 @@ impl fmt::Display for Child {
             }
             Self::EnterNamespace { kind, .. } => write!(f, "enter {} namespace", kind.file()),
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
+            Self::EnterNetwork => f.write_str("enter the network namespace that was made meanwhile"),
             Self::EnterProcess { kinds, .. } => write!(f, "enter namespaces {} of init", Kinds(kinds)),
             Self::BecomeRoot { .. } => f.write_str("become root of the user namespace"),
             Self::BecomeUser { uid, gid, .. } => write!(f, "become {uid}:{gid} of the user namespace"),

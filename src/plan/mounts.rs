@@ -200,6 +200,9 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
     // Events must not travel from the container to the host unless they are asked to.
     let mut propagation = vec![context.root_propagation];
     propagation.extend_from_slice(&options.propagation);
+    // Nothing that was before is left of a tree that becomes private.
+    let ends = |change: &Propagation| change.recursive && matches!(change.spread, Spread::Private | Spread::Unbindable);
+    propagation.drain(..propagation.iter().rposition(ends).unwrap_or(0));
     let idmap = options
         .idmap
         .or_else(|| mount.uid_mappings().as_ref().map(|_| crate::spec::mount_options::Reach { recursive: false }));

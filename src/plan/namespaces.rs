@@ -4,6 +4,7 @@
 use super::builder::Builder;
 use super::op::{Child, IdMap, Namespace, Parent, Point, Prepare, Slot};
 use super::text::Text;
+use crate::host::Host;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, User};
 use std::fmt::Write as _;
 
@@ -29,6 +30,12 @@ impl Namespaces {
     /// The slot of a pid namespace that is joined last.
     pub(super) fn late_pid(&self) -> Option<Slot> {
         self.joined.iter().find(|(kind, _)| self.born_last && *kind == Namespace::Pid).map(|(_, slot)| *slot)
+    }
+
+    /// The parent makes the network namespace: the kernel needs longer for it than for all others together, and the child can mount
+    /// meanwhile. It would belong to the wrong user namespace where the container has one of its own.
+    pub(super) fn network_by_parent(&self, host: &Host) -> bool {
+        self.is_new(Namespace::Network) && host.is_privileged() && !self.is_own(Namespace::User) && !self.needs_birth()
     }
 
     /// A joined user namespace has to be entered before the others are made, so that it owns them; a joined pid or time
@@ -135,7 +142,7 @@ pub(super) fn asked_new(linux: &Linux) -> Vec<Namespace> {
 
 /// Unprivileged, a single gid may be mapped without newgidmap only when setgroups is given up (user_namespaces(7)), and what
 /// was given up stays so in namespaces made from there.
-pub(super) fn groups_denied(host: &crate::host::Host, linux: &Linux, namespaces: &Namespaces) -> bool {
+pub(super) fn groups_denied(host: &Host, linux: &Linux, namespaces: &Namespaces) -> bool {
     let gids = id_map(linux.gid_mappings().as_ref());
     let gives_up = namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1;
     host.setgroups_denied || gives_up

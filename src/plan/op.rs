@@ -23,7 +23,9 @@ pub struct Slot(pub u16);
 #[repr(u32)]
 pub enum Point {
     /// The parent has written the id mappings of the new user namespace.
-    UserNamespaceMapped = 1,
+    UserNamespaceMapped = 0,
+    /// The parent has made the network namespace, and hands it over.
+    NetworkMade = 1,
     /// The child has made its namespaces and mounts; the old root is still there for hooks.
     MountsDone = 2,
     /// The parent has set the device rules and run the hooks of the runtime's namespace.
@@ -40,8 +42,9 @@ pub enum Point {
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::UserNamespaceMapped,
+        Self::NetworkMade,
         Self::MountsDone,
         Self::ParentDone,
         Self::Ready,
@@ -221,6 +224,8 @@ pub enum Parent {
     Meet { point: Point },
     /// Writes `/proc/PID/uid_map` and `gid_map`, by newuidmap and newgidmap when unprivileged and there is more than one line.
     MapIds { uids: IdMap, gids: IdMap, deny_setgroups: bool },
+    /// Makes the child's network namespace and brings `lo` up in it, while the child mounts.
+    MakeNetwork,
     /// Sets the device rules of the cgroup.
     LimitDevices,
     /// Runs the prestart and createRuntime hooks.
@@ -346,6 +351,8 @@ pub enum Child {
     LeaveHost { keep: Vec<Slot>, preserve: u32 },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
     EnterProcess { slot: Slot, kinds: Vec<Namespace> },
+    /// Enters the network namespace that the parent has made.
+    EnterNetwork,
     /// Makes new namespaces for this process and its children.
     MakeNamespaces { new: Vec<Namespace> },
     /// Makes the process that walks the rest of this script, as a sibling, in new namespaces and in those that were entered

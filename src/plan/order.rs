@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::Plan;
-use super::op::{Child, HookKind, Parent, Point};
+use super::op::{Child, HookKind, Namespace, Parent, Point};
 
 /// Why a plan must not be run: a bug in `compile`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +102,42 @@ pub fn check(plan: &Plan) -> Result<(), Violation> {
     if plan.seccomp_rest.is_some() != plan.child.iter().any(|op| matches!(op, Child::LoadSeccompRest { .. })) {
         return Err(Violation::Missing("rest of the seccomp filter"));
     }
+    network(plan)?;
     landlock(plan)?;
     no_rights_at_birth(plan)?;
     no_host_path_after_pivot(plan)
+}
+
+/// Whether an operation of the child is about the network namespace it is in, or may be: filesystems are, unless they are known
+/// not to.
+pub(super) fn needs_network(op: &Child) -> bool {
+    const APART: [&[u8]; 6] = [b"proc", b"tmpfs", b"devpts", b"mqueue", b"cgroup", b"cgroup2"];
+    match op {
+        Child::MakeFilesystem(filesystem) => !APART.contains(&filesystem.kind.to_bytes()),
+        Child::MountLegacy { kind, .. } => !APART.contains(&kind.to_bytes()),
+        Child::VerifyNamespaces { .. }
+        | Child::SendNetwork
+        | Child::WriteSysctls { .. }
+        | Child::RunHooks { .. }
+        | Child::Meet { point: Point::MountsDone } => true,
+        _ => false,
+    }
+}
+
+/// A network namespace that the parent makes is entered before anything is done in it, also by the parent's hooks.
+fn network(plan: &Plan) -> Result<(), Violation> {
+    let entered = plan.child.iter().position(|op| matches!(op, Child::EnterNetwork));
+    let made = plan.parent.iter().any(|op| matches!(op, Parent::MakeNetwork));
+    let twice = made && plan.new_namespaces.contains(&Namespace::Network);
+    match entered {
+        None if !made => Ok(()),
+        Some(entered) if made && !twice => {
+            let early = plan.child[..entered].iter().any(needs_network);
+            let order = Violation::Order { earlier: "the network namespace", later: "what is done in it" };
+            if early { Err(order) } else { Ok(()) }
+        }
+        _ => Err(Violation::Missing("single making of the network namespace that the child enters")),
+    }
 }
 
 /// Rules apply when nothing is left to do that they would forbid, hooks included, and before a filter that could forbid applying

@@ -232,11 +232,14 @@ fn parse_as<T: DeserializeOwned>(
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
     }
-    match serde_path_to_error::deserialize(node.into_value()) {
-        Ok(spec) => Ok(Loaded { spec, warnings: found }),
-        // The tables let something through that the types do not take: still an error with a path.
+    // Written out, so that one and the same code reads it: another copy of it for each of the types is a fifth of the binary.
+    let bytes = node.into_value().to_string().into_bytes();
+    match typed(&bytes) {
+        Ok((spec, _)) => Ok(Loaded { spec, warnings: found }),
+        // The tables let something through that the types do not take.
         Err(error) => {
-            found.push(Diagnostic::error(error.path().to_string(), error.into_inner().to_string()));
+            let place = excerpt(&bytes, error.line(), error.column()).unwrap_or_default();
+            found.push(Diagnostic::error("", error.to_string()).hint(format!("it is at: {place}")));
             Err(found)
         }
     }
@@ -244,11 +247,17 @@ fn parse_as<T: DeserializeOwned>(
 
 /// One typed pass; `None` when anything at all is off.
 fn parse_quickly<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let (value, unknown) = typed(bytes).ok()?;
+    (!unknown && !tree::needs_closer_look(bytes)).then_some(value)
+}
+
+/// The value, and whether it has properties that the types do not know.
+fn typed<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, bool)> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let mut unknown = false;
-    let value = serde_ignored::deserialize(&mut json, |_| unknown = true).ok()?;
-    json.end().ok()?;
-    (!unknown && !tree::needs_closer_look(bytes)).then_some(value)
+    let value = serde_ignored::deserialize(&mut json, |_| unknown = true)?;
+    json.end()?;
+    Ok((value, unknown))
 }
 
 fn not_json(bytes: &[u8], error: &serde_json::Error) -> Diagnostic {

@@ -2,7 +2,7 @@
 
 use super::{Result, check, owned, syscall};
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// `AT_FDCWD` as a borrowed descriptor: relative to the current directory.
 pub const CWD: BorrowedFd<'static> = nix::fcntl::AT_FDCWD;
@@ -115,6 +115,23 @@ pub fn super_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     check(unsafe { libc::fstatfs(fd.as_raw_fd(), &raw mut st) }.into())?;
     #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "unsigned in musl, signed in glibc")]
     Ok(st.f_type as i64)
+}
+
+/// The whole of a file of the kernel's, which does not know its size before it is read.
+pub fn read_file(path: &CStr) -> Result<Vec<u8>> {
+    let file = open(CWD, path, libc::O_RDONLY)?;
+    let (mut text, mut len) = (vec![0; 2048], 0);
+    loop {
+        match read(file.as_fd(), &mut text[len..])? {
+            0 => break,
+            more => len += more,
+        }
+        if len == text.len() {
+            text.resize(2 * len, 0);
+        }
+    }
+    text.truncate(len);
+    Ok(text)
 }
 
 /// read(2), tried again when interrupted.

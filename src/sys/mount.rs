@@ -33,6 +33,7 @@ const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_SET_FD: u32 = 5;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
+const MOVE_MOUNT_T_SYMLINKS: u32 = 0x10;
 const MOVE_MOUNT_T_EMPTY_PATH: u32 = 0x40;
 
 /// `struct mount_attr` of mount_setattr(2).
@@ -68,10 +69,19 @@ fn open_tree(dir: BorrowedFd<'_>, path: &CStr, at_flags: i32, recursive: bool) -
 
 /// move_mount(2): attaches the detached mount `from` on the object `to` refers to.
 pub fn attach(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
-    let empty = c"".as_ptr();
-    // SAFETY: both paths are the static empty string.
-    unsafe { syscall!(libc::SYS_move_mount, from.as_raw_fd(), empty, to.as_raw_fd(), empty, flags) }.map(drop)
+    move_mount(from, to, c"", MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+/// move_mount(2): attaches the detached mount `from` at a path of the host that the caller trusts.
+pub fn attach_at(from: BorrowedFd<'_>, path: &CStr) -> Result<()> {
+    move_mount(from, super::fd::CWD, path, MOVE_MOUNT_T_SYMLINKS)
+}
+
+fn move_mount(from: BorrowedFd<'_>, dir: BorrowedFd<'_>, path: &CStr, flags: u32) -> Result<()> {
+    let (from, dir, empty) = (from.as_raw_fd(), dir.as_raw_fd(), c"".as_ptr());
+    // SAFETY: both paths are NUL-terminated and only read.
+    unsafe { syscall!(libc::SYS_move_mount, from, empty, dir, path.as_ptr(), flags | MOVE_MOUNT_F_EMPTY_PATH) }
+        .map(drop)
 }
 
 /// fsopen(2): a context in which a filesystem of this type is configured.
@@ -119,11 +129,20 @@ pub fn fsmount(fs: BorrowedFd<'_>, attrs: u64) -> Result<OwnedFd> {
 
 /// mount_setattr(2) on the mount `fd` refers to, and with `recursive` on all below it.
 pub fn set_attr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> Result<()> {
+    mount_setattr(fd, c"", recursive, attr)
+}
+
+/// The same of the root of this process, without what is mounted on top of it.
+pub fn set_root_attr(recursive: bool, attr: &MountAttr) -> Result<()> {
+    mount_setattr(super::fd::CWD, c"/", recursive, attr)
+}
+
+fn mount_setattr(dir: BorrowedFd<'_>, path: &CStr, recursive: bool, attr: &MountAttr) -> Result<()> {
+    let (dir, path) = (dir.as_raw_fd(), path.as_ptr());
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let attr_ptr: *const MountAttr = attr;
-    // SAFETY: `attr` is a valid mount_attr of the size passed, only read; the path is the static empty string.
-    unsafe { syscall!(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), flags, attr_ptr, size_of::<MountAttr>()) }
-        .map(drop)
+    // SAFETY: `attr` is a valid mount_attr of the size passed, the path is NUL-terminated; both are only read.
+    unsafe { syscall!(libc::SYS_mount_setattr, dir, path, flags, attr_ptr, size_of::<MountAttr>()) }.map(drop)
 }
 
 /// mount(2), for what the new API cannot do: `target` is usually a `/proc/self/fd/N` made from a resolved descriptor.
@@ -151,15 +170,28 @@ pub fn detach(path: &CStr) -> Result<()> {
     check(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW) }.into()).map(drop)
 }
 
-/// The never reused id of the mount `fd` is on (statx `STATX_MNT_ID_UNIQUE`, Linux 6.8); `None` on older kernels.
-pub fn mount_id(fd: BorrowedFd<'_>) -> Result<Option<u64>> {
+/// What one statx(2) tells of a mount by a descriptor of its root.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The never reused id of the mount (`STATX_MNT_ID_UNIQUE`, Linux 6.8); `None` on older kernels.
+    pub id: Option<u64>,
+    /// Whether it is of a directory.
+    pub is_directory: bool,
+}
+
+/// Looks at the mount `fd` is on.
+pub fn look(fd: BorrowedFd<'_>) -> Result<Seen> {
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
     // SAFETY: statx is plain data, for which all zeroes is a valid value.
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
     let out: *mut libc::statx = &raw mut st;
+    let (fd, wanted) = (fd.as_raw_fd(), libc::STATX_TYPE | STATX_MNT_ID_UNIQUE);
     // SAFETY: `out` points to a statx the kernel may fill; the path is the static empty string.
-    unsafe { syscall!(libc::SYS_statx, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, STATX_MNT_ID_UNIQUE, out) }?;
-    Ok((st.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(st.stx_mnt_id))
+    unsafe { syscall!(libc::SYS_statx, fd, c"".as_ptr(), libc::AT_EMPTY_PATH, wanted, out) }?;
+    Ok(Seen {
+        id: (st.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(st.stx_mnt_id),
+        is_directory: libc::mode_t::from(st.stx_mode) & libc::S_IFMT == libc::S_IFDIR,
+    })
 }
 
 /// Whether `fd` is where a mount is, and not something in it (statx `STATX_ATTR_MOUNT_ROOT`, Linux 5.8).

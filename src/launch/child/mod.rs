@@ -19,6 +19,7 @@ use super::wire::{self, Failure, Message};
 use crate::cgroup::Membership;
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Namespace, Point, Slot};
+use crate::spec::mount_options::{Propagation, Spread};
 use crate::state::INIT_COMM;
 use crate::sys::clone::{self, exit_group};
 use crate::sys::exe::Segment;
@@ -71,6 +72,8 @@ pub(super) struct Child<'a> {
     pub(super) in_directory: bool,
     /// Clone flags of the namespaces that were entered at the first try.
     pub(super) entered: libc::c_int,
+    /// What the parent has made, between getting it and entering it.
+    pub(super) network: Option<OwnedFd>,
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
@@ -123,6 +126,10 @@ impl<'a> Child<'a> {
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
             Op::EnterNamespace { kind, slot, early } => self.enter_namespace(*slot, clone_flag(kind.flag()), *early),
+            Op::EnterNetwork => {
+                let network = self.network.take().ok_or(Errno::EBADF)?;
+                Ok(clone::setns(network.as_fd(), libc::CLONE_NEWNET)?)
+            }
             Op::EnterProcess { slot, kinds } => Ok(clone::setns(self.slot(*slot)?, clone_flag(flags(kinds)))?),
             Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
@@ -134,8 +141,12 @@ impl<'a> Child<'a> {
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
             Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
-            Op::SetRootPropagation { propagation } => self.set_root_propagation(*propagation),
-            Op::MakeRootParentPrivate => self.make_root_parent_private(),
+            Op::SetRootPropagation { propagation } | Op::SetNewRootPropagation { propagation } => {
+                Self::set_root_propagation(*propagation)
+            }
+            Op::MakeRootParentPrivate => {
+                Self::set_root_propagation(Propagation { spread: Spread::Private, recursive: false })
+            }
             Op::CloneMount(source) => self.clone_mount(source),
             Op::ParkBinary { mount, directory } => self.park_binary(*mount, directory),
             Op::AttachRoot { slot, at } => self.attach_root(*slot, at.as_deref()),
@@ -163,7 +174,6 @@ impl<'a> Child<'a> {
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),
             Op::MoveRoot { slot, shared } => self.move_root(*slot, *shared),
-            Op::SetNewRootPropagation { propagation } => self.set_new_root_propagation(*propagation),
             Op::SetHostname { name } => Ok(crate::sys::cred::set_hostname(name)?),
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
             Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
@@ -233,7 +243,13 @@ impl<'a> Child<'a> {
 
     fn meet(&mut self, point: Point) -> Done {
         match point {
-            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => self.wait_for(point),
+            Point::UserNamespaceMapped | Point::ParentDone | Point::Born | Point::ListenerSent => {
+                self.wait_for(point).map(drop)
+            }
+            Point::NetworkMade => {
+                self.network = self.wait_for(point)?;
+                Ok(())
+            }
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point, 0), None)?),
             Point::Ready => {
                 crate::sys::cred::set_name(INIT_COMM)?;
@@ -244,7 +260,7 @@ impl<'a> Child<'a> {
                     self.sync = connection;
                     Ok(())
                 }
-                None => self.wait_for(point),
+                None => self.wait_for(point).map(drop),
             },
         }
     }
@@ -286,10 +302,10 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// Waits for the parent. A parent that died takes the child with it.
-    fn wait_for(&self, point: Point) -> Done {
+    /// Waits for the parent, and for what it hands over. A parent that died takes the child with it.
+    fn wait_for(&self, point: Point) -> Result<Option<OwnedFd>, Failure> {
         match wire::receive(self.sync.as_fd())? {
-            Some((Message::Continue(reached), _)) if reached == point => Ok(()),
+            Some((Message::Continue(reached), handed)) if reached == point => Ok(handed),
             Some(_) => Err(Errno::EPROTO.into()),
             None => exit_group(1),
         }

@@ -73,43 +73,23 @@ impl Child<'_> {
 
     pub(super) fn attach(&mut self, slot: Slot, target: &CStr, point: MountPoint, expect: u64) -> Done {
         let root = self.root.ok_or(Errno::EBADF)?;
-        let to = self.mount_point(self.slot(root)?, self.slot(slot)?, target, point)?;
-        mount::attach(self.slot(slot)?, to.as_fd())?;
-        self.check_later(slot, expect)
-    }
-
-    fn mount_point(
-        &self,
-        root: BorrowedFd<'_>,
-        source: BorrowedFd<'_>,
-        target: &CStr,
-        point: MountPoint,
-    ) -> Result<OwnedFd, Failure> {
-        let leaf = match point {
-            MountPoint::Directory => Leaf::Directory,
-            MountPoint::PlainDirectory => {
-                match path::open_plain(root, target, libc::O_PATH | libc::O_DIRECTORY) {
-                    Ok(fd) => return Ok(fd),
-                    Err(Errno::ENOENT) => {}
-                    Err(errno) => return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 }),
-                }
-                Leaf::Directory
+        let source = self.slot(slot)?;
+        let seen = mount::look(source)?;
+        let to = mount_point(self.slot(root)?, seen.is_directory, target, point)?;
+        match mount::attach(source, to.as_fd()) {
+            // A file does not go on a directory, and the other way round the target could not have been opened.
+            Err(Errno::EINVAL) if !seen.is_directory && is_directory(to.as_fd())? => {
+                return Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 });
             }
-            MountPoint::LikeSource if is_directory(source)? => Leaf::Directory,
-            MountPoint::LikeSource => Leaf::File,
-        };
-        let found = path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))?;
-        // The kernel would only say EINVAL.
-        if leaf == Leaf::File && is_directory(found.as_fd())? {
-            return Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 });
+            other => other?,
         }
-        Ok(found)
+        self.remember(seen.id, expect)
     }
 
     /// Remembers the mount in `slot` for the check before the program starts.
     pub(super) fn check_later(&mut self, slot: Slot, expect: u64) -> Done {
-        let id = mount::mount_id(self.slot(slot)?)?;
-        self.remember(id, expect)
+        let seen = mount::look(self.slot(slot)?)?;
+        self.remember(seen.id, expect)
     }
 
     pub(super) fn remember(&mut self, id: Option<u64>, expect: u64) -> Done {
@@ -149,8 +129,8 @@ impl Child<'_> {
             }
         }
         // What a later mount covers stays as it is here.
-        let id = mount::mount_id(at.as_fd())?;
-        self.remember(id, (attributes.set | tree.set) & CHECKED)
+        let seen = mount::look(at.as_fd())?;
+        self.remember(seen.id, (attributes.set | tree.set) & CHECKED)
     }
 
     pub(super) fn set_readonly(&mut self, slot: Slot) -> Done {
@@ -177,7 +157,7 @@ impl Child<'_> {
                     Some(first) => mount::clone_mount(first.as_fd(), false).map_err(failed)?,
                 };
                 mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
-                self.remember(mount::mount_id(cover.as_fd())?, attr::RDONLY)?;
+                self.remember(mount::look(cover.as_fd())?.id, attr::RDONLY)?;
                 empty = Some(cover);
             } else {
                 let cover = mount::clone_mount(self.slot(null)?, false).map_err(failed)?;
@@ -199,7 +179,7 @@ impl Child<'_> {
             let cover = mount::clone_mount(target.as_fd(), true).map_err(failed)?;
             mount::set_attr(cover.as_fd(), true, &readonly).map_err(failed)?;
             mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
-            self.remember(mount::mount_id(cover.as_fd())?, attr::RDONLY)?;
+            self.remember(mount::look(cover.as_fd())?.id, attr::RDONLY)?;
         }
         Ok(())
     }
@@ -245,6 +225,20 @@ impl Child<'_> {
         }
         Ok(())
     }
+}
+
+/// Opens what is mounted on, or makes it.
+fn mount_point(root: BorrowedFd<'_>, directory: bool, target: &CStr, point: MountPoint) -> Result<OwnedFd, Failure> {
+    if point == MountPoint::PlainDirectory {
+        match path::open_plain(root, target, libc::O_PATH | libc::O_DIRECTORY) {
+            Ok(fd) => return Ok(fd),
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 }),
+        }
+    }
+    let file = point == MountPoint::LikeSource && !directory;
+    let leaf = if file { Leaf::File } else { Leaf::Directory };
+    path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))
 }
 
 pub(super) fn is_directory(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {

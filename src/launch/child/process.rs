@@ -73,12 +73,12 @@ fn executable(path: &CStr) -> Result<(), Failure> {
     Ok(fd::executable(path)?)
 }
 
-/// Signals as a program expects them: nothing blocked, nothing ignored (Rust ignores SIGPIPE, callers ignore more).
-pub(in crate::launch) fn reset_signals() -> crate::sys::Result<()> {
-    for signal in 1..=64 {
-        if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-            cred::default_signal(signal)?;
-        }
+/// Signals as a program expects them: nothing blocked, nothing ignored (Rust ignores SIGPIPE, callers ignore more). `ignored` is a
+/// mask; what has a handler is reset by clone3.
+pub(in crate::launch) fn reset_signals(ignored: u64) -> crate::sys::Result<()> {
+    let changeable = |signal: &i32| *signal != libc::SIGKILL && *signal != libc::SIGSTOP;
+    for signal in (1..=64).filter(changeable).filter(|signal| ignored & 1 << (signal - 1) != 0) {
+        cred::default_signal(signal)?;
     }
     cred::unblock_signals()
 }

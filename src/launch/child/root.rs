@@ -6,23 +6,17 @@ use crate::launch::sources;
 use crate::launch::wire::Failure;
 use crate::plan::op::{Slot, Source};
 use crate::plan::text::Text;
-use crate::spec::mount_options::Propagation;
+use crate::spec::mount_options::{Propagation, Spread};
 use crate::sys::fd::{self, CWD};
-use crate::sys::mount::{self, MountAttr};
+use crate::sys::mount;
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 
 impl Child<'_> {
-    pub(super) fn set_root_propagation(&mut self, propagation: Propagation) -> Done {
-        let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        Ok(sources::spread(root.as_fd(), &[propagation])?)
-    }
-
-    pub(super) fn make_root_parent_private(&mut self) -> Done {
-        let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-        Ok(mount::set_attr(root.as_fd(), false, &private)?)
+    /// Before the change of root the host's, after it the container's.
+    pub(super) fn set_root_propagation(Propagation { spread, recursive }: Propagation) -> Done {
+        Ok(mount::set_root_attr(recursive, &sources::spreading(spread))?)
     }
 
     pub(super) fn clone_mount(&mut self, source: &Source) -> Done {
@@ -43,8 +37,8 @@ impl Child<'_> {
 
     pub(super) fn park_binary(&mut self, mount: Slot, directory: &Text) -> Done {
         // No mount: the binary runs from memory. No directory: out of reach for this user; then it is closed by exec.
-        if let (Ok(tree), Ok(at)) = (self.slot(mount), fd::open(CWD, directory, libc::O_PATH | libc::O_DIRECTORY)) {
-            mount::attach(tree, at.as_fd())?;
+        if let Ok(tree) = self.slot(mount) {
+            let _parked = mount::attach_at(tree, directory);
         }
         Ok(())
     }
@@ -52,44 +46,34 @@ impl Child<'_> {
     /// On top of the host's root in this namespace: no path of the host is involved, and pivot_root(2) finds its parent private.
     /// Hooks that enter this namespace have to find the host's tree and, in its place, the rootfs with all that is mounted there.
     pub(super) fn attach_root(&mut self, slot: Slot, at: Option<&CStr>) -> Done {
-        let place = |path: &CStr| fd::open(CWD, path, libc::O_PATH | libc::O_DIRECTORY);
-        match at.and_then(|path| place(path).ok()) {
-            Some(rootfs) => mount::attach(self.slot(slot)?, rootfs.as_fd())?,
-            None => mount::attach(self.slot(slot)?, place(c"/")?.as_fd())?,
+        let tree = self.slot(slot)?;
+        if at.is_none_or(|path| mount::attach_at(tree, path).is_err()) {
+            mount::attach_at(tree, c"/")?;
         }
         self.root = Some(slot);
         Ok(())
     }
 
     pub(super) fn pivot_root(&mut self, slot: Slot, shared: bool) -> Done {
-        let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        let host = if shared { Some(fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?) } else { None };
         fd::chdir(self.slot(slot)?)?;
         mount::pivot_root_here().map_err(Failure::in_part(1))?;
-        if shared {
+        if let Some(host) = host {
             // The host's own tree must not be taken down with ours.
-            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-            mount::set_attr(host.as_fd(), true, &slave)?;
+            mount::set_attr(host.as_fd(), true, &sources::spreading(Spread::Slave))?;
         }
-        fd::chdir(host.as_fd())?;
-        mount::detach_here()?;
-        Ok(fd::chdir_path(c"/")?)
+        // The host's tree is on top of the new root, which this process is in: what is on top goes (pivot_root(2)).
+        Ok(mount::detach_here()?)
     }
 
     pub(super) fn move_root(&mut self, slot: Slot, shared: bool) -> Done {
         if shared {
-            let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-            let slave = MountAttr { propagation: libc::MS_SLAVE, ..MountAttr::default() };
-            mount::set_attr(host.as_fd(), true, &slave)?;
+            mount::set_root_attr(true, &sources::spreading(Spread::Slave))?;
         }
         detach_kernel_filesystems()?;
         fd::chdir(self.slot(slot)?)?;
         fd::chroot_here()?;
         Ok(fd::chdir_path(c"/")?)
-    }
-
-    pub(super) fn set_new_root_propagation(&mut self, propagation: Propagation) -> Done {
-        let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-        Ok(sources::spread(root.as_fd(), &[propagation])?)
     }
 }
 
