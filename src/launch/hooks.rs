@@ -8,6 +8,7 @@ use super::child::process_parts;
 use super::wire::Failure;
 use crate::plan;
 use crate::plan::op::HookKind;
+use crate::seccomp::flag;
 use crate::sys::clone::{self, Fork};
 use crate::sys::exec::Argv;
 use crate::sys::fd;
@@ -128,18 +129,19 @@ impl Prepared {
     /// # Errors
     /// When it cannot be executed, fails, or takes too long.
     pub fn run(&self, pid: i32) -> Result<(), HookFailure> {
-        self.run_with(pid, &self.env)
+        self.run_with(pid, &self.env, &[])
     }
 
-    /// The same in the container; `program` is the environment that the program will have.
+    /// The same in the container; `program` is the environment that the program will have, `filters` are what binds the hook,
+    /// with their flags.
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_inside(&self, pid: i32, program: &Argv) -> Result<(), HookFailure> {
-        self.run_with(pid, if self.inherits { program } else { &self.env })
+    pub fn run_inside(&self, pid: i32, program: &Argv, filters: &[(&[u64], u32)]) -> Result<(), HookFailure> {
+        self.run_with(pid, if self.inherits { program } else { &self.env }, filters)
     }
 
-    fn run_with(&self, pid: i32, env: &Argv) -> Result<(), HookFailure> {
+    fn run_with(&self, pid: i32, env: &Argv, filters: &[(&[u64], u32)]) -> Result<(), HookFailure> {
         let failed = |errno: Errno| HookFailure { errno: errno as i32, part: NOT_EXECUTED, status: 0 };
         let mut digits = [b' '; PID_WIDTH];
         process_parts::pid_digits(pid, &mut digits);
@@ -147,7 +149,7 @@ impl Prepared {
         fd::rewind(self.state.as_fd()).map_err(failed)?;
         let (ours, theirs) = crate::sys::socket::pair().map_err(failed)?;
         match clone::fork(0, None).map_err(failed)? {
-            Fork::Child => self.execute(theirs.as_fd(), env),
+            Fork::Child => self.execute(theirs.as_fd(), env, filters),
             Fork::Parent { pidfd, .. } => {
                 drop(theirs);
                 self.wait(pidfd.as_fd(), ours.as_fd())
@@ -189,8 +191,8 @@ impl Prepared {
     }
 
     /// In the hook's own process.
-    fn execute(&self, report: BorrowedFd<'_>, env: &Argv) -> ! {
-        let errno = match self.become_hook() {
+    fn execute(&self, report: BorrowedFd<'_>, env: &Argv, filters: &[(&[u64], u32)]) -> ! {
+        let errno = match self.become_hook().and_then(|()| confine(filters)) {
             Ok(()) => self.args.exec(&self.path, env),
             Err(errno) => errno,
         };
@@ -208,6 +210,14 @@ impl Prepared {
         fd::place(self.output.as_fd(), 1)?;
         fd::place(self.output.as_fd(), 2)
     }
+}
+
+/// Loads filters. They have no listener: the program's is not there yet, and what it would decide is ENOSYS until then.
+fn confine(filters: &[(&[u64], u32)]) -> crate::sys::Result<()> {
+    for (filter, flags) in filters.iter().filter(|(filter, _)| !filter.is_empty()) {
+        crate::sys::seccomp::load(filter, flags & !(flag::NEW_LISTENER | flag::WAIT_KILLABLE_RECV))?;
+    }
+    Ok(())
 }
 
 /// Runs hooks of the runtime's namespace that are not part of a plan (poststart, poststop), one after the other.
@@ -234,6 +244,7 @@ pub fn describe(kind: HookKind, failure: &Failure, hooks: &[Prepared]) -> String
     let index = usize::try_from(failure.value & u64::from(u32::MAX)).unwrap_or(0);
     let what = match failure.part {
         FAILED => match failure.value >> 32 {
+            159 => "killed by signal 31: bad system call".to_owned(),
             status @ 129.. => format!("killed by signal {}", status - 128),
             status => format!("exit status {status}"),
         },

@@ -166,7 +166,7 @@ impl<'a> Child<'a> {
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
             Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
             Op::RaiseRlimit { resource, hard, .. } => Ok(crate::sys::cred::raise_rlimit(*resource, *hard)?),
-            Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(attr)?),
+            Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(0, attr)?),
             Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
             Op::SetMemoryPolicy { mode, nodes } => Ok(crate::sys::numa::set_memory_policy(*mode, nodes)?),
             Op::SetCpuAffinity { cpus } => Ok(crate::sys::numa::set_cpu_affinity(cpus)?),
@@ -251,6 +251,7 @@ impl<'a> Child<'a> {
     /// else, has changed nothing: the container still waits.
     fn wait_at_gate(&self) -> Result<Option<OwnedFd>, Failure> {
         let Gate::Listener(listener) = &self.gate else { return Ok(None) };
+        crate::sys::signal::end_when_asked()?;
         loop {
             let connection = crate::sys::socket::accept(listener.as_fd())?;
             if let Ok(Some((Message::Continue(Point::Started), _))) = wire::receive(connection.as_fd()) {
@@ -307,9 +308,16 @@ impl<'a> Child<'a> {
             // Where runc has them run, and what some take for granted.
             crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
         }
+        // What the image has at a hook's path is bound by the container's filter like the program.
+        let flags = |filter: Option<&crate::seccomp::Program>| filter.map_or(0, |filter| filter.flags);
+        let confined = [
+            (self.filter, flags(self.plan.seccomp.as_ref())),
+            (self.filter_rest, flags(self.plan.seccomp_rest.as_ref())),
+        ];
+        let filters = if kind == HookKind::StartContainer { &confined[..] } else { &[] };
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
-                hook.run_inside(pid, self.env.argv()).map_err(|failure| failure.at(index))?;
+                hook.run_inside(pid, self.env.argv(), filters).map_err(|failure| failure.at(index))?;
             }
         }
         Ok(())
