@@ -204,17 +204,6 @@ fn a_rootfs_that_is_a_file() {
 }
 
 #[test]
-fn a_relative_mount_destination() {
-    privileged!();
-    // The specification wants absolute ones; runc and crun allow others, of which some are in use.
-    if Kind::of_runtime() != Kind::Pent {
-        return support::skip(&format!("{} lacks a refusal of relative destinations", Kind::of_runtime().name()));
-    }
-    let bundle = Bundle::new("badmount").mount("relative/place", "tmpfs", "tmpfs", &[]);
-    refused(bundle, &["mounts[7].destination", "relative/place", "hint:"]);
-}
-
-#[test]
 fn a_mount_over_proc_that_hides_processes() {
     privileged!();
     lacks!("crun" < "never": "a refusal of mounts inside /proc");

@@ -172,6 +172,19 @@ fn debug_lines_are_debug_lines() {
     }
 }
 
+#[test]
+fn debug_lines_have_the_flags_of_the_filter() {
+    privileged!();
+    lacks!("runc" < "1.2": "seccomp flags", "crun" < "never": "debug lines");
+    for (flags, number) in [(json!([]), 0), (json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 6)] {
+        let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": flags });
+        let container = Container::new(Bundle::new("debugflags").set("/linux/seccomp", filter));
+        let mut command = container.runtime.command(["--debug", "run", "--bundle"]);
+        command.arg(container.bundle.path()).arg(container.id());
+        command.finish().ok().says(&format!("seccomp filter flags: {number}\""));
+    }
+}
+
 // The pid file.
 
 #[test]

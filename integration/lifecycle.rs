@@ -259,6 +259,25 @@ fn kill_takes_a_signal_by_number_and_by_either_name() {
 }
 
 #[test]
+fn a_container_that_waits_for_start_ends_when_asked() {
+    privileged!();
+    lacks!("crun" < "never": "an init that hears signals before start");
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let container = Bundle::new("killcreated").sleeping().created();
+        container.kill(signal).ok();
+        container.wait_status("stopped");
+    }
+    // The program has its own say again.
+    let container =
+        Bundle::new("killstarted").shell("trap 'echo heard' TERM; echo up; sleep 1000 & wait; wait").created();
+    container.start().ok();
+    container.wait_output("up\n");
+    container.kill("TERM").ok();
+    container.wait_output("up\nheard\n");
+    assert_eq!(container.status(), "running");
+}
+
+#[test]
 fn kill_refuses_an_unknown_signal() {
     privileged!();
     lacks!("crun" < "1.9": "a check of the signal's name");

@@ -219,6 +219,24 @@ fn a_failing_start_container_hook_fails_start() {
 }
 
 #[test]
+fn the_filter_binds_start_container_hooks_like_the_program() {
+    privileged!();
+    lacks!("crun" < "never": "a filter for startContainer hooks");
+    let rule = json!({ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO" });
+    let filter = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+    for no_new_privileges in [true, false] {
+        let bundle = Bundle::new("hookfilter").set("/linux/seccomp", filter.clone());
+        let bundle = bundle
+            .set("/process/noNewPrivileges", no_new_privileges)
+            .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+        let bundle = hook(bundle, "startContainer", "mkdir /dev/shm/x 2>/dev/null && exit 3; true");
+        bundle.shell("echo ran").run().ok().prints("ran");
+        let bundle = hook(Bundle::new("hooknofilter"), "startContainer", "mkdir /dev/shm/x || exit 3");
+        bundle.shell("ls /dev/shm").run().ok().prints("x");
+    }
+}
+
+#[test]
 fn a_failing_poststart_hook_is_reported() {
     privileged!();
     lacks!("runc" < "never": "poststart hooks after start");

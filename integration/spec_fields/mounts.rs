@@ -127,6 +127,14 @@ fn later_mounts_cover_earlier_ones() {
 }
 
 #[test]
+fn a_relative_destination_is_one_from_the_root() {
+    privileged!();
+    let bundle = Bundle::new("relative").mount("relative/place", "tmpfs", "tmpfs", &["size=64k"]);
+    let outcome = bundle.shell("grep -c '^tmpfs /relative/place ' /proc/mounts").run().ok();
+    outcome.prints("1");
+}
+
+#[test]
 fn a_hundred_mounts_are_made() {
     privileged!();
     let bundle = Bundle::new("hundred");

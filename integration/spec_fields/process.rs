@@ -321,6 +321,22 @@ fn the_scheduler_is_set() {
 }
 
 #[test]
+fn a_process_that_is_added_can_have_a_deadline() {
+    privileged!();
+    lacks!("runc" < "1.2": "scheduler", "crun" < "1.9": "scheduler");
+    let container = Bundle::new("deadline").sleeping().started();
+    let scheduler =
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 100_000, "deadline": 1_000_000, "period": 1_000_000 });
+    let process = json!({
+        "cwd": "/", "args": ["cut", "-d", " ", "-f", "41", "/proc/self/stat"], "user": { "uid": 1000, "gid": 1000 },
+        "env": ["PATH=/bin"], "scheduler": scheduler,
+    });
+    let file = container.bundle.file("process.json", &process.to_string());
+    // 6 is SCHED_DEADLINE (proc_pid_stat(5)).
+    container.exec_command(&["--process", &file.to_string_lossy()], &[]).finish().ok().prints("6");
+}
+
+#[test]
 fn the_io_priority_is_set() {
     privileged!();
     lacks!("runc" < "1.2": "ioPriority", "crun" < "1.9": "ioPriority");

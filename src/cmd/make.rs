@@ -209,6 +209,9 @@ impl Bundle {
         let request = Request { id, bundle: &directory, spec: &spec, host: &host, options, hardening: &hardening };
         let plan = plan::compile(&request).map_err(invalid).explained()?;
         session.report.warn_of(&plan.warnings);
+        if let Some(filter) = &plan.seccomp {
+            session.report.debug(format_args!("seccomp filter flags: {}", filter.flags));
+        }
         let facts = plan.supervised.is_some().then(|| Facts::of(&spec, &hardening));
         Ok(Self { directory, config, spec, hardening, profiles: Vec::new(), plan, facts })
     }

@@ -264,11 +264,17 @@ fn parent_message(failure: &Failure) -> String {
     }
 }
 
+/// The part of [`Error::Parent`] that is the scheduler, after those of [`idmap`].
+pub(super) const SCHEDULER: u32 = 4;
+/// The only policy that the kernel refuses to root (sched_setattr(2)).
+const DEADLINE: &str = "SCHED_DEADLINE needs CAP_SYS_NICE and every processor of the host: no cpuset, no affinity";
+
 fn parent_hint(failure: &Failure) -> Option<String> {
     match failure.part {
         idmap::NO_HELPER => Some("install the uidmap package, or map a single id only".into()),
         idmap::REFUSED => Some("the ids must be among yours in /etc/subuid and /etc/subgid".into()),
         idmap::MAPPING => Some("without privileges only your own id can be mapped, to one id".into()),
+        SCHEDULER => Some(DEADLINE.into()),
         _ => None,
     }
 }
@@ -454,6 +460,7 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::SetMemoryPolicy { .. }, Errno::EINVAL) => {
             "the nodes must exist and be among the cpuset's memory nodes, and the kernel must know the mode".into()
         }
+        (Op::SetScheduler { attr }, Errno::EPERM) if attr.deadline != 0 => DEADLINE.into(),
         (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),

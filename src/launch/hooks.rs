@@ -250,6 +250,7 @@ pub fn describe(kind: HookKind, failure: &Failure, hooks: &[Prepared]) -> String
     let index = usize::try_from(failure.value & u64::from(u32::MAX)).unwrap_or(0);
     let what = match failure.part {
         FAILED => match failure.value >> 32 {
+            159 => "killed by signal 31: bad system call".to_owned(),
             status @ 129.. => format!("killed by signal {}", status - 128),
             status => format!("exit status {status}"),
         },

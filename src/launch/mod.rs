@@ -289,6 +289,12 @@ impl Running {
                     self.adopt(plan)?;
                     owner.known(self.pid)?;
                 }
+                Op::SetScheduler { attr } => {
+                    crate::sys::cred::set_scheduler(self.pid, attr).map_err(|errno| {
+                        let failure = wire::Failure::in_part(error::SCHEDULER)(errno);
+                        Error::Parent { op: op.to_string(), failure }
+                    })?;
+                }
                 Op::VerifyJoined { kinds } => self.verify_joined(plan, kinds)?,
             }
         }

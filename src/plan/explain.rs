@@ -7,6 +7,7 @@ use crate::cgroup::DevicePlan;
 use crate::profile;
 use crate::spec::capability;
 use crate::spec::mount_options::{Attributes, Propagation, Spread, attr};
+use crate::sys::cred::SchedAttr;
 use std::fmt;
 
 /// Attribute bits by the names of mount(8).
@@ -158,6 +159,10 @@ impl fmt::Display for Prepare {
     }
 }
 
+fn scheduler(f: &mut fmt::Formatter<'_>, attr: &SchedAttr) -> fmt::Result {
+    write!(f, "set scheduler policy {} nice {}", attr.policy, attr.nice)
+}
+
 impl fmt::Display for Parent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,6 +175,7 @@ impl fmt::Display for Parent {
             Self::LimitDevices => f.write_str("set the device rules of the cgroup"),
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
             Self::Adopt => f.write_str("take over the process that the child makes"),
+            Self::SetScheduler { attr } => scheduler(f, attr),
             Self::ReceiveTerminal => f.write_str("receive the terminal"),
             Self::ReceiveNetwork => f.write_str("receive the user and the network namespace"),
             Self::VerifyJoined { kinds } => write!(f, "verify namespaces {} against init's", Kinds(kinds)),
@@ -271,7 +277,7 @@ impl fmt::Display for Child {
                 write!(f, "raise the hard limit of {name} to {hard} if it is lower")
             }
             Self::SetRlimit { name, soft, hard, .. } => write!(f, "set {name} {soft}:{hard}"),
-            Self::SetScheduler { attr } => write!(f, "set scheduler policy {} nice {}", attr.policy, attr.nice),
+            Self::SetScheduler { attr } => scheduler(f, attr),
             Self::SetIoPriority { class, level } => write!(f, "set I/O priority class {class} level {level}"),
             Self::SetMemoryPolicy { mode, nodes } => {
                 write!(f, "set memory policy {mode:#x} nodes {}", numa::list(nodes))

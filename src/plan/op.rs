@@ -236,6 +236,8 @@ pub enum Parent {
     ReceiveNetwork,
     /// Takes over the process that the child has made to go on in its place.
     Adopt,
+    /// sched_setattr(2) of that process.
+    SetScheduler { attr: SchedAttr },
     /// Compares the namespaces of the child with those of the container's init.
     VerifyJoined { kinds: Vec<Namespace> },
     /// Moves network devices into the child's network namespace, with their addresses, and sets them up.

@@ -261,9 +261,14 @@ fn birth(b: &mut Builder<'_>, process: &Process) {
             late.push(std::mem::replace(op, Child::RaiseRlimit { resource, name, hard }));
         }
     }
-    // A process with a deadline cannot fork (sched(7)).
-    late.extend(b.child.extract_if(.., |op| matches!(op, Child::SetScheduler { attr } if attr.policy == DEADLINE)));
+    // A process with a deadline cannot fork (sched(7)), and one that is just born has no right to set it.
+    let deadline = b.child.extract_if(.., |op| matches!(op, Child::SetScheduler { attr } if attr.policy == DEADLINE));
+    let deadline = deadline.last();
     b.birth(Vec::new());
+    if let Some(Child::SetScheduler { attr }) = deadline {
+        let adopted = b.parent.iter().rposition(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);
+        b.parent.insert(adopted, Parent::SetScheduler { attr });
+    }
     b.child.push(Child::NewSession);
     if process.terminal().unwrap_or_default() {
         b.child.push(Child::ControlTerminal);

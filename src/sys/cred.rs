@@ -267,11 +267,11 @@ pub struct SchedAttr {
     pub period: u64,
 }
 
-/// sched_setattr(2) of this thread.
-pub fn set_scheduler(attr: &SchedAttr) -> Result<()> {
+/// sched_setattr(2) of a process; 0 is the own.
+pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
     let attr: *const SchedAttr = attr;
     // SAFETY: `attr` is valid for the size it names, and only read.
-    unsafe { syscall!(libc::SYS_sched_setattr, 0, attr, 0) }.map(drop)
+    unsafe { syscall!(libc::SYS_sched_setattr, pid, attr, 0) }.map(drop)
 }
 
 /// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a new, empty session keyring of that name.

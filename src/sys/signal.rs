@@ -16,6 +16,24 @@ pub fn block_all() -> Result<()> {
     unsafe { syscall!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, set, old, SET_SIZE) }.map(drop)
 }
 
+/// Lets the signals that ask a process to end do so, also for the first process of a pid namespace, to which the kernel passes
+/// only what it handles (pid_namespaces(7)). exec(2) makes them the program's own again.
+pub fn end_when_asked() -> Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        super::clone::exit_group(128 + signal)
+    }
+    let handler: extern "C" fn(libc::c_int) = end;
+    // SAFETY: sigaction is plain data, for which all zeroes is a valid value: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    let action: *const libc::sigaction = &raw const action;
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: `action` is valid, and its handler does nothing but a system call that does not return.
+        check(unsafe { libc::sigaction(signal, action, std::ptr::null_mut()) }.into())?;
+    }
+    Ok(())
+}
+
 /// A signal that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrived {

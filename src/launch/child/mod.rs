@@ -178,7 +178,7 @@ impl<'a> Child<'a> {
             Op::SetDomainname { name } => Ok(crate::sys::cred::set_domainname(name)?),
             Op::SetRlimit { resource, soft, hard, .. } => Ok(crate::sys::cred::set_rlimit(*resource, *soft, *hard)?),
             Op::RaiseRlimit { resource, hard, .. } => Ok(crate::sys::cred::raise_rlimit(*resource, *hard)?),
-            Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(attr)?),
+            Op::SetScheduler { attr } => Ok(crate::sys::cred::set_scheduler(0, attr)?),
             Op::SetIoPriority { class, level } => Ok(crate::sys::cred::set_io_priority(*class, *level)?),
             Op::SetMemoryPolicy { mode, nodes } => Ok(crate::sys::numa::set_memory_policy(*mode, nodes)?),
             Op::SetCpuAffinity { cpus } => Ok(crate::sys::numa::set_cpu_affinity(cpus)?),
@@ -269,6 +269,7 @@ impl<'a> Child<'a> {
     /// else, has changed nothing: the container still waits.
     fn wait_at_gate(&self) -> Result<Option<OwnedFd>, Failure> {
         let Gate::Listener(listener) = &self.gate else { return Ok(None) };
+        crate::sys::signal::end_when_asked()?;
         loop {
             let connection = crate::sys::socket::accept(listener.as_fd())?;
             if let Ok(Some((Message::Continue(Point::Started), _))) = wire::receive(connection.as_fd()) {

@@ -26,20 +26,23 @@ pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut
 
 fn destination(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, found: &mut Findings) {
     let destination = text(mount.destination());
-    if destination.is_empty() || !destination.starts_with('/') {
-        found.error_hint(
+    if destination.is_empty() {
+        found.error_hint(format!("{path}.destination"), "\"\" is not an absolute path in the container", "give one");
+        return;
+    }
+    found.no_nul(destination, || format!("{path}.destination"));
+    if !destination.starts_with('/') {
+        found.warn(
             format!("{path}.destination"),
-            format!("{} is not an absolute path in the container", quote(destination)),
-            if destination.is_empty() { "give one".into() } else { format!("did you mean {}?", clean(destination)) },
+            format!("{} is taken as {}: relative ones are deprecated", quote(destination), quote(&clean(destination))),
         );
-    } else if clean(destination) == "/" && !options.remount {
+    }
+    if clean(destination) == "/" && !options.remount {
         found.error_hint(
             format!("{path}.destination"),
             format!("{} is the root of the container: the mount would hide it", quote(destination)),
             "root.path says what is mounted there",
         );
-    } else {
-        found.no_nul(destination, || format!("{path}.destination"));
     }
 }
 
