@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Parser, Debug)]
 #[command(
     name = "pent",
-    about = "A hardened OCI container runtime",
+    about = "A hardened OCI container runtime, and a sandbox for untrusted programs",
     disable_version_flag = true,
     args_override_self = true,
     max_term_width = 120
@@ -173,7 +173,7 @@ pub struct Id {
     pub id: String,
 }
 
-/// `pent state`
+/// Print the state of a container as JSON
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub struct State {
     /// Add what is enforced on the container's program now, as the kernel tells it
@@ -615,7 +615,7 @@ pub struct Spec {
     pub rootless: bool,
 }
 
-/// `pent doctor`
+/// Print what this host offers and lacks, and the command that changes it
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doctor {
     /// Print the findings as JSON

@@ -58,6 +58,8 @@ pub(super) struct Parts<'a> {
 
 impl Parts<'_> {
     pub(super) fn invalid(&self, part: &str, why: impl ToString) -> Error {
+        // Of a root file system there is only the whole.
+        let part = if part.is_empty() { "the archive" } else { part };
         Error::Invalid { image: self.image.to_owned(), part: part.to_owned(), why: why.to_string() }
     }
 
