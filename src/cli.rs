@@ -241,6 +241,9 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
         Command::Sandbox(sandbox) if sandbox.command.is_empty() && sandbox.image.is_none() => {
             Err(UsageError::NoProgram)
         }
+        Command::Sandbox(sandbox) if sandbox.command.first().is_some_and(String::is_empty) => {
+            Err(UsageError::NoProgram)
+        }
         _ if read.version => Ok((read.global, Command::Version)),
         command => Ok((read.global, command)),
     }
@@ -295,19 +298,24 @@ fn refusal(error: &clap::Error) -> UsageError {
         (ErrorKind::InvalidUtf8, _, _) => UsageError::InvalidArgument { why: "an argument is not UTF-8".into() },
         (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(arg), value) => {
             let wanted = match error.get(ContextKind::ValidValue) {
-                Some(ContextValue::Strings(known)) => format!("want {}", known.join(" or ")),
+                Some(ContextValue::Strings(known)) if !known.is_empty() => format!("want {}", known.join(" or ")),
+                Some(_) => "there has to be one".into(),
                 _ => "not valid".into(),
             };
             let why = error.source().map_or(wanted, ToString::to_string);
             match arg.strip_prefix("--") {
                 Some(flag) => UsageError::InvalidValue {
-                    flag: flag.split([' ', '=']).next().unwrap_or(flag).to_owned(),
+                    flag: flag.split([' ', '=', '[']).next().unwrap_or(flag).to_owned(),
                     value: value.unwrap_or_default(),
                     why,
                 },
                 None => UsageError::InvalidArgument { why },
             }
         }
+        (ErrorKind::MissingRequiredArgument, _, _) => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) => UsageError::Other(format!("missing: {}", missing.join(", "))),
+            _ => UsageError::Other("an option that another one needs is missing".into()),
+        },
         _ => {
             let rendered = error.to_string();
             let first = rendered.lines().next().unwrap_or_default();

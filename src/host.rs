@@ -95,6 +95,7 @@ impl crate::report::Hint for Error {
 }
 
 const CAP_SYS_ADMIN: u64 = 1 << 21;
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
 impl Host {
     /// Finds out about this host, with few system calls. `need_cgroup_roots`: see [`Layout::probe`].
@@ -146,6 +147,11 @@ impl Host {
     /// Whether the runtime may make mounts in the namespace it is in.
     pub fn is_privileged(&self) -> bool {
         self.capabilities & CAP_SYS_ADMIN != 0
+    }
+
+    /// Whether hard limits of processes can be raised.
+    pub fn may_raise_limits(&self) -> bool {
+        self.capabilities & CAP_SYS_RESOURCE != 0 && !self.in_user_namespace
     }
 
     /// Whether device nodes can be made (never in a user namespace other than the initial one).

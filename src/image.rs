@@ -84,7 +84,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A part that the image names is not in it.
-    #[error("{image}: {part} is missing")]
+    #[error("{image}: {} is missing", shown(part))]
     Missing {
         /// The image, as it was named.
         image: String,
@@ -92,7 +92,7 @@ pub enum Error {
         part: String,
     },
     /// A part of the image is not what it must be.
-    #[error("{image}: {part}: {why}")]
+    #[error("{image}: {}: {}", shown(part), shown(why))]
     Invalid {
         /// The image, as it was named.
         image: String,
@@ -102,7 +102,7 @@ pub enum Error {
         why: String,
     },
     /// The name leaves open which image is meant.
-    #[error("{image}: {}", if known.is_empty() { "there is no image in it".to_owned() } else { format!("which of its images is meant? it has {}", known.join(", ")) })]
+    #[error("{image}: {}", if known.is_empty() { "there is no image in it".to_owned() } else { format!("which of its images is meant? it has {}", shown(&known.join(", "))) })]
     Ambiguous {
         /// The image, as it was named.
         image: String,
@@ -142,6 +142,11 @@ pub enum Error {
         /// The image's id.
         id: String,
     },
+}
+
+/// A word of an image's, for a line of a terminal.
+fn shown(text: &str) -> String {
+    crate::report::shown(text, |_| false)
 }
 
 impl Hint for Error {

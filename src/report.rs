@@ -234,8 +234,26 @@ fn open_log(path: &std::path::Path) -> io::Result<File> {
 }
 
 /// Writes to stderr. There is nobody left to tell when that fails.
-fn say(text: &str) {
-    drop(io::stderr().write_all(text.as_bytes()));
+///
+/// What messages quote (names in an image, values of a configuration) is not to do anything to the terminal.
+pub(crate) fn say(text: &str) {
+    drop(io::stderr().write_all(shown(text, |c| c == '\n' || c == '\t').as_bytes()));
+}
+
+/// Text with its control characters spelled out, but for those that are kept.
+pub(crate) fn shown(text: &str, kept: impl Fn(char) -> bool) -> String {
+    let escape = |c: char| c.is_control() && !kept(c);
+    if !text.contains(escape) {
+        return text.to_owned();
+    }
+    text.chars().fold(String::new(), |mut shown, c| {
+        if escape(c) {
+            shown.extend(c.escape_default())
+        } else {
+            shown.push(c)
+        }
+        shown
+    })
 }
 
 /// A log line with its newline, byte for byte as logrus's JSON and text formatters write it.

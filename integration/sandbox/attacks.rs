@@ -63,6 +63,26 @@ fn a_second_path_to_the_home_hides_what_the_first_does() {
     });
 }
 
+/// Through `/proc/PID` of a view of the host's processes lies all of the host, but for Landlock.
+#[test]
+fn a_second_procfs_is_hidden() {
+    privileged!();
+    as_each(|caller| {
+        let again = caller.directory("chroot/proc");
+        let whole = caller.path("chroot").to_string_lossy().into_owned();
+        for flags in [&[][..], &["--ro", &whole], &["--rw", &whole]] {
+            let script = "ls \"$0\" | wc -l; cat \"$0\"/*/cmdline; cat \"$0\"/1/environ; true";
+            let words = [flags, &["--", "sh", "-c", script, again.to_str().expect("a path")]].concat();
+            let pent = caller.command(&words);
+            let mut view = std::process::Command::new("unshare");
+            view.args(["--mount", "sh", "-c", "mount -t proc proc \"$0\" && exec \"$@\""]).arg(&again);
+            view.arg(pent.get_program()).args(pent.get_args()).current_dir(caller.path("home/project"));
+            let seen = support::Finish::finish(view.env("HOME", caller.home()));
+            assert_eq!(seen.ok().stdout(), "0\n", "{flags:?}");
+        }
+    });
+}
+
 #[test]
 fn links_to_secrets_lead_nowhere() {
     privileged!();
@@ -176,6 +196,14 @@ fn sockets_of_services_are_hidden() {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("open to all");
         let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect(sys.argv[1]); print('connected')\nexcept OSError as e: print('refused')";
         caller.run(&["--", "python3", "-c", script, path.to_str().expect("a path")]).ok().prints("refused");
+        // A service that only takes messages, as those of logs do.
+        let path = caller.path("service/messages");
+        let taken = std::os::unix::net::UnixDatagram::bind(&path).expect("a socket");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("open to all");
+        taken.set_nonblocking(true).expect("not to wait");
+        let script = "import socket, sys\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', sys.argv[1])";
+        caller.run(&["-q", "--", "python3", "-c", script, path.to_str().expect("a path")]).exits(1);
+        assert!(taken.recv(&mut [0]).is_err(), "something has arrived");
     });
 }
 

@@ -76,6 +76,33 @@ fn signals_go_to_the_program() {
     });
 }
 
+/// As at a terminal: a shell waits for its children to end of what is typed.
+#[test]
+fn what_is_typed_is_for_all_of_a_command() {
+    privileged!();
+    as_each(|caller| {
+        let (mut child, _) = background(caller, &[], "exec bash -c 'sleep 100; sleep 100'");
+        signal(&child, Signal::SIGINT);
+        wait_until("it has ended", seconds(10), || child.try_wait().expect("its state").is_some());
+        assert_eq!(child.wait().expect("its end").code(), Some(130));
+        // Stopped, with whoever waits for it, and going on.
+        let (mut child, word) = background(caller, &[], "sleep 2; exit 7");
+        let state = |pid: i32| {
+            let stat = support::read(format!("/proc/{pid}/stat"));
+            stat.rsplit(')').next().and_then(|rest| rest.trim().chars().next()).unwrap_or('?')
+        };
+        let states = |wanted: char| {
+            let programs = support::processes_of(&word).into_iter().filter(|(_, line)| line.starts_with("sh "));
+            programs.map(|(pid, _)| pid).chain([child.id().cast_signed()]).all(|pid| state(pid) == wanted)
+        };
+        assert!(Caller::processes(&word) > 0);
+        signal(&child, Signal::SIGTSTP);
+        wait_until("it has stopped", seconds(10), || states('T'));
+        signal(&child, Signal::SIGCONT);
+        assert_eq!(child.wait().expect("its end").code(), Some(7));
+    });
+}
+
 /// What `state` tells of a sandbox is what holds for the program, not for pent's init, which has no filter.
 #[test]
 fn its_posture_is_the_program_s() {

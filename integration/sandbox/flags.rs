@@ -239,6 +239,21 @@ fn limits_hold_and_say_what_enforces_them() {
     });
 }
 
+/// Many machines let nobody have core files, or many files.
+#[test]
+fn a_caller_with_lower_limits_is_no_reason_to_fail() {
+    privileged!();
+    as_each(|caller| {
+        let pent =
+            caller.command(&["-m", "512M", "--pids", "64", "--", "sh", "-c", "ulimit -Hc; ulimit -Hn; ulimit -Hl"]);
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -c 0 && ulimit -n 256 && ulimit -l 8 && exec \"$@\"", "sh"]);
+        shell.arg(pent.get_program()).args(pent.get_args());
+        shell.current_dir(caller.path("home/project")).env("HOME", caller.home());
+        crate::support::Finish::finish(&mut shell).ok().prints("0\n256\n8");
+    });
+}
+
 #[test]
 fn processors_are_limited_for_those_without_a_cgroup() {
     privileged!();
@@ -273,6 +288,25 @@ fn mistakes_are_told_before_anything_is_done() {
     as_each(|caller| {
         caller.run(&[]).exits(125).says("no program");
         caller.run(&["--nonsense", "--", "true"]).exits(125).says("nonsense");
+        // In the words that were typed, not in those of a configuration that nobody has written.
+        for (flags, said) in [
+            (&["--tmpfs", "/"][..], "--tmpfs /: the root itself"),
+            (&["--tmpfs", "/proc"], "--tmpfs /proc: the sandbox has one of its own"),
+            (&["--rw", ".:/proc"], "--rw /proc: the sandbox has one of its own"),
+            (&["--rw", ".:relative"], "has to be an absolute path"),
+            (&["--ro", "/proc"], "the host's processes cannot be shown"),
+            (&["--env", "=x"], "there is no name in it"),
+            (&["--hostname", "a\u{1b}b"], "invalid value"),
+            (&["--pids", "0"], "is not in 1.."),
+            (&["--profile", "none"], "always held to a profile"),
+            (&["--entrypoint", "x"], "missing: --image"),
+            (&["--report="], "for flag -report: there has to be one"),
+            (&["--workdir", "/nonexistent"], "cannot chdir to cwd (\"/nonexistent\"): no such file"),
+        ] {
+            let seen = caller.run(&[flags, &["--", "true"]].concat()).exits(125);
+            assert!(seen.stderr().contains(said) && !seen.stderr().contains("config.json"), "{flags:?}: {seen:?}");
+        }
+        caller.run(&["--", ""]).exits(125).says("no program to run");
         let mut command = caller.command(&["--", "true"]);
         command.current_dir(caller.path("home/.ssh"));
         crate::support::Finish::finish(&mut command).exits(125).says("working directory").says("--ro");

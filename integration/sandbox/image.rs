@@ -308,6 +308,26 @@ fn what_is_damaged_or_hostile_runs_nothing_and_leaves_nothing() {
     });
 }
 
+/// Names in an image are the image's; the terminal is the caller's.
+#[test]
+fn an_image_says_nothing_to_the_terminal() {
+    privileged!();
+    with_images(|caller| {
+        let root = rootfs(caller, "root");
+        let evil = "/bin/\u{1b}]0;owned\u{7}no-such";
+        let seen = caller.run(&["--image", &root, "--", evil]).exits(127);
+        assert!(seen.stderr().contains(r"\u{1b}]0;owned\u{7}no-such"), "{seen:?}");
+        assert!(!seen.stderr().contains(['\u{1b}', '\u{7}']), "{seen:?}");
+        // A place to mount on is not looked for where a link leads.
+        fs::remove_dir(caller.path("root/proc")).expect("removed");
+        std::os::unix::fs::symlink("/etc", caller.path("root/proc")).expect("a link");
+        let archive = caller.path("linked.tar").to_string_lossy().into_owned();
+        tar(&root, &archive);
+        let seen = caller.run(&["--image", &archive, "--", "true"]).exits(125);
+        assert!(seen.stderr().contains("its /proc is no directory") && !seen.stderr().contains("mkdir"), "{seen:?}");
+    });
+}
+
 #[test]
 fn programs_that_are_not_there_or_run_as_nobody_known() {
     privileged!();

@@ -92,8 +92,16 @@ fn named_places_are_reached_in_three_ways() {
         let hint = format!("denied  connect 127.0.0.1:{other}  not in --net  allow with --net 127.0.0.1:{other}");
         assert_eq!(seen.stderr().matches(&hint).count(), 1, "once: {seen:?}");
         // What it says, followed literally, works.
-        let seen = client(caller, &format!("127.0.0.1:{other}"), "127.0.0.1", other).ok();
-        assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
+        // Beside what was allowed before, in whatever order.
+        let (first, second) = (format!("127.0.0.1:{port}"), format!("127.0.0.1:{other}"));
+        for wanted in [port, other] {
+            let flags = ["--net", "none", "--net", &first, "--net", &second, "--", "python3", "client.py", "127.0.0.1"];
+            let seen = caller.run(&[&flags[..], &[&wanted.to_string()]].concat()).ok();
+            assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
+        }
+        // What is no name is not told as one.
+        let seen = client(caller, &first, "127.0.0.1.", port).ok();
+        assert!(seen.stderr().contains("not in --net") && !seen.stderr().contains("allow with"), "{seen:?}");
     });
 }
 
@@ -125,9 +133,13 @@ fn metadata_is_refused_even_when_named() {
     .expect("written");
     std::fs::set_permissions(hosts.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
     as_each(|caller| {
+        for net in ["169.254.169.254:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80", "[fe80::a9fe:a9fe]:80"] {
+            let seen = caller.run(&["--net", net, "--", "true"]).exits(125);
+            assert!(seen.stderr().contains("which is never allowed"), "{net}: {seen:?}");
+        }
         for (net, host) in [
-            ("169.254.169.254:80", "169.254.169.254"),
-            ("[fd00:ec2::254]:80", "fd00:ec2::254"),
+            ("example.net:80", "169.254.169.254"),
+            ("example.net:80", "::ffff:169.254.169.254"),
             ("harmless.example.org:80", "harmless.example.org"),
             ("six.example.org:80", "six.example.org"),
             ("*.example.org:80", "harmless.example.org"),
@@ -142,7 +154,7 @@ fn metadata_is_refused_even_when_named() {
                 .env("HOME", caller.home());
             let seen = view.finish().ok();
             assert!(seen.stdout().contains("socks code 2"), "{host}: {seen:?}");
-            assert!(seen.stderr().contains("metadata address"), "{host}: {seen:?}");
+            assert!(seen.stderr().contains("metadata address") && !seen.stderr().contains("allow with"), "{seen:?}");
             assert!(!seen.stdout().contains("200"), "{host}: {seen:?}");
         }
     });

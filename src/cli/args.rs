@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Parser, Debug)]
 #[command(
     name = "pent",
-    about = "A hardened OCI container runtime",
+    about = "A hardened OCI container runtime, and a sandbox for untrusted programs",
     disable_version_flag = true,
     args_override_self = true,
     max_term_width = 120

@@ -11,6 +11,14 @@ use std::time::Duration;
 /// Without options the program sees the host's files read-only and without credentials, has a private /tmp and /run, no network,
 /// no capabilities and a clean environment, and ends with whoever started it.
 #[derive(Args, Debug, Clone, Default, PartialEq, Eq)]
+#[command(after_help = "\
+Exit status: the program's; 124 when its time was over, 125 when pent failed, 126 when the program cannot be executed, 127 when it is not
+there, 137 (or 128 and another signal) when it was killed, and for its memory a line that says so.
+
+Examples:
+  pent sandbox -- ./x
+  pent sandbox --report --rw . -- make
+  pent sandbox --net example.org:443 -- curl https://example.org")]
 pub struct Sandbox {
     /// Run in this instead of the host's files: a directory, a rootfs.tar, an image.tar (docker save), oci:DIR:TAG
     #[arg(long, value_name = "IMAGE")]
@@ -37,11 +45,12 @@ pub struct Sandbox {
     #[arg(long, short, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
     /// Hostname in the sandbox [default: sandbox]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = value::hostname)]
     pub hostname: Option<String>,
-    /// Network: none, the host's, or named hosts only, through a proxy that the environment names (*.DOMAIN for all below one)
-    #[arg(long, value_name = "none|host|HOST:PORT,…", default_value = "none")]
-    pub net: String,
+    /// Network: none (the default); the host's, whole, with its local services and a cloud's metadata; or named hosts only, through a
+    /// proxy that the environment names (*.DOMAIN for all below one; repeatable)
+    #[arg(long, value_name = "none|host|HOST:PORT,…")]
+    pub net: Vec<String>,
     /// Let 127.0.0.1:PORT of the host lead to a server in the sandbox (repeatable)
     #[arg(long, short, value_name = "[OUTSIDE:]PORT", value_parser = value::publish)]
     pub port: Vec<(u16, u16)>,
@@ -52,7 +61,7 @@ pub struct Sandbox {
     #[arg(long, value_name = "N", value_parser = value::thousandths)]
     pub cpus: Option<u64>,
     /// Limit of processes and threads
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..4_194_304))]
     pub pids: Option<u32>,
     /// End the program after this time, such as 60s: exit status 124
     #[arg(long, value_name = "DURATION", value_parser = value::interval)]

@@ -166,6 +166,13 @@ pub(super) fn tmpfs(text: &str) -> Result<Tmpfs, String> {
     Ok(tmpfs)
 }
 
+/// `--hostname`: what sethostname(2) takes, and nothing that a terminal would act on.
+pub(super) fn hostname(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let is_good = is_plain && (1..=64).contains(&text.len());
+    is_good.then(|| text.to_owned()).ok_or_else(|| "want 1 to 64 letters, digits, `-`, `_` or `.`".into())
+}
+
 /// `--port`: outside and inside.
 pub(super) fn publish(text: &str) -> Result<(u16, u16), String> {
     let port = |text: &str| {

@@ -55,6 +55,8 @@ pub(super) struct Bounds {
     pub(super) deadline: Option<Instant>,
     /// Somebody without whom it is not to go on.
     pub(super) keeper: Option<OwnedFd>,
+    /// Whether its first process stops when SIGTSTP is passed on, so that this one does as well.
+    pub(super) stops: bool,
 }
 
 /// How a process came to its end.
@@ -153,7 +155,7 @@ impl Attendance {
                 notify = None;
             }
             if signalled {
-                self.forward(pidfd, relay.as_ref());
+                self.forward(pidfd, relay.as_ref(), bounds.stops);
             }
             if let Some(relay) = &mut relay {
                 relay.copy();
@@ -170,7 +172,7 @@ impl Attendance {
         Ok((u8::try_from(status & 0xff).unwrap_or(u8::MAX), end))
     }
 
-    fn forward(&self, pidfd: &OwnedFd, relay: Option<&Relay>) {
+    fn forward(&self, pidfd: &OwnedFd, relay: Option<&Relay>, stops: bool) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let signal = i32::try_from(info.ssi_signo).unwrap_or(0);
             match Signal::try_from(signal) {
@@ -181,6 +183,11 @@ impl Attendance {
                     }
                 }
                 Ok(Signal::SIGPIPE) => {}
+                Ok(Signal::SIGTSTP) if stops && relay.is_none() => {
+                    let _sent = clone::kill(pidfd.as_fd(), signal);
+                    // Until SIGCONT, which is passed on then.
+                    let _stopped = nix::sys::signal::raise(Signal::SIGSTOP);
+                }
                 // It may have ended in the meantime.
                 _ => drop(clone::kill(pidfd.as_fd(), signal)),
             }

@@ -50,6 +50,11 @@ impl Reporting {
         Ok(Self::File(file, path.to_owned()))
     }
 
+    /// Whether somebody has asked for all of it.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self, Self::Full | Self::File(..))
+    }
+
     /// What is heard of.
     pub(super) fn watch(&self) -> Option<Watch> {
         match self {
@@ -66,13 +71,24 @@ impl Reporting {
     }
 
     /// What there is to say of a program that has ended, before its cgroup is removed.
-    pub(super) fn conclude(&self, made: &Made, supervisor: Option<&Supervisor>, code: u8, asker: Asker<'_>) -> Report {
+    /// `others`: by whom the supervisor does not hear of.
+    pub(super) fn conclude(
+        &self,
+        made: &Made,
+        supervisor: Option<&Supervisor>,
+        others: &[Refusal],
+        code: u8,
+        asker: Asker<'_>,
+    ) -> Report {
         let mut record = supervisor.map(|supervisor| supervisor.record().clone()).unwrap_or_default();
         let mut notes = Vec::new();
         if matches!(self, Self::None) {
             return Report::new("", code, &record, asker, notes);
         }
         add_limits(made, &mut record);
+        for refusal in others {
+            record.add(refusal.clone());
+        }
         if supervisor.is_none() && self.watch() > Some(Watch::Denied) {
             notes.push("only limits are reported: the filter of the container could not be made to ask".to_owned());
         }

@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default())?;
     let names = made.bundle.profile_names();
     let asker = if names.is_empty() { Asker::Bundle(&made.bundle.spec) } else { Asker::Held(&names) };
-    let report = reporting.conclude(&made, supervisor.as_ref(), code, asker);
+    let report = reporting.conclude(&made, supervisor.as_ref(), &[], code, asker);
     let deleted = if args.keep { Ok(()) } else { delete(session, made) };
     reporting.publish(&report, code, "pent run --report")?;
     deleted.map(|()| code)

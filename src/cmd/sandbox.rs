@@ -16,9 +16,9 @@ use crate::image::{self, Image};
 use crate::launch;
 use crate::plan::Options;
 use crate::profile;
-use crate::refusal::{Asker, Facts, Flags, Layer, Report, Supervisor, Watch};
+use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
-use crate::sandbox::net::{self, Destination, Publish};
+use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
 use crate::sys::{clone, cred, numa};
@@ -43,6 +43,11 @@ pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
 /// What a container's messages say of images is of no use here.
 fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
+    let said = super::render(&error).message;
+    if said.contains("cannot chdir to cwd") {
+        let hint = "choose another with --workdir; /tmp, /run and /var/tmp begin empty in a sandbox";
+        return hinted(&said.replace("process.cwd: ", "").replace(" set in config.json", ""), hint);
+    }
     let name = args.command.first().map_or("", String::as_str);
     let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
     let hint = match super::render(&error).code {
@@ -69,13 +74,16 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let image = args.image.as_deref().map(|name| open_image(name, is_root)).transpose()?;
-    let request = resolve(args, image.as_ref())?;
+    let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref())? };
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
     let surroundings = Surroundings::probe(is_root, &granted).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
     host.probe_limits().explained()?;
     let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
+    if name == profile::NONE {
+        return Err(hinted("--profile none: a sandbox is always held to a profile", "baseline forbids least"));
+    }
     let profile = profile::load(name).explained()?.for_container("sandbox");
     let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
     let (tightened, profile) =
@@ -84,7 +92,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     session.report.warn_of(&tightened.warnings);
 
     let means = Means::probe(&host);
-    let replaced = sandbox::settle(&mut made.spec, &request, means, surroundings.processors);
+    let replaced = sandbox::settle(&mut made.spec, &request, means, &host, surroundings.processors);
     if let Some(processors) = replaced.processors {
         keep_to(processors)?;
     }
@@ -139,9 +147,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
-    let bounds = Bounds { deadline, keeper: parent };
+    let bounds = Bounds { deadline, keeper: parent, stops: true };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let report = conclude(
         &reporting,
@@ -149,6 +158,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         supervisor.as_ref(),
         ended.as_ref().map_or(1, |(status, _)| *status),
         &request,
+        surroundings.home.as_deref(),
+        denied,
     );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
@@ -179,8 +190,11 @@ fn conclude(
     supervisor: Option<&Supervisor>,
     status: u8,
     request: &Request,
+    home: Option<&Path>,
+    denied: Vec<Denied>,
 ) -> Report {
-    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty());
+    // Where the proxy is there, it says itself what it refuses.
+    let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty()) && !request.asks;
     let image = request.rootfs.is_some();
     let mounts = container.bundle.spec.mounts().iter().flatten();
     let in_memory = |mount: &&oci_spec::runtime::Mount| {
@@ -193,8 +207,29 @@ fn conclude(
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let flags = Flags { tmpfs, hidden, own, single_hosts, image };
-    reporting.conclude(container, supervisor, status, Asker::Sandbox(&flags))
+    let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let flags = Flags { tmpfs, hidden, own, home, single_hosts, image };
+    let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
+    let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
+    if status != 0 && reporting.is_whole() {
+        let by_processes = if container.state.cgroup.is_none() { "memory, processes, " } else { "" };
+        report.note(format!(
+            "the program is told, and not seen here, when it meets these: {by_processes}open files, room in /tmp (--tmpfs /tmp:size=SIZE)"
+        ));
+    }
+    report
+}
+
+fn of_the_proxy(denied: Denied) -> Refused {
+    Refused {
+        action: "connect".to_owned(),
+        subject: denied.place.into_bytes(),
+        layer: Layer::Proxy,
+        detail: denied.why,
+        errno: libc::ECONNREFUSED,
+        call: "connect",
+        about: About::Place { could_be_asked: denied.could_be_asked },
+    }
 }
 
 /// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
@@ -213,14 +248,22 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             "leave out one of them",
         )),
         Network::Host => Ok(net::Plan::default()),
-        Network::Own(allowed) => Ok(net::Plan { allowed: allowed.clone(), published, quiet: args.quiet }),
+        Network::Own(allowed) => Ok(net::Plan {
+            proxy: request.has_proxy(),
+            allowed: allowed.clone(),
+            published,
+            tell: match (request.asks, args.quiet) {
+                (true, _) => Tell::Starter,
+                (false, true) => Tell::Nobody,
+                (false, false) => Tell::Terminal,
+            },
+        }),
     }
 }
 
-/// One line on stderr. There is nobody left to tell when that fails.
+/// One line on stderr.
 fn say(line: &str) {
-    use std::io::Write as _;
-    drop(std::io::stderr().write_all(format!("pent: {line}\n").as_bytes()));
+    crate::report::say(&format!("pent: {line}\n"));
 }
 
 /// Whoever started this process: without them there is nobody whom the program would be for. Nothing where that cannot be known.
@@ -283,8 +326,12 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
     }
     let tmpfs = args.tmpfs.iter().map(|tmpfs| {
         let (target, target_exists) = existing_directory(&inside(&tmpfs.path, rootfs.as_ref())?, rootfs.as_ref());
+        check_target("--tmpfs", &target)?;
         Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
     });
+    if let Some(given) = args.env.iter().find(|given| given.is_empty() || given.starts_with('=')) {
+        return Err(hinted(&format!("--env {given:?}: there is no name in it"), "want NAME or NAME=VALUE"));
+    }
     let environment = args.env.iter().map(|given| match given.split_once('=') {
         Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
         None => (given.clone(), None),
@@ -301,11 +348,7 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
         environment: environment.collect(),
         workdir: args.workdir.as_deref().map(|path| inside(path, rootfs.as_ref())).transpose()?,
         hostname: args.hostname.clone(),
-        network: match args.net.as_str() {
-            "none" => Network::default(),
-            "host" => Network::Host,
-            places => Network::Own(destinations(places)?),
-        },
+        network: network_of(&args.net)?,
         limits: Limits {
             memory: args.memory.map(memory).transpose()?,
             millicpus: args.cpus,
@@ -313,13 +356,40 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
             timeout: args.timeout,
         },
         rootfs,
+        asks: false,
     })
 }
 
-fn destinations(places: &str) -> anyhow::Result<Vec<Destination>> {
+/// All that was asked for, together: what a report says to add is added to what was typed before.
+fn network_of(asked: &[String]) -> anyhow::Result<Network> {
     let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
-    let parse = |place: &str| place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint));
-    places.split(',').map(parse).collect()
+    let mut network = Network::default();
+    for place in asked.iter().flat_map(|places| places.split(',')) {
+        match (place, &mut network) {
+            ("host", _) => network = Network::Host,
+            ("none", _) => {}
+            (place, known) => {
+                let wanted: Destination =
+                    place.parse().map_err(|why: String| hinted(&format!("--net {place}: {why}"), hint))?;
+                wanted.check().map_err(|why| hinted(&format!("--net {place}: {why}"), "leave it out"))?;
+                if let Network::Own(places) = known {
+                    places.push(wanted);
+                }
+            }
+        }
+    }
+    Ok(network)
+}
+
+/// What every sandbox has of its own is not to be had otherwise.
+fn check_target(flag: &str, target: &Path) -> anyhow::Result<()> {
+    match target.to_str() {
+        Some("/") => Err(hinted(&format!("{flag} /: the root itself cannot be replaced"), "use --image")),
+        Some(own @ ("/proc" | "/dev")) => {
+            Err(hinted(&format!("{flag} {own}: the sandbox has one of its own"), "name what is to be in it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn memory(bytes: i64) -> anyhow::Result<u64> {
@@ -357,12 +427,23 @@ fn grant(flag: &str, text: &str, writable: bool, rootfs: Option<&Rootfs>) -> any
         Some((source, target)) if target.starts_with('/') && !source.is_empty() => (source, Some(Path::new(target))),
         _ => (text, None),
     };
-    let real = fs::canonicalize(source).with_context(|| format!("{flag} {source}"))?;
+    let real = fs::canonicalize(source).map_err(|error| {
+        let hint = match text.rsplit_once(':') {
+            Some((before, _)) if Path::new(before).exists() => "what follows the colon has to be an absolute path",
+            _ => "name a file or directory that is there",
+        };
+        hinted(&format!("{flag} {source}: {error}"), hint)
+    })?;
     if real.parent().is_none() {
         let hint = "name the directories that the program is to have";
         return Err(hinted(&format!("{flag} {source}: the root as a whole cannot be given"), hint));
     }
     let found = fs::metadata(&real).with_context(|| format!("{flag} {source}"))?;
+    let kind = nix::sys::statfs::statfs(&real).with_context(|| format!("{flag} {source}"))?.filesystem_type();
+    if kind == nix::sys::statfs::PROC_SUPER_MAGIC {
+        let hint = "the sandbox has a /proc of its own";
+        return Err(hinted(&format!("{flag} {source}: the host's processes cannot be shown"), hint));
+    }
     if !(found.is_dir() || found.is_file()) && writable {
         return Err(hinted(&format!("{flag} {source}: neither a file nor a directory"), "name the directory it is in"));
     }
@@ -380,6 +461,7 @@ fn grant(flag: &str, text: &str, writable: bool, rootfs: Option<&Rootfs>) -> any
             (there.unwrap_or(target), exists)
         }
     };
+    check_target(flag, &target)?;
     Ok(Grant { source: real, target, target_exists, writable, directory: found.is_dir() })
 }
 

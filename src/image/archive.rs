@@ -4,8 +4,10 @@
 use super::cache::mark;
 use super::layout::{self, Contents, ImageConfig, Layer, Parts, Store, failed};
 use super::source::Pick;
+use super::unpack::{LARGEST_HEADER, MOST_BYTES, Metered};
 use super::{Cache, Config, Error, Image, Progress, Result, decompress, digest};
 use serde::Deserialize;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -15,6 +17,8 @@ use tar::EntryType;
 
 /// Members of an archive that are remembered; a root file system may have many more, and needs none of them.
 const MOST_MEMBERS: usize = 10_000;
+/// Of a member that is a part of an image: more than any has.
+const LONGEST_NAME: usize = 4096;
 /// Links followed from one member to another: layers that an image has twice.
 const MOST_LINKS: usize = 8;
 /// The whole archive, as a part.
@@ -52,15 +56,23 @@ impl Members {
     /// Looks at every header; the content between them is passed over.
     fn of(file: File) -> io::Result<Self> {
         let mut places = HashMap::new();
-        let mut archive = tar::Archive::new(&file);
+        let left = Cell::new(LARGEST_HEADER);
+        let mut archive = tar::Archive::new(Metered { inner: &file, left: &left });
         for entry in archive.entries_with_seek()? {
             let entry = entry?;
+            left.set(LARGEST_HEADER);
             let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
+            if name.len() > LONGEST_NAME {
+                continue;
+            }
             let name = name.trim_start_matches("./").to_owned();
             if places.len() >= MOST_MEMBERS && name != "manifest.json" && name != "index.json" && name != "oci-layout" {
                 continue;
             }
-            let link = || entry.link_name().ok().flatten().and_then(|link| link.to_str().map(str::to_owned));
+            let link = || {
+                let link = entry.link_name().ok().flatten().and_then(|link| link.to_str().map(str::to_owned));
+                link.filter(|link| link.len() <= LONGEST_NAME)
+            };
             let place = match entry.header().entry_type() {
                 EntryType::Regular => Place::File { offset: entry.raw_file_position(), length: entry.size() },
                 EntryType::Symlink => match link() {
@@ -175,7 +187,10 @@ fn uncompressed(file: &File, path: &Path, cache: &Cache, progress: &mut Progress
     progress.begin("decompressing", file.metadata().map_err(failed(path))?.len());
     let counted = super::progress::Counted { inner: file, progress };
     let mut reader = decompress::plain(counted).map_err(failed(path))?;
-    io::copy(&mut reader, &mut copy).map_err(failed(path))?;
+    if io::copy(&mut reader.by_ref().take(MOST_BYTES), &mut copy).map_err(failed(path))? == MOST_BYTES {
+        let why = format!("uncompressed it is larger than {} GiB", MOST_BYTES >> 30);
+        return Err(failed(path)(io::Error::other(why)));
+    }
     copy.rewind().map_err(failed(cache.dir()))?;
     Ok(copy)
 }

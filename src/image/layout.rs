@@ -4,7 +4,7 @@
 
 use super::progress::Counted;
 use super::source::Pick;
-use super::unpack::{Fault, Tally, Unpacker};
+use super::unpack::{Fault, Tally, Unpacker, shown};
 use super::{Cache, Config, Error, Image, Progress, Result, archive, decompress, digest};
 use crate::sys::fd::{self, resolve};
 use serde::Deserialize;
@@ -58,6 +58,8 @@ pub(super) struct Parts<'a> {
 
 impl Parts<'_> {
     pub(super) fn invalid(&self, part: &str, why: impl ToString) -> Error {
+        // Of a root file system there is only the whole.
+        let part = if part.is_empty() { "the archive" } else { part };
         Error::Invalid { image: self.image.to_owned(), part: part.to_owned(), why: why.to_string() }
     }
 
@@ -227,8 +229,8 @@ fn choose(parts: &Parts<'_>, manifests: Vec<Descriptor>, pick: &Pick) -> Result<
         (Some(_), false) => Err(Error::Ambiguous { image: parts.image.to_owned(), known }),
         (None, _) if *pick == Pick::Only => Err(Error::Ambiguous { image: parts.image.to_owned(), known }),
         (None, _) => {
-            let has = if known.is_empty() { String::new() } else { format!("; it has {}", known.join(", ")) };
-            Err(Error::Missing { image: parts.image.to_owned(), part: format!("an image {}{has}", pick.text()) })
+            let has = if known.is_empty() { String::new() } else { format!(" (there are {})", known.join(", ")) };
+            Err(Error::Missing { image: parts.image.to_owned(), part: format!("the image {}{has}", pick.text()) })
         }
     }
 }
@@ -314,9 +316,7 @@ fn unpack(
         let mut packed = digest::Hashing::new(Counted { inner: reader, progress: &mut *progress });
         let mut plain = digest::Hashing::new(decompress::plain(&mut packed).map_err(broken)?);
         unpacker.layer(&mut plain).map_err(|fault| match fault {
-            Fault::Entry { path, why } => {
-                parts.invalid(&layer.part, format!("{}: {why}", String::from_utf8_lossy(&path).escape_debug()))
-            }
+            Fault::Entry { path, why } => parts.invalid(&layer.part, format!("{}: {why}", shown(&path))),
             damaged @ Fault::Damaged(_) => parts.invalid(&layer.part, damaged),
         })?;
         let (found, _) = plain.finish().map_err(broken)?;

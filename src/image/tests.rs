@@ -386,6 +386,43 @@ fn what_is_no_image_is_refused() {
     place.open(&place.write("deep.tar", &nested)).unwrap();
 }
 
+/// What stands before a file's content is read into memory whole, and compressed it costs next to nothing.
+#[test]
+fn names_and_attributes_are_of_a_size() {
+    let place = Place::new();
+    for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+        let long = Tar::new().member(kind, "././@LongLink", 0o644, "", &vec![b'a'; 8 << 20]).file("a", "x").bytes();
+        // Looked through for what kind of archive it is.
+        let said = place.refusal(&place.write("long.tgz", &gzip(&long)));
+        assert!(said.contains("neither a directory nor a tar archive"), "{kind:?} {said}");
+        // Unpacked.
+        let said = place.refusal(&place.layout("l", "t", &[(gzip(&long), long)]));
+        assert!(said.ends_with("damaged: a header of more than 1 MiB"), "{kind:?} {said}");
+    }
+    let long = Tar::new()
+        .member(EntryType::GNULongName, "././@LongLink", 0o644, "", &[b'a'; 100_000])
+        .file("a", "x")
+        .file("b", "x");
+    let said = place.refusal(&place.write("name.tar", &long.bytes()));
+    assert!(said.contains("aaa…: File name too long") && said.len() < 400, "{}", said.len());
+}
+
+/// Of an image nothing gets to the terminal that it would act on.
+#[test]
+fn messages_show_what_images_say_as_text() {
+    let place = Place::new();
+    let evil = "\u{1b}]0;owned\u{7}\nhint: do this";
+    let manifest = json!([{ "Config": "a", "RepoTags": [format!("{evil}:1")], "Layers": [] },
+                          { "Config": "b", "RepoTags": ["b:2"], "Layers": [] }]);
+    let said =
+        place.refusal(&place.write("tags.tar", &Tar::new().file("manifest.json", &manifest.to_string()).bytes()));
+    assert_eq!(said, r"DIR/tags.tar: which of its images is meant? it has \u{1b}]0;owned\u{7}\nhint: do this:1, b:2");
+    let manifest = json!([{ "Config": evil, "RepoTags": null, "Layers": [] }]);
+    let said =
+        place.refusal(&place.write("part.tar", &Tar::new().file("manifest.json", &manifest.to_string()).bytes()));
+    assert_eq!(said, r"DIR/part.tar: \u{1b}]0;owned\u{7}\nhint: do this is missing");
+}
+
 #[test]
 fn a_tag_or_a_digest_picks_one_of_several() {
     let place = Place::new();
@@ -400,7 +437,7 @@ fn a_tag_or_a_digest_picks_one_of_several() {
     index["manifests"].as_array_mut().unwrap().push(first["manifests"][0].clone());
     place.write("l/index.json", index.to_string().as_bytes());
     assert_eq!(place.refusal(&layout), "DIR/l: which of its images is meant? it has two, one");
-    assert_eq!(place.refusal(&format!("{layout}:three")), "DIR/l: an image three; it has two, one is missing");
+    assert_eq!(place.refusal(&format!("{layout}:three")), "DIR/l: the image three (there are two, one) is missing");
     let digest = first["manifests"][0]["digest"].as_str().unwrap();
     for (text, want) in
         [(format!("oci:{layout}:one"), "1"), (format!("oci:{layout}:two"), "2"), (format!("{layout}@{digest}"), "1")]

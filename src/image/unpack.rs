@@ -12,18 +12,25 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::{Mode, UtimensatFlags, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use tar::EntryType;
 use thiserror::Error;
 
 /// Bytes of all files of an image together.
-const MOST_BYTES: u64 = 64 << 30;
+pub(super) const MOST_BYTES: u64 = 64 << 30;
 /// Files, directories and links of an image together.
 const MOST_FILES: u64 = 4_000_000;
+/// Bytes of their names together, which are kept in memory.
+const MOST_NAMES: u64 = 256 << 20;
+/// Bytes before the content of a file: its header, and long names and attributes, which are read into memory whole.
+pub(super) const LARGEST_HEADER: u64 = 1 << 20;
+/// Files of this size are asked room for before they are written.
+const LARGE: u64 = 16 << 20;
 /// Directories in each other; more would need as many open descriptors to remove.
 const DEEPEST: usize = 256;
 /// Stands in a layer for a file below it that is gone (image-spec, layer.md).
@@ -43,8 +50,16 @@ pub(super) struct Tally {
 pub(super) enum Fault {
     #[error("damaged: {0}")]
     Damaged(#[source] io::Error),
-    #[error("{}: {why}", String::from_utf8_lossy(path).escape_debug())]
+    #[error("{}: {why}", shown(path))]
     Entry { path: Vec<u8>, why: String },
+}
+
+/// A name for a message: as much of it as anybody reads.
+pub(super) fn shown(path: &[u8]) -> String {
+    const MOST: usize = 200;
+    let text = String::from_utf8_lossy(path);
+    let start: String = text.chars().take(MOST).collect();
+    format!("{}{}", start.escape_debug(), if start.len() < text.len() { "…" } else { "" })
 }
 
 /// What a directory gets when everything is in it, since it may take away the right to write there.
@@ -59,19 +74,49 @@ pub(super) struct Unpacker {
     owner: Option<(u32, u32)>,
     directories: BTreeMap<Vec<u8>, Late>,
     tally: Tally,
+    names: u64,
+}
+
+/// A reader that stops where it was told to: what is before the content of a file is of a size that the archive chooses.
+pub(super) struct Metered<'a, R> {
+    pub(super) inner: R,
+    pub(super) left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(buf.len());
+        if most == 0 && !buf.is_empty() {
+            return Err(io::Error::other(format!("a header of more than {} MiB", LARGEST_HEADER >> 20)));
+        }
+        let count = self.inner.read(&mut buf[..most])?;
+        self.left.set(self.left.get() - count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Metered<'_, R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
 }
 
 impl Unpacker {
     pub(super) fn new(root: OwnedFd, owner: Option<(u32, u32)>) -> Self {
-        Self { root, owner, directories: BTreeMap::new(), tally: Tally::default() }
+        Self { root, owner, directories: BTreeMap::new(), tally: Tally::default(), names: 0 }
     }
 
     /// Unpacks a layer over those before it.
     pub(super) fn layer(&mut self, reader: impl Read) -> Result<(), Fault> {
-        let mut archive = tar::Archive::new(reader);
+        let left = Cell::new(LARGEST_HEADER);
+        let mut archive = tar::Archive::new(Metered { inner: reader, left: &left });
         let mut own = HashSet::new();
-        for entry in archive.entries().map_err(Fault::Damaged)? {
+        let mut entries = archive.entries().map_err(Fault::Damaged)?;
+        loop {
+            left.set(LARGEST_HEADER);
+            let Some(entry) = entries.next() else { return Ok(()) };
             let mut entry = entry.map_err(Fault::Damaged)?;
+            left.set(u64::MAX);
             if matches!(entry.header().entry_type(), EntryType::XGlobalHeader) {
                 continue;
             }
@@ -79,13 +124,18 @@ impl Unpacker {
             let at = |why: String| Fault::Entry { path: name.clone(), why };
             self.tally.files += 1;
             self.tally.bytes = self.tally.bytes.saturating_add(entry.size());
-            if self.tally.files > MOST_FILES || self.tally.bytes > MOST_BYTES {
-                return Err(at(format!("the image is larger than {} GiB or {MOST_FILES} files", MOST_BYTES >> 30)));
+            self.names += name.len() as u64;
+            if self.tally.files > MOST_FILES || self.tally.bytes > MOST_BYTES || self.names > MOST_NAMES {
+                let (bytes, names) = (MOST_BYTES >> 30, MOST_NAMES >> 20);
+                return Err(at(format!(
+                    "the image is larger than {bytes} GiB, {MOST_FILES} files or {names} MiB of names"
+                )));
             }
             let path = components(&name).map_err(|why| at(why.to_owned()))?;
             self.entry(&mut entry, &path, &mut own).map_err(|error| at(error.to_string()))?;
+            // What nobody wanted of it; it is no header of the next.
+            io::copy(&mut entry, &mut io::sink()).map_err(Fault::Damaged)?;
         }
-        Ok(())
     }
 
     /// Makes what engines give every container of an image, where the image has nothing there: a sandbox cannot, since it never
@@ -197,6 +247,7 @@ impl Unpacker {
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 remove(dir, name)?;
+                has_room(dir, entry.size())?;
                 let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
                 let file = fd::open_in(dir.as_fd(), &text, flags, 0o600, resolve::BENEATH | resolve::NO_SYMLINKS)?;
                 let mut file = File::from(file);
@@ -263,6 +314,19 @@ fn components(path: &[u8]) -> Result<Vec<u8>, &'static str> {
         return Err("the path has a NUL byte");
     }
     Ok(parts.join(&b'/'))
+}
+
+/// Said before a disk is full, not after.
+fn has_room(dir: &OwnedFd, size: u64) -> io::Result<()> {
+    if size < LARGE {
+        return Ok(());
+    }
+    let found = nix::sys::statvfs::fstatvfs(dir)?;
+    let free = found.blocks_available().saturating_mul(found.fragment_size());
+    if size <= free {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it has {} MiB, and the disk has room for {}", size >> 20, free >> 20)))
 }
 
 fn is_dots(name: &[u8]) -> bool {
@@ -345,4 +409,34 @@ fn names(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
         }
     }
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_counted() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut unpacker = Unpacker::new(File::open(place.path()).expect("opened").into(), None);
+        unpacker.names = MOST_NAMES - 3;
+        let mut layer = tar::Builder::new(Vec::new());
+        for name in ["ab", "cd"] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(0);
+            layer.append_data(&mut header, name, io::empty()).expect("a member");
+        }
+        let layer = layer.into_inner().expect("an archive");
+        let said = unpacker.layer(layer.as_slice()).expect_err("too many").to_string();
+        assert!(said.starts_with("cd: the image is larger than"), "{said}");
+    }
+
+    #[test]
+    fn room_is_asked_for() {
+        let place = tempfile::tempdir().expect("a directory");
+        let dir = File::open(place.path()).expect("opened").into();
+        assert!(has_room(&dir, 0).is_ok());
+        let said = has_room(&dir, u64::MAX).expect_err("no disk is so large").to_string();
+        assert!(said.contains("the disk has room for"), "{said}");
+    }
 }

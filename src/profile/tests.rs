@@ -382,3 +382,27 @@ fn new_limits_stay_within_the_profile() {
     let (devices, _) = held(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#);
     assert_eq!(devices, r#"{"devices":[]}"#);
 }
+
+/// What the caller has given up for good is no reason to start nothing.
+#[test]
+fn a_limit_that_cannot_be_raised_stays_as_it_is() {
+    let limits = |capabilities, asked: &str, inherited| {
+        let mut host = Host { capabilities, ..host() };
+        host.rlimits.insert("RLIMIT_CORE".into(), inherited);
+        let text = format!(
+            r#"{{ "ociVersion": "1.0.2", "process": {{ "cwd": "/", "args": ["x"], "user": {{ "uid": 7, "gid": 7 }}{asked} }}, "linux": {{}} }}"#
+        );
+        let mut spec: oci_spec::runtime::Spec = serde_json::from_str(&text).expect("a configuration");
+        let baseline = shipped("baseline");
+        tighten(&baseline, &mut spec, &host).expect("tightened");
+        let limits = spec.process().as_ref().and_then(|process| process.rlimits().clone()).unwrap_or_default();
+        limits.iter().map(|limit| (limit.soft(), limit.hard())).collect::<Vec<_>>()
+    };
+    let off = r#", "rlimits": [{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]"#;
+    let all = (1 << 41) - 1;
+    assert_eq!(limits(0, "", (0, 0)), []);
+    assert_eq!(limits(0, off, (0, 0)), [(0, 0)]);
+    assert_eq!(limits(0, "", (0, u64::MAX)), [(1, 1)]);
+    assert_eq!(limits(all, "", (0, 0)), [(1, 1)]);
+    assert_eq!(limits(all, off, (0, 0)), [(1, 1)]);
+}

@@ -184,6 +184,8 @@ impl<'a> Look<'a> {
     }
 
     fn absent(&self, action: &str, path: &[u8]) -> Option<Refusal> {
+        let emptied = self.facts.emptied.iter().map(|emptied| emptied.as_bytes());
+        let path = emptied.into_iter().find(|emptied| is_below(path, emptied)).unwrap_or(path);
         Some(self.refusal(action, path, Layer::AbsentPath, libc::ENOENT, About::Nothing))
     }
 

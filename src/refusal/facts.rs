@@ -18,6 +18,8 @@ pub struct Facts {
     pub own_filter: Option<Program>,
     /// Its Landlock rules.
     pub landlock: Option<Landlock>,
+    /// Directories that are empty in it and full on the host: what is missing there is missing as a whole.
+    pub emptied: &'static [&'static str],
     /// The first port that needs no capability (`net.ipv4.ip_unprivileged_port_start`), where the configuration says so.
     pub first_free_port: Option<u16>,
 }
@@ -36,6 +38,7 @@ impl Facts {
             profile_filter: hardening.seccomp.clone(),
             own_filter: None,
             landlock: hardening.landlock.clone(),
+            emptied: &[],
             first_free_port: port.and_then(|port| port.trim().parse().ok()),
         }
     }
@@ -44,7 +47,7 @@ impl Facts {
     pub fn of_sandbox(spec: &Spec, hardening: &Hardening, profile: &str) -> Self {
         let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let own_filter = policy.and_then(|policy| seccomp::compile(policy).ok());
-        Self { profile: Some(profile.to_owned()), own_filter, ..Self::of(spec, hardening) }
+        Self { profile: Some(profile.to_owned()), own_filter, emptied: &["/sys"], ..Self::of(spec, hardening) }
     }
 
     /// The masked path that hides this one.

@@ -26,6 +26,8 @@ pub enum Layer {
     NoNetwork,
     /// It leads somewhere, but not there.
     NoRoute,
+    /// The proxy of `pent sandbox --net`.
+    Proxy,
     /// Owner and mode of the file.
     Permissions,
     /// The limit on the number of processes.
@@ -38,7 +40,7 @@ pub enum Layer {
 
 impl Layer {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Seccomp,
         Self::Capability,
         Self::ReadOnlyRoot,
@@ -48,6 +50,7 @@ impl Layer {
         Self::Landlock,
         Self::NoNetwork,
         Self::NoRoute,
+        Self::Proxy,
         Self::Permissions,
         Self::PidsLimit,
         Self::MemoryLimit,
@@ -66,6 +69,7 @@ impl Layer {
             Self::Landlock => "landlock",
             Self::NoNetwork => "no network",
             Self::NoRoute => "no route",
+            Self::Proxy => "proxy",
             Self::Permissions => "file permissions",
             Self::PidsLimit => "pids limit",
             Self::MemoryLimit => "memory limit",
@@ -123,6 +127,11 @@ pub enum About {
     },
     /// An address of the network.
     Address(std::net::SocketAddr),
+    /// `HOST:PORT`, which the proxy was asked for.
+    Place {
+        /// Whether it may be allowed.
+        could_be_asked: bool,
+    },
     /// A limit that was met: its value when known.
     Limit(Option<u64>),
 }

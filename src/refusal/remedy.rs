@@ -81,6 +81,8 @@ pub struct Flags {
     pub hidden: Vec<Vec<u8>>,
     /// The working directory: what is written there is meant to stay.
     pub own: Vec<u8>,
+    /// The caller's home.
+    pub home: Vec<u8>,
     /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
     pub single_hosts: bool,
     /// Whether the root is an image's, of which the host's paths say nothing.
@@ -200,15 +202,32 @@ fn unwise(refusal: &Refusal) -> Option<&'static str> {
 /// Room for what the program writes.
 const TMPFS_SIZE: &str = "64m";
 
+/// What takes more than reading.
+const CHANGES: &[&str] = &["write", "remove", "change"];
+
+/// Where programs find themselves: an empty directory in the place of one of these is of no use to them.
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/opt", "/boot"];
+
 fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
     let subject = refusal.subject.as_slice();
     match (refusal.layer, refusal.about.clone()) {
-        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image => {
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
             give("--tmpfs", subject)
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) if flags.image => {
-            none("a file of the image; a copy of yours takes its place with --rw FILE:PATH")
+            none("of the image, which is never written; a copy of yours takes its place with --rw FILE:PATH")
+        }
+        // To make a name in it is no reason to let a program at everything that is read at the next login.
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. })
+            if subject == flags.home && flags.own != flags.home =>
+        {
+            Remedy::Flags { flags: "--home tmpfs".into() }
+        }
+        (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty: false, permitted: false })
+            if SYSTEM.iter().any(|system| is_below(subject, system.as_bytes())) =>
+        {
+            none("the directory is somebody else's on the host as well")
         }
         // In memory where that is as good, or where the host's own directory would refuse as well.
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
@@ -216,10 +235,13 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
             give(if stays { "--rw" } else { "--tmpfs" }, subject)
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
-            let path = if refusal.action == "remove" { parent(subject) } else { subject };
-            give("--rw", path)
+            // Of several that are removed, with the directory they are in, this is one.
+            let in_own = !flags.own.is_empty() && subject != flags.own && is_below(subject, &flags.own);
+            let from = if in_own { &flags.own } else { parent(subject) };
+            give("--rw", if refusal.action == "remove" { from } else { subject })
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
+        (Layer::MaskedPath, _) if CHANGES.contains(&refusal.action.as_str()) => give("--rw", subject),
         (Layer::MaskedPath, _) => give("--ro", subject),
         (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => give("--ro", subject),
         // Of one in another, it is in the inner one.
@@ -236,6 +258,8 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
             Remedy::Flags { flags: format!("--net {address}") }
         }
         (Layer::NoNetwork | Layer::NoRoute, _) => Remedy::Flags { flags: "--net host".into() },
+        (Layer::Proxy, About::Place { could_be_asked: true }) => give("--net", subject),
+        (Layer::Proxy, _) => none("not under this name"),
         (Layer::Seccomp, About::Call { profile: Some(profile), .. }) => {
             Remedy::Flags { flags: format!("--profile {}", shell_word(profile.as_bytes())) }
         }
@@ -520,6 +544,7 @@ mod tests {
             tmpfs: [&b"/dev"[..], b"/tmp", b"/dev/shm"].map(<[u8]>::to_vec).to_vec(),
             hidden: vec![b"/home/u/.ssh/key".to_vec()],
             own: b"/home/u/work".to_vec(),
+            home: b"/home/u".to_vec(),
             single_hosts: true,
             image: false,
         };
@@ -534,18 +559,34 @@ mod tests {
         assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
         assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
+        assert_eq!(write("/home/u", directory(false, true)), "--home tmpfs");
+        assert!(write("/usr/share/app", directory(false, false)).contains("somebody else's"));
+        assert_eq!(write("/usr/share/app", directory(true, false)), "--tmpfs /usr/share/app");
         assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
         assert_eq!(
             remedy(about("remove", "/home/u/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
             "--rw /home/u"
         );
+        assert_eq!(
+            remedy(about("remove", "/home/u/work/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
+            "--rw /home/u/work"
+        );
         assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
+        assert_eq!(remedy(refusal("read", "/home/u/.ssh", Layer::MaskedPath)), "--ro /home/u/.ssh");
+        assert_eq!(remedy(refusal("write", "/home/u/.ssh", Layer::MaskedPath)), "--rw /home/u/.ssh");
+        let image = Flags { image: true, ..flags.clone() };
+        let root = about("write", "/", Layer::ReadOnlyRoot, directory(false, true));
+        assert!(matches!(Asker::Sandbox(&image).remedy(&root), Remedy::None { .. }));
         assert_eq!(
             remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, some_profile) }),
             "--profile build"
         );
         assert_eq!(remedy(refusal("execute", "/tmp/x", Layer::NoExec)), "--tmpfs /tmp:exec");
         assert_eq!(remedy(refusal("execute", "/dev/shm/x", Layer::NoExec)), "--tmpfs /dev/shm:exec");
+        let place =
+            |could_be_asked| remedy(about("connect", "example.org:443", Layer::Proxy, About::Place { could_be_asked }));
+        assert_eq!(place(true), "--net example.org:443");
+        assert!(!place(false).contains("--net"));
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
         assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");

@@ -182,6 +182,11 @@ impl Report {
         Self { version: VERSION, id: id.to_owned(), exit_status, refusals, omitted, notes }
     }
 
+    /// Adds what limits this report.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     /// One JSON document, with a newline at its end.
     #[must_use]
     pub fn json(&self) -> String {

@@ -51,7 +51,7 @@ pub(super) fn compile(request: &Request, host: &Surroundings, refusals: &mut Vec
     // As systemd-nspawn and podman tell programs that ask.
     all.insert("container".into(), "pent".into());
     if let Network::Own(places) = &request.network
-        && !places.is_empty()
+        && request.has_proxy()
     {
         all.extend(super::net::environment(places));
     }

@@ -26,6 +26,11 @@ const OF_A_HOME: &[&str] = &[
     ".config/Bitwarden CLI",
     ".config/keepassxc",
     ".vault-token",
+    ".config/1Password",
+    ".config/rbw",
+    ".local/share/atuin",
+    ".step",
+    ".tsh",
     ".authinfo",
     ".authinfo.gpg",
     ".netrc",
@@ -52,6 +57,12 @@ const OF_A_HOME: &[&str] = &[
     ".terraformrc",
     ".databrickscfg",
     ".ansible/vault",
+    ".pulumi",
+    ".config/argocd",
+    ".config/scw",
+    ".config/linode-cli",
+    ".cloudflared",
+    ".config/ngrok",
     // Forges and package registries.
     ".git-credentials",
     ".config/git/credentials",
@@ -64,6 +75,9 @@ const OF_A_HOME: &[&str] = &[
     ".yarnrc.yml",
     ".config/configstore",
     ".pypirc",
+    ".pip",
+    ".config/pip",
+    ".condarc",
     ".config/pypoetry/auth.toml",
     ".cargo/credentials",
     ".cargo/credentials.toml",
@@ -86,6 +100,16 @@ const OF_A_HOME: &[&str] = &[
     ".config/github-copilot",
     ".config/openai",
     ".config/anthropic",
+    ".gemini",
+    ".cursor",
+    ".continue",
+    ".ollama",
+    ".local/share/opencode",
+    ".config/io.datasette.llm",
+    // Editors keep tokens of extensions.
+    ".config/Code",
+    ".config/Cursor",
+    ".config/VSCodium",
     // Databases.
     ".pgpass",
     ".my.cnf",
@@ -103,6 +127,25 @@ const OF_A_HOME: &[&str] = &[
     ".config/microsoft-edge",
     ".config/vivaldi",
     ".config/opera",
+    ".config/google-chrome-unstable",
+    ".config/yandex-browser",
+    ".config/qutebrowser",
+    ".local/share/qutebrowser",
+    ".config/falkon",
+    ".local/share/epiphany",
+    ".local/share/torbrowser",
+    ".zen",
+    ".waterfox",
+    ".floorp",
+    ".cache/thunderbird",
+    ".msmtprc",
+    ".config/msmtp",
+    ".mbsyncrc",
+    ".offlineimaprc",
+    ".fetchmailrc",
+    ".muttrc",
+    ".mutt",
+    ".config/neomutt",
     ".cache/google-chrome",
     ".cache/chromium",
     ".cache/BraveSoftware",
@@ -143,6 +186,20 @@ const OF_A_HOME: &[&str] = &[
     ".sqlite_history",
     ".rediscli_history",
     ".lesshst",
+    ".ash_history",
+    ".ksh_history",
+    ".sh_history",
+    ".histfile",
+    ".zhistory",
+    ".zsh_sessions",
+    ".irb_history",
+    ".Rhistory",
+    ".config/nushell/history.txt",
+    ".local/share/powershell/PSReadLine",
+    ".local/state/bash",
+    ".local/state/zsh",
+    ".local/share/nvim/shada",
+    ".local/state/nvim/shada",
     ".viminfo",
 ];
 
@@ -268,17 +325,19 @@ pub fn host_keys() -> (&'static Path, fn(&str) -> bool) {
     (Path::new(HOST_KEYS.0), |name| name.starts_with(HOST_KEYS.1) && name.ends_with(HOST_KEYS.2))
 }
 
-/// The paths of UNIX sockets that somebody listens at, from `/proc/net/unix` (proc(5)): a read-only mount does not keep a program
-/// from connecting to one.
+/// The paths of UNIX sockets that somebody listens at or takes datagrams at, from `/proc/net/unix` (proc(5)): a read-only mount does
+/// not keep a program from connecting to one.
 #[must_use]
 pub fn listening_sockets(table: &str) -> Vec<PathBuf> {
     const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
+    const DATAGRAMS: u32 = 2;
     let sockets = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
         let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
+        let kind = u32::from_str_radix(fields.next()?, 16).ok()?;
         // The path may have blanks: it is all that is left, after type, state and inode.
         let path = line.split_once('/').map(|(_, path)| format!("/{path}"))?;
-        (flags & ACCEPTS_CONNECTIONS != 0).then_some(PathBuf::from(path))
+        (flags & ACCEPTS_CONNECTIONS != 0 || kind == DATAGRAMS).then_some(PathBuf::from(path))
     });
     let mut sockets: Vec<_> = sockets.collect();
     sockets.sort();
@@ -418,12 +477,13 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_those_that_accept_connections() {
+    fn sockets_are_those_that_take_something() {
         let table = "Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 21339 /var/lib/mysql/mysql.sock
 0000000000000000: 00000003 00000000 00000000 0001 03 21340 /var/lib/other
 0000000000000000: 00000002 00000000 00010000 0001 01 21341 @/tmp/.X11-unix/X0
 0000000000000000: 00000002 00000000 00010000 0005 01 21342 /srv/a b
+0000000000000000: 00000002 00000000 00000000 0002 01 21344 /var/spool/postfix/dev/log
 0000000000000000: 00000002 00000000 00010000 0001 01 21343
 ";
         let found = listening_sockets(table);
@@ -431,6 +491,7 @@ mod tests {
         assert!(
             found.contains(&PathBuf::from("/var/lib/mysql/mysql.sock")) && found.contains(&PathBuf::from("/srv/a b"))
         );
+        assert!(found.contains(&PathBuf::from("/var/spool/postfix/dev/log")));
         assert!(!found.contains(&PathBuf::from("/var/lib/other")));
     }
 }

@@ -126,6 +126,20 @@ pub(super) fn without_cgroup(spec: &mut Spec, processors: u32) -> Replaced {
     replaced
 }
 
+/// What the caller has given up for good is no reason not to start.
+pub(super) fn keep_below(spec: &mut Spec, host: &Host) {
+    let Some(process) = spec.process_mut().as_mut().filter(|_| !host.may_raise_limits()) else { return };
+    let mut all = process.rlimits().clone().unwrap_or_default();
+    for limit in &mut all {
+        if let Some(&(_, most)) = host.rlimits.get(&limit.typ().to_string()) {
+            let (soft, hard) = (limit.soft().min(most), limit.hard().min(most));
+            let lower = PosixRlimitBuilder::default().typ(limit.typ()).soft(soft).hard(hard).build();
+            *limit = lower.unwrap_or(*limit);
+        }
+    }
+    process.set_rlimits(Some(all));
+}
+
 fn rlimit(kind: PosixRlimitType, value: u64) -> Option<PosixRlimit> {
     PosixRlimitBuilder::default().typ(kind).soft(value).hard(value).build().ok()
 }
@@ -170,7 +184,8 @@ pub fn bytes_text(bytes: u64) -> String {
     let units = [(1u64 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     match units.into_iter().find(|(unit, _)| bytes.is_multiple_of(*unit) && bytes > 0) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
-        None => format!("{}M", bytes >> 20),
+        None if bytes >= 10 << 20 => format!("{}M", bytes >> 20),
+        None => format!("{bytes} bytes"),
     }
 }
 
@@ -185,7 +200,13 @@ mod tests {
 
     #[test]
     fn sizes_and_numbers_read_as_they_were_typed() {
-        for (bytes, text) in [(512 << 20, "512M"), (1 << 30, "1G"), (64 << 10, "64K"), (1_000_000, "0M")] {
+        for (bytes, text) in [
+            (512 << 20, "512M"),
+            (1 << 30, "1G"),
+            (64 << 10, "64K"),
+            (5_000_000, "5000000 bytes"),
+            (100_000_000, "95M"),
+        ] {
             assert_eq!(bytes_text(bytes), text);
         }
         for (number, text) in [(500, "0.5"), (1000, "1"), (1250, "1.25")] {

@@ -222,8 +222,8 @@ pub fn restrict(
 }
 
 /// Fits a configuration to what can limit it: once its profile has had its say.
-pub fn settle(spec: &mut Spec, request: &Request, means: Means, processors: u32) -> Replaced {
-    match means {
+pub fn settle(spec: &mut Spec, request: &Request, means: Means, host: &Host, processors: u32) -> Replaced {
+    let replaced = match means {
         Means::Cgroup(_) => Replaced::default(),
         Means::Rlimits(_) => {
             // How many processors there are to a profile is a matter of time, not of which: only who asks is kept to some.
@@ -234,7 +234,9 @@ pub fn settle(spec: &mut Spec, request: &Request, means: Means, processors: u32)
             }
             replaced
         }
-    }
+    };
+    limits::keep_below(spec, host);
+    replaced
 }
 
 /// A set of processors limits only who cannot change it.

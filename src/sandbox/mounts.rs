@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 const TMP_SIZE: u64 = 64 << 20;
 const RUN_SIZE: u64 = 8 << 20;
 const SHM_SIZE: u64 = 64 << 20;
+/// Of one that holds mount points only, however many are asked for.
+const MOST_MOUNT_POINTS: u64 = 4096;
 /// Inodes of a file system in memory, which cost memory too: one for each 4 KiB of it.
 const BYTES_PER_INODE: u64 = 4096;
 
@@ -138,9 +140,16 @@ fn hidden_below<'a>(hidden: &'a [Hidden], grants: impl IntoIterator<Item = &'a G
 fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
     let missing =
         ["/proc", "/dev"].into_iter().filter(|path| !rootfs.private.iter().any(|found| found == Path::new(path)));
-    missing.map(|path| Refusal {
-        message: format!("--image {}: there is no directory {path} in it to mount on", rootfs.path.display()),
-        hint: format!("mkdir {}{path}", rootfs.path.display()),
+    missing.map(|path| match &rootfs.unpacked {
+        None => Refusal {
+            message: format!("--image {}: there is no directory {path} in it to mount on", rootfs.path.display()),
+            hint: format!("mkdir {}{path}", rootfs.path.display()),
+        },
+        // It has a file, or a link that may lead anywhere.
+        Some(name) => Refusal {
+            message: format!("--image {name}: its {path} is no directory to mount on"),
+            hint: "no container can be made from it".to_owned(),
+        },
     })
 }
 
@@ -342,6 +351,7 @@ impl Table {
             mounts.push(match kind {
                 Kind::Other(value) => value,
                 Kind::Tmpfs { size, mode, exec, closed: is_closed } => {
+                    let inodes = if is_closed { MOST_MOUNT_POINTS } else { (size / BYTES_PER_INODE).max(16) };
                     if is_closed {
                         closed.push(json!({ "destination": target, "options": ["remount", "ro"] }));
                     }
@@ -349,11 +359,7 @@ impl Table {
                     if !exec {
                         options.push("noexec".to_owned());
                     }
-                    options.extend([
-                        format!("mode={mode:o}"),
-                        format!("size={size}"),
-                        format!("nr_inodes={}", (size / BYTES_PER_INODE).max(16)),
-                    ]);
+                    options.extend([format!("mode={mode:o}"), format!("size={size}"), format!("nr_inodes={inodes}")]);
                     json!({ "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options })
                 }
                 Kind::Bind { source, writable, mapped } => bind(&target, &source, writable, mapped),

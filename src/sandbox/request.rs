@@ -29,6 +29,16 @@ pub struct Request {
     pub network: Network,
     /// `-m`, `--cpus`, `--pids`, `--timeout`.
     pub limits: Limits,
+    /// `--report`: what it would connect to is to be told by name, even if nothing is allowed.
+    pub asks: bool,
+}
+
+impl Request {
+    /// Whether there is a proxy.
+    #[must_use]
+    pub fn has_proxy(&self) -> bool {
+        matches!(&self.network, Network::Own(places) if self.asks || !places.is_empty())
+    }
 }
 
 /// A file or directory of the host that the program gets at, as it is or to write to.

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 pub struct Rootfs {
     /// Where it is on the host.
     pub path: PathBuf,
+    /// What it was called; nothing for a directory, which is its caller's to change.
+    pub unpacked: Option<String>,
     /// The uid and gid of its program, inside.
     pub user: (u32, u32),
     /// Its environment, by name; the last of two with one name.
@@ -40,6 +42,7 @@ impl Rootfs {
         let user = image.user(name)?;
         let directory = crate::spec::clean(&image.config.working_dir).into();
         let variables = image.config.env.iter().filter_map(|variable| variable.split_once('='));
+        let variables = variables.filter(|(name, _)| !name.is_empty());
         let environment: Vec<(String, String)> =
             variables.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let named = environment.iter().rev().find(|(name, _)| name == "HOME").map(|(_, value)| value.clone());
@@ -47,6 +50,7 @@ impl Rootfs {
         let home = home.filter(|home| home.parent().is_some() && is_directory(&image.root, home));
         Ok(Self {
             path: image.root.clone(),
+            unpacked: image.lease.as_ref().map(|_| name.to_owned()),
             user: (user.uid, user.gid),
             environment,
             directory,

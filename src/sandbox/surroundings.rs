@@ -117,7 +117,7 @@ impl Surroundings {
         let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
         let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
         homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
-        let hidden = find_hidden(&homes, &environment);
+        let hidden = find_hidden(&homes, &environment, &mounts);
         let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
         let closed: BTreeSet<Closed> = above.filter_map(closed).collect();
         Ok(Self {
@@ -203,7 +203,7 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
-fn find_hidden(homes: &[PathBuf], environment: &[(String, String)]) -> Vec<Hidden> {
+fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[HostMount]) -> Vec<Hidden> {
     let mut paths = hidden::candidates(homes, environment);
     let (directory, is_key) = hidden::host_keys();
     let keys = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -213,6 +213,9 @@ fn find_hidden(homes: &[PathBuf], environment: &[(String, String)]) -> Vec<Hidde
     let sockets = hidden::listening_sockets(&String::from_utf8_lossy(&table));
     let is_socket = |path: &Path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
     found.extend(sockets.iter().filter(|path| is_socket(path)).filter_map(|path| exists(path)));
+    // A second view of the host's processes (in a chroot, say), and through it of all their files.
+    let views = mounts.iter().filter(|mount| mount.kind == "proc" && !mount.point.starts_with("/proc"));
+    found.extend(views.filter_map(|mount| exists(&mount.point)));
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup();
     found

@@ -227,6 +227,7 @@ fn a_home_that_is_not_root_s_is_only_the_way_to_what_is_in_it() {
 
 fn image() -> Rootfs {
     Rootfs {
+        unpacked: None,
         path: "/home/ann/.cache/pent/images/1/root".into(),
         user: (999, 50),
         environment: vec![("PATH".into(), "/opt/bin".into()), ("HOME".into(), "/home/app".into())],

@@ -9,6 +9,7 @@ use super::Done;
 use crate::launch::wire::Failure;
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, signal};
+use nix::sys::signal::{Signal, kill};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Returns in the program's process only.
@@ -44,8 +45,7 @@ fn look_after(pid: i32, pidfd: &OwnedFd) -> Result<std::convert::Infallible, Fai
         let arrived = signal::wait_for_any()?;
         if arrived.number != libc::SIGCHLD {
             if arrived.from_outside {
-                // It may have ended by now: then SIGCHLD is next.
-                let _sent = clone::kill(pidfd.as_fd(), arrived.number);
+                pass_on(arrived.number, pid, pidfd);
             }
             continue;
         }
@@ -55,4 +55,21 @@ fn look_after(pid: i32, pidfd: &OwnedFd) -> Result<std::convert::Infallible, Fai
             }
         }
     }
+}
+
+/// What is typed at a terminal is for all that belongs to one command: a shell waits for its children to end of it. The program may
+/// have ended by now: then SIGCHLD is next.
+fn pass_on(number: i32, pid: i32, pidfd: &OwnedFd) {
+    use nix::unistd::{Pid, getpgid};
+    // In a session without a terminal nobody would stop by SIGTSTP.
+    let number = if number == libc::SIGTSTP { libc::SIGSTOP } else { number };
+    if let Ok(typed @ (Signal::SIGINT | Signal::SIGQUIT | Signal::SIGSTOP | Signal::SIGCONT)) = Signal::try_from(number)
+    {
+        // This process is one of the group, and not touched by what it sends itself.
+        let _sent = kill(Pid::from_raw(0), typed);
+        if getpgid(None) == getpgid(Some(Pid::from_raw(pid))) {
+            return;
+        }
+    }
+    let _sent = clone::kill(pidfd.as_fd(), number);
 }

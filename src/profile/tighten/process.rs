@@ -137,11 +137,14 @@ impl Cut<'_> {
         let mut limits = process.rlimits().clone().unwrap_or_default();
         for (&name, &values::Size(most)) in &self.profile.rlimits {
             let inherited = self.host.rlimits.get(&name.typ().to_string()).copied();
+            // Where somebody has taken it away for good, it stays as it is.
+            let may_be_1 = inherited.is_none_or(|(_, hard)| hard > 0) || self.host.may_raise_limits();
+            let is_off = is_core_off(name, most) && may_be_1;
             match limits.iter().position(|limit| limit.typ() == name.typ()) {
                 Some(at) => {
                     let limit = &limits[at];
                     let (soft, hard) = (limit.soft(), limit.hard());
-                    let wanted = if is_core_off(name, most) { (1, 1) } else { (soft.min(most), hard.min(most)) };
+                    let wanted = if is_off { (1, 1) } else { (soft.min(most), hard.min(most)) };
                     if (soft, hard) != wanted
                         && self.beyond(
                             Rule::Rlimits,
@@ -156,7 +159,7 @@ impl Cut<'_> {
                 None => {
                     // What is inherited may be less, and is not raised.
                     let (soft, hard) = inherited.unwrap_or((most, most));
-                    let wanted = if is_core_off(name, most) { (1, 1) } else { (soft.min(most), hard.min(most)) };
+                    let wanted = if is_off { (1, 1) } else { (soft.min(most), hard.min(most)) };
                     let path = "process.rlimits";
                     let enforced = format!("{} {}:{}", name.typ(), wanted.0, wanted.1);
                     if inherited != Some(wanted) && self.open(Rule::Rlimits, path, enforced) {

@@ -36,12 +36,37 @@ pub struct Publish {
 /// What is wanted of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// Whether there is a proxy: it may be there to say what it is asked for.
+    pub proxy: bool,
     /// Where the program may connect to.
     pub allowed: Vec<Destination>,
     /// Its ports on the host.
     pub published: Vec<Publish>,
-    /// Refusals are not told.
-    pub quiet: bool,
+    /// What becomes of refusals.
+    pub tell: Tell,
+}
+
+/// To whom the proxy tells what it refuses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Tell {
+    /// Nobody.
+    Nobody,
+    /// Whoever reads standard error, at once.
+    #[default]
+    Terminal,
+    /// Whoever has started it, at the end: [`Running::denied`].
+    Starter,
+}
+
+/// A place that was not connected to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// `HOST:PORT`, as the program put it, of letters, digits and few other characters.
+    pub place: String,
+    /// Why not.
+    pub why: String,
+    /// Whether `--net PLACE` would allow it.
+    pub could_be_asked: bool,
 }
 
 /// What failed.
@@ -77,7 +102,7 @@ impl Plan {
     /// Whether anything has to be started.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.allowed.is_empty() && self.published.is_empty()
+        !self.proxy && self.published.is_empty()
     }
 
     /// Takes the ports on the host.
@@ -106,18 +131,18 @@ impl Plan {
         let inside_end = inside::Inside(ours);
         // The first answer says that it has arrived where it was to go.
         inside_end.socket().map_err(Error::Start)?;
-        let (ready, waits) = socket::pair().map_err(Error::Start)?;
-        let Self { allowed, quiet, .. } = self;
-        let mut parts = Some((allowed, inside_end, ports, waits));
+        let (told, channel) = socket::pair().map_err(Error::Start)?;
+        let Self { proxy: has_proxy, allowed, tell, .. } = self;
+        let mut parts = Some((allowed, inside_end, ports, channel));
         let proxy = spawn(|| {
-            let Some((allowed, inside_end, Ports(listeners), waits)) = parts.take() else { return false };
+            let Some((allowed, inside_end, Ports(listeners), channel)) = parts.take() else { return false };
             // The listener is there before the program: made first, then told.
-            proxy::serve(allowed, inside_end, listeners, quiet, &waits).is_ok()
+            proxy::serve(has_proxy.then_some(allowed), inside_end, listeners, tell, channel).is_ok()
         })?;
         drop(parts);
-        let running = Running { processes: vec![inside, proxy] };
+        let running = Running { processes: vec![inside, proxy], told };
         let mut answer = [0];
-        match socket::receive(ready.as_fd(), &mut answer) {
+        match socket::receive(running.told.as_fd(), &mut answer) {
             Ok((1, _)) => Ok(running),
             _ => Err(Error::Start(Errno::EPIPE)),
         }
@@ -134,6 +159,28 @@ pub fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
 #[derive(Debug)]
 pub struct Running {
     processes: Vec<OwnedFd>,
+    told: OwnedFd,
+}
+
+impl Running {
+    /// What the proxy has refused so far, since this was last asked.
+    #[must_use]
+    pub fn denied(&self) -> Vec<Denied> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let waits = || {
+            let mut fds = [PollFd::new(self.told.as_fd(), PollFlags::POLLIN)];
+            poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        };
+        let mut all = Vec::new();
+        let mut message = [0; 1024];
+        while waits() {
+            match socket::receive(self.told.as_fd(), &mut message) {
+                Ok((count, _)) if count > 0 => all.extend(proxy::parse_denied(&message[..count])),
+                _ => break,
+            }
+        }
+        all
+    }
 }
 
 impl Drop for Running {

@@ -32,27 +32,49 @@ pub(super) enum Refused {
     #[error("not in --net")]
     NotAsked,
     /// The address is one at which clouds give credentials to whoever asks.
-    #[error("a cloud's metadata address, which is never allowed")]
+    #[error("a link-local or metadata address, which is never allowed: clouds keep credentials there")]
     Metadata,
     /// The address is of this machine, or of its own network.
     #[error("a private address: name the address itself to allow it")]
     Private,
 }
 
-/// Where clouds tell machines their secrets: AWS, Google, Azure, Oracle, DigitalOcean and others; containers' on ECS and EKS;
-/// Azure's agent; Alibaba; Oracle's old one.
+/// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one; by version 6 AWS and
+/// its containers, Google, Oracle, Scaleway, Akamai, Alibaba.
 const METADATA: &[IpAddr] = &[
-    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
-    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
-    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0xa9fe, 0xa9fe, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200)),
 ];
+
+/// Most clouds have it at one or another link-local address, and nothing else is at those that a sandbox would need.
+fn is_metadata(address: IpAddr) -> bool {
+    let is_local = match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.segments()[0] & 0xffc0 == 0xfe80,
+    };
+    is_local || METADATA.contains(&address)
+}
+
+impl Destination {
+    /// Whether it may be asked for.
+    ///
+    /// # Errors
+    /// When it is never allowed.
+    pub fn check(&self) -> Result<(), String> {
+        match self.host {
+            Host::Address(address) => check(address, true).map_err(|why| why.to_string()),
+            Host::Name(_) | Host::Below(_) => Ok(()),
+        }
+    }
+}
 
 impl FromStr for Destination {
     type Err = String;
@@ -142,7 +164,7 @@ pub(super) fn is_asked(allowed: &[Destination], host: &Host, port: u16) -> Resul
 /// Whether the address that is about to be connected to may be: `named` when it was itself asked for and not only behind a name.
 pub(super) fn check(address: IpAddr, named: bool) -> Result<(), Refused> {
     let address = plain(address);
-    if METADATA.contains(&address) {
+    if is_metadata(address) {
         return Err(Refused::Metadata);
     }
     if named || is_public(address) { Ok(()) } else { Err(Refused::Private) }
@@ -280,6 +302,11 @@ mod tests {
             "2002:a9fe:a9fe::1",
             "168.63.129.16",
             "100.100.100.200",
+            "169.254.1.1",
+            "169.254.42.42",
+            "fe80::1",
+            "fe80::a9fe:a9fe",
+            "fd00:42::42",
         ] {
             let address: IpAddr = text.parse().expect(text);
             assert_eq!(check(address, true), Err(Refused::Metadata), "{text}");
@@ -295,7 +322,6 @@ mod tests {
             "172.16.0.1",
             "172.31.255.255",
             "192.168.1.1",
-            "169.254.1.1",
             "100.64.0.1",
             "0.0.0.0",
             "0.1.2.3",
@@ -306,7 +332,6 @@ mod tests {
             "192.0.0.8",
             "::1",
             "::",
-            "fe80::1",
             "fc00::1",
             "fd12::1",
             "ff02::1",

@@ -5,6 +5,7 @@
 use super::inside::{Inside, PORT};
 use super::policy::{self, Destination, Host, Refused};
 use super::protocol::{self, Failed, Wanted};
+use super::{Denied, Tell};
 use crate::sys::{cred, socket};
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -22,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const CONNECT: Duration = Duration::from_secs(15);
 /// Refusals that are told.
 const TOLD: usize = 20;
+/// What messages to the starter begin with.
+const ASKABLE: char = '+';
+const NEVER: char = '-';
 /// Nobody.
 pub(super) const NOBODY: u32 = 65_534;
 
@@ -30,30 +34,32 @@ struct Proxy {
     inside: Mutex<Inside>,
     open: AtomicUsize,
     told: Mutex<BTreeSet<String>>,
-    quiet: bool,
+    tell: Tell,
+    channel: OwnedFd,
 }
 
-/// Runs in a process of its own, for as long as the sandbox does. `listeners`: sockets of the host, and the port in the sandbox that
-/// is behind each.
+/// Runs in a process of its own, for as long as the sandbox does. `allowed`: nothing without a proxy; `listeners`: sockets of the
+/// host, and the port in the sandbox that is behind each.
 pub(super) fn serve(
-    allowed: Vec<Destination>,
+    allowed: Option<Vec<Destination>>,
     inside: Inside,
     listeners: Vec<(TcpListener, u16)>,
-    quiet: bool,
-    ready: &OwnedFd,
+    tell: Tell,
+    channel: OwnedFd,
 ) -> io::Result<()> {
     let mut kept: Vec<_> = listeners.iter().map(|(listener, _)| listener.as_raw_fd()).collect();
     // stderr is where refusals are told.
-    kept.extend([2, inside.0.as_raw_fd(), ready.as_raw_fd()]);
+    kept.extend([2, inside.0.as_raw_fd(), channel.as_raw_fd()]);
     super::keep_only(&mut kept)?;
     give_up_rights()?;
-    let has_proxy = !allowed.is_empty();
+    let has_proxy = allowed.is_some();
     let proxy = Arc::new(Proxy {
-        allowed,
+        allowed: allowed.unwrap_or_default(),
         inside: Mutex::new(inside),
         open: AtomicUsize::new(0),
         told: Mutex::new(BTreeSet::new()),
-        quiet,
+        tell,
+        channel,
     });
     let listener = if has_proxy {
         let made = proxy.inside.lock().unwrap_or_else(PoisonError::into_inner).listener()?;
@@ -62,7 +68,7 @@ pub(super) fn serve(
         None
     };
     // The program is started only now: it never finds the proxy missing.
-    socket::send(ready.as_fd(), &[1], None)?;
+    socket::send(proxy.channel.as_fd(), &[1], None)?;
     let mut threads = Vec::new();
     for (listener, port) in listeners {
         let proxy = Arc::clone(&proxy);
@@ -144,6 +150,10 @@ impl Proxy {
     /// To the first address that may be connected to and answers. What is checked is what is connected to: there is no second lookup.
     fn connect(&self, wanted: &Wanted) -> Result<TcpStream, Failed> {
         let host = policy::asked(&wanted.host).map_err(Failed::Refused)?;
+        if let Host::Address(address) = host {
+            // Whether or not it was asked for, so that nobody is told to ask for it.
+            policy::check(address, true).map_err(Failed::Refused)?;
+        }
         policy::is_asked(&self.allowed, &host, wanted.port).map_err(Failed::Refused)?;
         let addresses: Vec<IpAddr> = match &host {
             Host::Address(address) => vec![*address],
@@ -180,15 +190,27 @@ impl Proxy {
             wanted.host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-_:".contains(*c)).take(253).collect();
         let place =
             if host.contains(':') { format!("[{host}]:{}", wanted.port) } else { format!("{host}:{}", wanted.port) };
-        if self.quiet || told.len() >= TOLD || !told.insert(place.clone()) {
+        if self.tell == Tell::Nobody || told.len() >= TOLD || !told.insert(place.clone()) {
             return;
         }
-        let line = match why {
-            Refused::NotAsked => format!("pent: denied  connect {place}  {why}  allow with --net {place}\n"),
-            Refused::Metadata | Refused::Private => format!("pent: denied  connect {place}  {why}\n"),
-        };
-        drop(io::stderr().write_all(line.as_bytes()));
+        // Not every name can be asked for.
+        let could_be_asked = why == Refused::NotAsked && place.parse::<Destination>().is_ok();
+        if self.tell == Tell::Starter {
+            let message = format!("{}{place} {why}", if could_be_asked { ASKABLE } else { NEVER });
+            // Without a starter there is no sandbox either.
+            let _sent = socket::send(self.channel.as_fd(), message.as_bytes(), None);
+            return;
+        }
+        let remedy = if could_be_asked { format!("  allow with --net {place}") } else { String::new() };
+        drop(io::stderr().write_all(format!("pent: denied  connect {place}  {why}{remedy}\n").as_bytes()));
     }
+}
+
+/// A message of [`Tell::Starter`].
+pub(super) fn parse_denied(message: &[u8]) -> Option<Denied> {
+    let text = std::str::from_utf8(message).ok()?;
+    let (place, why) = text.get(1..)?.split_once(' ')?;
+    Some(Denied { place: place.to_owned(), why: why.to_owned(), could_be_asked: text.starts_with(ASKABLE) })
 }
 
 /// To a port at 127.0.0.1 in the sandbox, whoever listens there.
@@ -237,6 +259,8 @@ fn copy(from: &mut TcpStream, to: &mut TcpStream) {
 pub(super) fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
     let http = format!("http://127.0.0.1:{PORT}");
     let socks = format!("socks5h://127.0.0.1:{PORT}");
+    // Node's own fetch heeds the others only with this (from version 22.21 and 24 on).
+    let node = ("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned());
     let is_loopback = |place: &Destination| matches!(place.host, Host::Address(address) if address.is_loopback());
     let none = if allowed.iter().any(is_loopback) { "" } else { "localhost,127.0.0.1,::1" };
     [
@@ -249,6 +273,6 @@ pub(super) fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value.clone()))
-    .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned())])
+    .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned()), node])
     .collect()
 }
