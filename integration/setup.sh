@@ -13,6 +13,7 @@ if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then
 fi
 if command -v dpkg-query >/dev/null; then
 	missing=
+	# shellcheck disable=SC2013 # words are wanted
 	for package in $(sed 's/#.*//' "$list"); do
 		dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -q '^installed$' || missing="$missing $package"
 	done

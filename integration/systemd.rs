@@ -234,6 +234,57 @@ fn update_changes_the_unit_and_the_files() {
 }
 
 #[test]
+fn every_limit_that_is_updated_is_in_force_and_known_to_systemd() {
+    systemd!();
+    let scoped = Scoped::new(Bundle::new("scopeall").args(["sleep", "1000"])).started();
+    let mut resources = json!({
+        "memory": { "limit": 67_108_864, "swap": 100_663_296, "reservation": 33_554_432 },
+        "pids": { "limit": 19 },
+        "cpu": { "quota": 30_000, "period": 60_000, "shares": 1024 },
+    });
+    let mut expected = vec![
+        ("memory.max", "67108864", "MemoryMax", "67108864"),
+        ("memory.low", "33554432", "MemoryLow", "33554432"),
+        ("memory.swap.max", "33554432", "MemorySwapMax", "33554432"),
+        ("pids.max", "19", "TasksMax", "19"),
+        ("cpu.max", "30000 60000", "CPUQuotaPerSecUSec", "500ms"),
+    ];
+    if support::has_controller("cpuset") {
+        resources["cpu"]["cpus"] = json!("0");
+        resources["cpu"]["mems"] = json!("0");
+        expected.push(("cpuset.cpus", "0", "AllowedCPUs", "0"));
+        expected.push(("cpuset.mems", "0", "AllowedMemoryNodes", "0"));
+    }
+    scoped.command(&["update", "--resources", "-", scoped.container.id()]).finish_with(&resources.to_string()).ok();
+    let weight = scoped.file("cpu.weight");
+    for _ in 0..2 {
+        for (file, value, property, known) in &expected {
+            assert_eq!(
+                (scoped.file(file), scoped.property(property)),
+                ((*value).to_owned(), (*known).to_owned()),
+                "{file}"
+            );
+        }
+        assert_eq!((scoped.file("cpu.weight"), scoped.property("CPUWeight")), (weight.clone(), weight.clone()));
+        Command::new("systemctl").arg("daemon-reload").finish().ok();
+    }
+}
+
+#[test]
+fn an_idle_container_stays_idle_when_systemd_reloads() {
+    systemd!();
+    let scoped = Scoped::new(Bundle::new("scopeidle").args(["sleep", "1000"])).started();
+    for idle in ["1", "0"] {
+        scoped.call(&["update", "--cpu-idle", idle, scoped.container.id()]).ok();
+        for _ in 0..2 {
+            assert_eq!(scoped.file("cpu.idle"), idle);
+            Command::new("systemctl").arg("daemon-reload").finish().ok();
+        }
+    }
+    assert_eq!(scoped.file("cpu.weight"), "100");
+}
+
+#[test]
 fn exec_pause_ps_and_kill_work_on_the_scope() {
     systemd!();
     let scoped = Scoped::new(Bundle::new("scopeverbs").args(["sleep", "1000"])).started();

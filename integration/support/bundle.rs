@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use tempfile::TempDir;
 
+/// How the `cgroupsPath` begins of a container whose cgroup systemd makes, `system.slice/pt-ID.scope`.
+pub(super) const SCOPE: &str = ":pt:";
+
 /// A bundle directory of its own, removed when dropped.
 pub(crate) struct Bundle {
     dir: TempDir,
@@ -358,7 +361,7 @@ fn default_config(id: &str) -> Value {
               "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] }
         ],
         "linux": {
-            "cgroupsPath": format!("/{id}"),
+            "cgroupsPath": if super::by_systemd() { format!("{SCOPE}{id}") } else { format!("/{id}") },
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }

@@ -1,6 +1,7 @@
 //! A container of the runtime under test, deleted when dropped, with the proof that nothing of it is left.
 #![forbid(unsafe_code)]
 
+use super::bundle::SCOPE;
 use super::orphans::{self, is_dead};
 use super::{Bundle, Finish as _, Leftovers, Outcome, Runtime, seconds, wait_until};
 use serde_json::Value;
@@ -25,7 +26,9 @@ impl Container {
     pub(crate) fn new(bundle: Bundle) -> Self {
         orphans::adopt();
         bundle.write();
-        let runtime = Runtime::new(bundle.dir("state"));
+        let mut runtime = Runtime::new(bundle.dir("state"));
+        let path = bundle.config.pointer("/linux/cgroupsPath").and_then(Value::as_str);
+        runtime.systemd = path.is_some_and(|path| path == format!("{SCOPE}{}", bundle.id));
         Self { bundle, runtime, created: RefCell::new(None) }
     }
 
@@ -183,7 +186,8 @@ impl Container {
     pub(crate) fn cgroup_file(&self, controller: &str, file: &str) -> PathBuf {
         let base = PathBuf::from("/sys/fs/cgroup");
         let base = if super::cgroup2_only() { base } else { base.join(controller) };
-        base.join(self.id()).join(file)
+        let scope = PathBuf::from(format!("system.slice/pt-{}.scope", self.id()));
+        base.join(if self.runtime.systemd { &scope } else { Path::new(self.id()) }).join(file)
     }
 
     /// What is on the host because of this container.

@@ -111,6 +111,7 @@ pub(crate) fn cgroup_dirs(id: &str) -> Vec<PathBuf> {
     for dir in hierarchies.chain([base.to_owned()]).map(|hierarchy| hierarchy.join(id)) {
         descend(&dir, &mut found);
     }
+    descend(&base.join(format!("system.slice/pt-{id}.scope")), &mut found);
     found
 }
 

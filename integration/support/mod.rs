@@ -57,7 +57,8 @@ pub(crate) fn has_controller(name: &str) -> bool {
         return base.join(name).is_dir();
     }
     let name = if name == "blkio" { "io" } else { name };
-    read(base.join("cgroup.controllers")).split(' ').any(|controller| controller == name)
+    // Freezing is part of version 2 itself.
+    name == "freezer" || read(base.join("cgroup.controllers")).split(' ').any(|controller| controller == name)
 }
 
 /// True when the runtime under test is `name` before `version`.
@@ -105,6 +106,11 @@ pub(crate) fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> 
 /// The value of a host file such as a cgroup's, without its newline; empty when it cannot be read.
 pub(crate) fn read(path: impl AsRef<std::path::Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
+/// Whether containers get their cgroups from systemd, unless a test says where they are: `PENT_DRIVER=systemd`.
+pub(crate) fn by_systemd() -> bool {
+    std::env::var_os("PENT_DRIVER").is_some_and(|driver| driver == "systemd")
 }
 
 /// Whether the host's cgroups are version 2 only (the layout decides which files a limit is found in).

@@ -75,18 +75,20 @@ pub(crate) struct Runtime {
     pub(crate) program: PathBuf,
     /// The ordinary user it runs as; `None` is the caller.
     pub(crate) user: Option<u32>,
+    /// `--systemd-cgroup`.
+    pub(crate) systemd: bool,
 }
 
 impl Runtime {
     /// The runtime under test with its state below `root`.
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), program: program().to_owned(), user: None }
+        Self { root: root.into(), program: program().to_owned(), user: None, systemd: false }
     }
 
     /// `RUNTIME --root ROOT ARGS…`, standard input empty.
     pub(crate) fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
         let mut command = self.bare();
-        command.arg("--root").arg(&self.root).args(args);
+        command.arg("--root").arg(&self.root).args(self.systemd.then_some("--systemd-cgroup")).args(args);
         command
     }
 

@@ -249,9 +249,8 @@ fn bind(rootfs: &Path) -> crate::sys::Result<()> {
     let root = fd::open(fd::CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
     mount::set_attr(root.as_fd(), true, &slave)?;
     let path = Text::path(rootfs);
+    // Left a slave of the host's mount: a container's root that was one too gets its master from here.
     let tree = mount::clone_mount_at(fd::CWD, &path, true)?;
-    let private = MountAttr { propagation: libc::MS_PRIVATE, ..MountAttr::default() };
-    mount::set_attr(tree.as_fd(), true, &private)?;
     let at = fd::open(fd::CWD, &path, libc::O_PATH | libc::O_DIRECTORY)?;
     mount::attach(tree.as_fd(), at.as_fd())
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The host's directory on /host. User-mode Linux is told the path, and has its modules on the host too; others call it "host".
 set -e
-share= modules=
+share='' modules=''
+# shellcheck disable=SC2013 # words are wanted
 for word in $(cat /proc/cmdline); do
 	case $word in
 	pent.share=*) share=${word#*=} ;;

@@ -84,7 +84,7 @@ impl Unit {
         let arguments = [
             Value::Text(self.name.clone()),
             Value::Text("replace".to_owned()),
-            Value::Properties(properties(scope, limits, holder.pid.unsigned_abs())),
+            Value::Properties(known(&mut bus, properties(scope, limits, holder.pid.unsigned_abs())).map_err(&failed)?),
             Value::NoUnits,
         ];
         let job = match bus.call(MANAGER, "StartTransientUnit", &arguments) {
@@ -113,6 +113,7 @@ impl Unit {
         }
         let failed = self.failed("set the limits of");
         let mut bus = connect(self.manager.is_some()).map_err(&failed)?;
+        let properties = known(&mut bus, properties).map_err(&failed)?;
         let arguments = [Value::Text(self.name.clone()), Value::Bool(true), Value::Properties(properties)];
         bus.call(MANAGER, "SetUnitProperties", &arguments).map(drop).map_err(&failed)
     }
@@ -176,15 +177,27 @@ fn properties(scope: &Scope, limits: &[Write], holder: u32) -> Vec<(String, Valu
     all
 }
 
+/// Without what this systemd is too old to know: it is in the files then, until systemd reloads.
+fn known(bus: &mut Bus, mut properties: Vec<(String, Value)>) -> Result<Vec<(String, Value)>, bus::Error> {
+    if properties.iter().any(unit::is_idle) && unit::major(&ask(bus, "Version")?) < unit::IDLE_SINCE {
+        properties.retain(|property| !unit::is_idle(property));
+    }
+    Ok(properties)
+}
+
+/// A property of systemd itself.
+fn ask(bus: &mut Bus, property: &str) -> Result<String, bus::Error> {
+    let arguments = ["org.freedesktop.systemd1.Manager", property].map(|text| Value::Text(text.to_owned()));
+    bus.call(PROPERTIES, "Get", &arguments)?.text_in_variant()
+}
+
 /// The cgroup of the systemd of the user's session.
 ///
 /// # Errors
 /// When there is none that answers.
 pub fn probe_user_manager() -> Result<String, Error> {
     let failed = |error: bus::Error| error_of("ask", "the user's systemd".to_owned(), true, &error);
-    let arguments = ["org.freedesktop.systemd1.Manager", "ControlGroup"].map(|text| Value::Text(text.to_owned()));
-    let reply = connect(true).and_then(|mut bus| bus.call(PROPERTIES, "Get", &arguments)).map_err(failed)?;
-    reply.text_in_variant().map_err(failed)
+    connect(true).and_then(|mut bus| ask(&mut bus, "ControlGroup")).map_err(failed)
 }
 
 fn error_of(doing: &'static str, unit: String, user: bool, error: &bus::Error) -> Error {

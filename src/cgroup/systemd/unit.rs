@@ -165,6 +165,23 @@ pub(crate) fn is_below(own: &OwnCgroup, manager: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
+const WEIGHT: &str = "CPUWeight";
+const IDLE: Value = Value::U64(0);
+
+/// Whether a property makes a unit idle, which systemd knows since [`IDLE_SINCE`].
+pub(super) fn is_idle(property: &(String, Value)) -> bool {
+    property.0 == WEIGHT && property.1 == IDLE
+}
+
+/// A version of systemd.
+pub(super) const IDLE_SINCE: u32 = 252;
+
+/// The number that a version of systemd begins with: `252.30-1~deb12u2`, `v249`.
+pub(super) fn major(version: &str) -> u32 {
+    let digits = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
 /// Limits as systemd knows them, so that it does not undo at the next reload what is written to the files. What it has no
 /// name for is in the files alone.
 pub(super) fn limits(writes: &[Write]) -> Vec<(String, Value)> {
@@ -180,7 +197,7 @@ pub(super) fn limits(writes: &[Write]) -> Vec<(String, Value)> {
             "memory.min" => Some("MemoryMin"),
             "memory.swap.max" => Some("MemorySwapMax"),
             "pids.max" => Some("TasksMax"),
-            "cpu.weight" => Some("CPUWeight"),
+            "cpu.weight" => Some(WEIGHT),
             "io.weight" | "io.bfq.weight" => Some("IOWeight"),
             _ => None,
         };
@@ -200,6 +217,8 @@ pub(super) fn limits(writes: &[Write]) -> Vec<(String, Value)> {
                 });
                 set("CPUQuotaPerSecUSec", Value::U64(per_second.unwrap_or(u64::MAX)));
             }
+            // systemd's word for it; left out, the next reload would end it. The kernel forgets the weight meanwhile.
+            ("cpu.idle", ..) => set(WEIGHT, if value == "0" { Value::U64(u64::MAX) } else { IDLE }),
             ("cpuset.cpus", ..) => set("AllowedCPUs", Value::Bytes(bits(value))),
             ("cpuset.mems", ..) => set("AllowedMemoryNodes", Value::Bytes(bits(value))),
             _ => {}
@@ -370,6 +389,9 @@ mod tests {
             write("cpuset.cpus", "0-2,9"),
             write("pids.max", "12"),
             write("hugetlb.2MB.max", "5"),
+            write("cpu.weight", "7"),
+            write("cpu.idle", "1"),
+            write("cpu.idle", "0"),
         ];
         let named = |name: &str, value| (name.to_owned(), value);
         assert_eq!(
@@ -381,8 +403,16 @@ mod tests {
                 named("CPUQuotaPerSecUSec", Value::U64(670_000)),
                 named("AllowedCPUs", Value::Bytes(vec![0b111, 0b10])),
                 named("TasksMax", Value::U64(12)),
+                named("CPUWeight", Value::U64(7)),
+                named("CPUWeight", IDLE),
+                named("CPUWeight", Value::U64(u64::MAX)),
             ]
         );
+    }
+
+    #[test]
+    fn versions_begin_with_a_number() {
+        assert_eq!(["252.30-1~deb12u2", "v249", "262", "odd"].map(major), [252, 249, 262, 0]);
     }
 
     #[test]
