@@ -59,7 +59,7 @@ impl Profile {
         if let Some(name) = &mut self.hostname.default {
             *name = name.replace("{id}", id);
             // sethostname(2) takes 64 bytes.
-            name.truncate(64);
+            name.truncate(name.floor_char_boundary(64));
         }
         self
     }

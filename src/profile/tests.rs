@@ -406,3 +406,11 @@ fn a_limit_that_cannot_be_raised_stays_as_it_is() {
     assert_eq!(limits(all, "", (0, 0)), [(1, 1)]);
     assert_eq!(limits(all, off, (0, 0)), [(1, 1)]);
 }
+
+#[test]
+fn the_name_of_the_host_is_cut_between_characters() {
+    let mut profile = shipped("baseline");
+    profile.hostname.default = Some(format!("{}é-{{id}}", "x".repeat(63)));
+    let name = profile.for_container("c1").hostname.default;
+    assert_eq!(name, Some("x".repeat(63)));
+}

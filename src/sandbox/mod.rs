@@ -20,7 +20,8 @@ pub use surroundings::{Closed, Error, Surroundings};
 
 use crate::host::Host;
 use crate::profile::{self, Profile, Tightened};
-use crate::report::Diagnostic;
+use crate::report::{Diagnostic, Severity};
+use crate::spec;
 use limits::{Means, Replaced};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -97,10 +98,17 @@ pub fn compile(request: &Request, host: &Surroundings) -> Result<Sandbox, Vec<Re
         return Err(refusals);
     }
     let config = config(request, host, ids, environment, &file_system);
-    let spec: Spec = serde_json::from_value(config).map_err(|error| {
-        vec![Refusal { message: format!("a flag cannot be put into a configuration: {error}"), hint: String::new() }]
-    })?;
+    // As text, so that the code which reads every configuration reads this one too.
+    let spec = spec::parse(config.to_string().as_bytes()).map_err(unreadable)?.spec;
     Ok(Sandbox { spec, notes: file_system.notes })
+}
+
+fn unreadable(diagnostics: Vec<Diagnostic>) -> Vec<Refusal> {
+    let refusal = |found: Diagnostic| Refusal {
+        message: format!("a flag cannot be put into a configuration: {found}"),
+        hint: found.hint.unwrap_or_default(),
+    };
+    diagnostics.into_iter().filter(|found| found.severity == Severity::Error).map(refusal).collect()
 }
 
 /// The root file system is the host's own, read-only, where no image takes its place.
