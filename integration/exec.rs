@@ -69,7 +69,7 @@ fn a_sub_cgroup_that_cannot_be_is_refused() {
     let refused = |options: &[&str], text: &str| {
         container.exec_command(options, &["true"]).finish().exits(255).says(text);
     };
-    refused(&["--cgroup", ".."], "bad sub cgroup path");
+    refused(&["--cgroup", ".."], "is not a sub cgroup path");
     refused(&["--cgroup", "nonexistent"], " adding pid ");
     refused(&["--cgroup", "nonexistent"], "no such file or directory");
     refused(&["--cgroup", "whaaat:/"], "unknown controller ");
@@ -144,7 +144,7 @@ fn a_pidfd_of_the_process_goes_to_the_socket() {
     container.exec_command(&options, &["sleep", "1000"]).finish().ok();
     assert_eq!(received_pid(&listener).to_string(), read(&file));
     let nowhere = ["--pidfd-socket", "/nonexistent/socket"];
-    container.exec_command(&nowhere, &["true"]).finish().exits(255).says("--pidfd-socket");
+    container.exec_command(&nowhere, &["true"]).finish().exits(255).explains("--pidfd-socket");
 }
 
 #[test]
