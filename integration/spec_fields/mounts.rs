@@ -135,6 +135,16 @@ fn a_relative_destination_is_one_from_the_root() {
 }
 
 #[test]
+fn recursive_options_hold_for_a_new_filesystem_too() {
+    privileged!();
+    lacks!("runc" < "1.1": "recursive options", "crun" < "1.4": "recursive options");
+    let bundle =
+        Bundle::new("rtmpfs").mount("/t", "tmpfs", "tmpfs", &["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"]);
+    let outcome = bundle.shell("grep ' /t ' /proc/self/mountinfo | cut -d ' ' -f 6").run().ok();
+    outcome.prints("ro,nosuid,nodev,noexec,noatime");
+}
+
+#[test]
 fn a_hundred_mounts_are_made() {
     privileged!();
     let bundle = Bundle::new("hundred");

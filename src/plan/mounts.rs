@@ -74,7 +74,7 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
         );
     }
     for (index, mount) in mounts.iter().enumerate() {
-        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let target = destination(mount);
         let path = format!("mounts[{index}]");
         if target == Path::new("/") && !options.remount {
@@ -93,6 +93,10 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 "mount elsewhere; only single files such as /proc/cpuinfo may be replaced",
             );
             continue;
+        }
+        if !options.remount && options.bind.is_none() {
+            // There is nothing below a new filesystem: `rro` is `ro`.
+            options.attributes = options.attributes.then(options.recursive);
         }
         if options.remount {
             remount(b, &target, &options);

@@ -41,6 +41,12 @@ pub struct Attributes {
 }
 
 impl Attributes {
+    /// Both, one after the other.
+    #[must_use]
+    pub fn then(self, later: Self) -> Self {
+        Self { set: self.set & !later.clear | later.set, clear: self.clear & !later.set | later.clear }
+    }
+
     /// Whether the kernel has nothing to do.
     #[must_use]
     pub fn is_empty(self) -> bool {
