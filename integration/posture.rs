@@ -180,7 +180,7 @@ fn a_namespace_of_the_host_is_none_of_the_containers() {
     container.run().ok();
     let outcome = requiring("netns", &container.run_command(&[]));
     assert_eq!(outcome.code(), 1, "{outcome:?}");
-    assert!(outcome.stderr().contains("the net namespace is another one"), "{outcome:?}");
+    assert!(outcome.stderr().contains("the net namespace is the runtime's own"), "{outcome:?}");
     container.leaves_nothing();
 }
 

@@ -349,6 +349,17 @@ fn programs_that_are_not_there_or_run_as_nobody_known() {
     });
 }
 
+/// Whoever the image's program is: root's sandbox knows no other id than that one.
+#[test]
+fn a_network_of_named_hosts_is_there_for_every_user_of_an_image() {
+    privileged!();
+    with_images(|caller| {
+        let root = rootfs(caller, "root");
+        let seen = caller.run(&["--image", &root, "--net", "example.org:80", "--", "sh", "-c", "echo $http_proxy"]);
+        assert!(seen.ok().stdout().starts_with("http://"));
+    });
+}
+
 #[test]
 fn the_report_names_flags_that_help() {
     privileged!();

@@ -130,14 +130,17 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
             say(&line);
         }
     }
+    let program = container.bundle.spec.process().as_ref().map(|process| process.user().clone()).unwrap_or_default();
     let network = match container.running.network.take() {
-        Some((user, own)) if !network.is_empty() => match network.start(ports, user, own).explained() {
-            Ok(running) => Some(running),
-            Err(error) => {
-                container.undo();
-                return Err(error);
+        Some((user, own)) if !network.is_empty() => {
+            match network.start(ports, user, own, (program.uid(), program.gid())).explained() {
+                Ok(running) => Some(running),
+                Err(error) => {
+                    container.undo();
+                    return Err(error);
+                }
             }
-        },
+        }
         _ => None,
     };
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);

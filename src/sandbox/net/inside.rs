@@ -21,20 +21,20 @@ const SOCKET: u8 = 2;
 
 /// Runs in a process of its own, until `control` is closed.
 ///
-/// `id`: whom root becomes.
+/// `ids`: uid and gid of the sandbox that root takes; it has no others.
 pub(super) fn serve(
     user: BorrowedFd<'_>,
     network: BorrowedFd<'_>,
-    id: Option<u32>,
+    ids: Option<(u32, u32)>,
     control: &OwnedFd,
 ) -> nix::Result<()> {
     clone::setns(user, libc::CLONE_NEWUSER)?;
     clone::setns(network, libc::CLONE_NEWNET)?;
-    if let Some(id) = id {
+    if let Some((uid, gid)) = ids {
         // Still root of the machine, whom the sandbox has no name for.
         cred::set_groups(&[])?;
-        cred::set_gid(id)?;
-        cred::set_uid(id)?;
+        cred::set_gid(gid)?;
+        cred::set_uid(uid)?;
     }
     cred::set_caps(CapSets { effective: 0, permitted: 0, inheritable: 0 })?;
     cred::set_no_new_privs()?;

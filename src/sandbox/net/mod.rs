@@ -119,14 +119,14 @@ impl Plan {
         Ok(Ports(self.published.iter().map(listen).collect::<Result<_, Error>>()?))
     }
 
-    /// Starts both processes, for a sandbox whose namespaces these are.
+    /// Starts both processes, for a sandbox whose namespaces these are, and whose program has these ids in them.
     ///
     /// # Errors
     /// When one cannot be made, or does not get into the namespaces.
-    pub fn start(self, ports: Ports, user: OwnedFd, network: OwnedFd) -> Result<Running, Error> {
+    pub fn start(self, ports: Ports, user: OwnedFd, network: OwnedFd, ids: (u32, u32)) -> Result<Running, Error> {
         let (ours, theirs) = socket::pair().map_err(Error::Start)?;
-        let id = nix::unistd::geteuid().is_root().then_some(proxy::NOBODY);
-        let inside = spawn(|| inside::serve(user.as_fd(), network.as_fd(), id, &theirs).is_ok())?;
+        let ids = nix::unistd::geteuid().is_root().then_some(ids);
+        let inside = spawn(|| inside::serve(user.as_fd(), network.as_fd(), ids, &theirs).is_ok())?;
         drop((theirs, user, network));
         let inside_end = inside::Inside(ours);
         // The first answer says that it has arrived where it was to go.

@@ -27,7 +27,7 @@ const TOLD: usize = 20;
 const ASKABLE: char = '+';
 const NEVER: char = '-';
 /// Nobody.
-pub(super) const NOBODY: u32 = 65_534;
+const NOBODY: u32 = 65_534;
 
 struct Proxy {
     allowed: Vec<Destination>,
