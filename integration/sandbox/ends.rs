@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
 fn exit_statuses_are_the_program_s_own() {
@@ -47,7 +48,9 @@ fn running_out_of_memory_is_told() {
 fn background(caller: &Caller, flags: &[&str], script: &str) -> (Child, String) {
     let started = caller.path("started");
     let ready = fs::File::create(&started).expect("a file");
-    let word = format!("{}", 1_000_000 + std::process::id());
+    // Of this call: other tests look for theirs at the same time.
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let word = format!("{}{:04}", std::process::id() + 100_000, NEXT.fetch_add(1, Ordering::Relaxed));
     let script = format!("echo up; {script} # {word}");
     let mut command = caller.command(&[flags, &["--", "sh", "-c", &script]].concat());
     let child = command.stdout(ready).stderr(Stdio::null()).spawn().expect("a sandbox");
