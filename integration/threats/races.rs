@@ -4,7 +4,6 @@
 
 use super::loot::{Attacker, Canary, Loot, mount_table_hook, rounds};
 use crate::support::{self, Bundle, Container, Finish as _, privileged, seconds};
-use serde_json::json;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -131,10 +130,8 @@ fn d_working_directory_and_rootfs_links_make_nothing_on_the_host() {
     loot.must_be_empty();
 }
 
-#[test]
-fn meta_d_the_racer_beats_a_check_before_use() {
-    privileged!();
-    let canary = Canary::new();
+/// How many directories a victim that checks before it uses makes on the host, while the racer runs.
+fn made_by_the_naive(canary: &Canary) -> usize {
     let place = Bundle::new("metarace").dir("volume");
     fs::create_dir_all(place.join("swap")).expect("a directory of the attacker");
     symlink(canary.path(), place.join("other")).expect("a link of the attacker");
@@ -145,7 +142,15 @@ fn meta_d_the_racer_beats_a_check_before_use() {
     let escaped = fs::read_dir(canary.path()).expect("the canary").flatten();
     let escaped = escaped.filter(|entry| entry.file_name().to_string_lossy().starts_with("target")).count();
     println!("the naive victim made {} directories, {escaped} of them on the host", outcome.trimmed());
-    assert!(escaped > 0, "the racer beats nobody: {outcome:?}");
+    escaped
+}
+
+#[test]
+fn meta_d_the_racer_beats_a_check_before_use() {
+    privileged!();
+    let canary = Canary::new();
+    // On a machine with other work to do, the two may hardly ever run at the same time.
+    assert!((0..20).any(|_| made_by_the_naive(&canary) > 0), "the racer beats nobody");
     // And the trap notices.
     let trap = std::panic::catch_unwind(|| {
         let mut loot = Loot::new(&[]);
@@ -153,7 +158,6 @@ fn meta_d_the_racer_beats_a_check_before_use() {
         loot.must_be_empty();
     });
     assert!(trap.is_err(), "the canary does not notice what was made in it");
-    assert_eq!(json!(escaped > 0), json!(true));
 }
 
 /// What an image has where a tmpfs is mounted may be copied into it (`tmpcopyup`), before any device rules are in force: a file of a
