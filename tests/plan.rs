@@ -158,6 +158,15 @@ fn a_kubernetes_like_bundle() {
     insta::assert_snapshot!(plan(&kubernetes(), &v2()).expect("a plan"));
 }
 
+/// docs/create.md explains this plan, line by line.
+#[test]
+fn the_document_about_create_has_the_plan() {
+    let document = include_str!("../docs/create.md");
+    let blocks = document.split("```text\n").skip(1).map(|part| part.split("```").next().unwrap_or_default());
+    let plan = plan(&kubernetes(), &v2()).expect("a plan").to_string();
+    assert_eq!(blocks.collect::<String>().trim_end(), plan.trim_end(), "update the blocks of docs/create.md");
+}
+
 #[test]
 fn a_user_namespace_and_hooks() {
     let mut config = default_config();

@@ -208,7 +208,8 @@ fn add_limits(made: &Made, record: &mut Record) {
         about: About::Limit((limit > 0 && limit < u64::MAX / 2).then_some(limit)),
     };
     if forks > 0 {
-        let pids = stats.pids.limit;
+        // Pent's init counts for the cgroup, and not for whoever set the limit.
+        let pids = stats.pids.limit.saturating_sub(made.state.own_init.into());
         record.add_many(limit(Layer::PidsLimit, "fork", format!("{pids} processes"), libc::EAGAIN, pids), forks);
     }
     if kills > 0 {
