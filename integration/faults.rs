@@ -94,12 +94,17 @@ fn commands_that_race_with_create_and_delete_see_a_container_or_none() {
                 }
             });
         }
-        for _ in 0..30 {
-            container.create().ok();
-            container.start().ok();
-            container.delete_force().ok();
-        }
+        // A failure must end the others, too: the scope waits for them.
+        let rounds = std::panic::AssertUnwindSafe(|| {
+            for _ in 0..30 {
+                container.create().ok();
+                container.start().ok();
+                container.delete_force().ok();
+            }
+        });
+        let ended = std::panic::catch_unwind(rounds);
         done.store(true, Ordering::Relaxed);
+        ended.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
     });
     container.leaves_nothing();
 }
