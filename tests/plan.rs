@@ -280,6 +280,9 @@ fn a_network_namespace_is_entered_before_anything_is_done_in_it() {
     // It would belong to the host's user namespace.
     let own = plan(&rootless_config(), &v2()).expect("a plan");
     assert!(!own.parent.contains(&Parent::MakeNetwork));
+    // Podman's, when it runs as an ordinary user: pent could not return to the network of the host.
+    let nested = plan(&default_config(), &Host { in_user_namespace: true, ..v2() }).expect("a plan");
+    assert!(!nested.parent.contains(&Parent::MakeNetwork) && nested.new_namespaces.contains(&Namespace::Network));
     let network = |kind: &str| {
         let mounts = json!([{ "destination": "/data", "type": kind, "source": "server:/x" }]);
         lines_with(&[("/mounts", mounts)], &["network namespace", "make nfs", "make tmpfs", "verify namespaces"])

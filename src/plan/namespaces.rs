@@ -33,9 +33,11 @@ impl Namespaces {
     }
 
     /// The parent makes the network namespace: the kernel needs longer for it than for all others together, and the child can mount
-    /// meanwhile. It would belong to the wrong user namespace where the container has one of its own.
+    /// meanwhile. It would belong to the wrong user namespace where the container has one of its own, and root of a user namespace,
+    /// as with a rootless engine, could not go back to the network that it came from.
     pub(super) fn network_by_parent(&self, host: &Host) -> bool {
-        self.is_new(Namespace::Network) && host.is_privileged() && !self.is_own(Namespace::User) && !self.needs_birth()
+        let may_go_back = host.is_privileged() && !host.in_user_namespace;
+        self.is_new(Namespace::Network) && may_go_back && !self.is_own(Namespace::User) && !self.needs_birth()
     }
 
     /// A joined user namespace has to be entered before the others are made, so that it owns them; a joined pid or time

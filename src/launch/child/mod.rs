@@ -252,6 +252,10 @@ impl<'a> Child<'a> {
             }
             Point::MountsDone => Ok(wire::send(self.sync.as_fd(), Message::Reached(point, 0), None)?),
             Point::Ready => {
+                if matches!(self.gate, Gate::Listener(_)) {
+                    // Before anybody is told that there is something to send a signal to.
+                    crate::sys::signal::end_when_asked()?;
+                }
                 crate::sys::cred::set_name(INIT_COMM)?;
                 Ok(wire::send(self.sync.as_fd(), Message::Reached(point, self.rules), None)?)
             }
@@ -269,7 +273,6 @@ impl<'a> Child<'a> {
     /// else, has changed nothing: the container still waits.
     fn wait_at_gate(&self) -> Result<Option<OwnedFd>, Failure> {
         let Gate::Listener(listener) = &self.gate else { return Ok(None) };
-        crate::sys::signal::end_when_asked()?;
         loop {
             let connection = crate::sys::socket::accept(listener.as_fd())?;
             if let Ok(Some((Message::Continue(Point::Started), _))) = wire::receive(connection.as_fd()) {
