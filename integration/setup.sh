@@ -28,7 +28,7 @@ if command -v dpkg-query >/dev/null; then
 		# shellcheck disable=SC2086 # lists of words
 		{
 			$as_root apt-get update -q
-			$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+			$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends $missing
 		} >&2
 	fi
 else

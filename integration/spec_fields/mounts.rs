@@ -250,6 +250,20 @@ fn an_overlay_is_mounted_with_its_own_options() {
     bundle.shell("cat /o/a; echo new >/o/b && cat /o/b").run().ok().prints("lower\nnew");
 }
 
+/// A string of more than 255 bytes is more than fsconfig(2) takes, and mount(2) has flags of its own.
+#[test]
+fn a_long_option_does_not_cost_the_others() {
+    privileged!();
+    let bundle = Bundle::new("longoption");
+    let lower: Vec<String> = ["a", "b"].map(|name| bundle.dir(&name.repeat(200)).to_string_lossy().into_owned()).into();
+    let lower = format!("lowerdir={}", lower.join(":"));
+    let bundle = bundle.mount("/o", "overlay", "overlay", &[&lower, "sync", "lazytime", "nosuid"]);
+    let seen = bundle.shell("grep ' /o ' /proc/self/mountinfo").run().ok().trimmed();
+    let (mount, filesystem) = seen.split_once(" - overlay overlay ").expect("an overlay");
+    assert!(mount.contains("nosuid"), "{seen}");
+    assert!(filesystem.contains("sync") && filesystem.contains("lazytime"), "{seen}");
+}
+
 #[test]
 fn the_default_mounts_are_of_their_types() {
     privileged!();

@@ -1,9 +1,11 @@
 //! A runtime called by an ordinary user: a single mapping, or newuidmap with ranges of /etc/subuid.
 #![forbid(unsafe_code)]
 
-use crate::support::{Bundle, Container, Finish as _, Outcome, privileged, skip};
+use crate::support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, skip};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -33,7 +35,7 @@ fn an_ordinary_user_runs_a_container_with_a_single_mapping() {
 fn an_ordinary_user_creates_enters_and_deletes_a_container() {
     privileged!();
     let container = Container::rootless(single("rootlesslife").shell("echo up; sleep 1000"), USER);
-    fs::set_permissions(container.bundle.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("mode");
+    fs::set_permissions(container.bundle.path(), fs::Permissions::from_mode(0o777)).expect("mode");
     container.create().ok();
     assert_eq!(container.status(), "created");
     container.start().ok();
@@ -67,27 +69,60 @@ fn a_mapping_the_user_has_no_right_to_is_refused() {
     container.leaves_nothing();
 }
 
-/// Runs the container in a view of the host where /etc/subuid and /etc/subgid give the user a range.
-fn with_ranges(container: &Container) -> Outcome {
+/// A container of the user with a range of ids, where `newuidmap` is there to map it.
+fn ranged(name: &str) -> Option<Bundle> {
+    if !Path::new("/usr/bin/newuidmap").is_file() || !Path::new("/etc/subuid").is_file() {
+        skip("newuidmap (Debian package uidmap) is not installed");
+        return None;
+    }
+    let map = json!([
+        { "containerID": 0, "hostID": USER, "size": 1 },
+        { "containerID": 1, "hostID": 500_000, "size": 65_536 },
+    ]);
+    Some(bundle(name, map.clone(), map))
+}
+
+/// Runs the container in a view of the host where /etc/subuid and /etc/subgid give the user a range; the user is in these groups.
+fn with_ranges(container: &Container, groups: &[u32]) -> Outcome {
     let ranges = container.bundle.file("ranges", &format!("{USER}:500000:65536\n"));
     let run = container.run_command(&[]);
     let mut view = Command::new("unshare");
     let script = "mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec \"$@\"";
-    view.args(["--mount", "sh", "-c", script]).arg(ranges).arg(run.get_program()).args(run.get_args());
+    view.args(["--mount", "sh", "-c", script]).arg(ranges);
+    let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+    view.args(["setpriv", &format!("--groups={}", groups.join(","))]).arg(run.get_program());
+    // Otherwise the harness clears them.
+    view.args(run.get_args().map(|word| if word == "--clear-groups" { OsStr::new("--keep-groups") } else { word }));
     view.finish()
 }
 
 #[test]
 fn newuidmap_gives_an_ordinary_user_a_range() {
     privileged!();
-    if !Path::new("/usr/bin/newuidmap").is_file() || !Path::new("/etc/subuid").is_file() {
-        return skip("newuidmap (Debian package uidmap) is not installed");
-    }
-    let map = json!([
-        { "containerID": 0, "hostID": USER, "size": 1 },
-        { "containerID": 1, "hostID": 500_000, "size": 65_536 },
-    ]);
-    let bundle = bundle("rootlessrange", map.clone(), map).set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    let Some(bundle) = ranged("rootlessrange") else { return };
+    let bundle = bundle.set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     let container = Container::rootless(bundle.shell("id -u; grep -c . /proc/self/uid_map"), USER);
-    with_ranges(&container).ok().prints("1000\n2");
+    with_ranges(&container, &[USER]).ok().prints("1000\n2");
+}
+
+/// `podman run --group-add keep-groups`: what is shared with a group of the caller, which otherwise nothing in the container is in.
+#[test]
+fn the_callers_groups_stay_when_an_annotation_asks_for_it() {
+    privileged!();
+    lacks!("runc" < "never": "run.oci.keep_original_groups");
+    const GROUP: u32 = 4321;
+    for (value, shown) in [("1", "shared"), ("0", "no")] {
+        let Some(bundle) = ranged("keepgroups") else { return };
+        let shared = bundle.dir("volume").join("shared");
+        fs::write(&shared, "shared\n").expect("file");
+        let bundle = bundle
+            .mount("/v", "bind", shared.parent().expect("a directory"), &["rbind"])
+            .set("/annotations", json!({ "run.oci.keep_original_groups": value }))
+            .shell("cat /v/shared 2>/dev/null || echo no");
+        let container = Container::rootless(bundle, USER);
+        chown(&shared, Some(0), Some(GROUP)).expect("owner");
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o640)).expect("mode");
+        with_ranges(&container, &[GROUP]).ok().prints(shown);
+        container.leaves_nothing();
+    }
 }

@@ -25,7 +25,7 @@ if [ -n "$missing" ]; then
 	echo "vm: installing$missing" >&2
 	apt-get update -q >&2
 	# shellcheck disable=SC2086 # a list of words
-	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing >&2
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends $missing >&2
 fi
 
 # shellcheck disable=SC2016 # for apt to expand

@@ -63,8 +63,13 @@ fn features() -> Result<Features, OciSpecError> {
         .mount_options(owned(known::mount_options()))
         .linux(linux)
         .annotations(HashMap::from([(LANDLOCK.to_owned(), crate::plan::landlock::newest_abi().to_string())]))
-        .potentially_unsafe_config_annotations(vec!["org.systemd.property.".to_owned()])
+        .potentially_unsafe_config_annotations(unsafe_annotations())
         .build()
+}
+
+/// Those that change what the runtime does: an engine does not let just anybody set them. A prefix ends in a dot.
+fn unsafe_annotations() -> Vec<String> {
+    owned(vec![crate::cgroup::SYSTEMD_PROPERTY, crate::spec::KEEP_GROUPS, super::refusals::ANNOTATION])
 }
 
 fn owned(names: Vec<&'static str>) -> Vec<String> {

@@ -121,7 +121,7 @@ impl Reporting {
 }
 
 /// The annotation that has refusals of a container written down that an engine runs.
-const ANNOTATION: &str = "run.pent.report";
+pub(super) const ANNOTATION: &str = "run.pent.report";
 /// Beside the runtime's log.
 const FILE: &str = "refusals.json";
 

@@ -95,7 +95,8 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     let labels = process::open_labels(&mut b, program, "process");
     enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
-    namespaces::user_namespace(&mut b, &namespaces, linux, program.user());
+    let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
+    namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -175,7 +176,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         supervised: supervised.is_some(),
         seccomp_rest: seccomp_rest.as_ref(),
         own_user_namespace: namespaces.is_own(Namespace::User),
-        groups_denied: namespaces::groups_denied(request.host, linux, &namespaces),
+        groups,
         path: "process",
         preserve_fds: request.options.preserve_fds,
         born_last: namespaces.born_last,

@@ -79,10 +79,10 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
 
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
-    let groups_denied = namespaces::groups_denied(request.host, linux, &as_if_new);
+    let groups = namespaces::groups(&mut b, request.spec, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
     if own_user_namespace {
-        b.child.push(namespaces::become_owner_again(linux, request.process.user(), !groups_denied));
+        b.child.push(namespaces::become_owner_again(linux, request.process.user(), groups));
     }
     if !request.host.is_privileged() {
         b.child.push(Child::SetNonDumpable);
@@ -105,7 +105,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         supervised: false,
         seccomp_rest: None,
         own_user_namespace,
-        groups_denied,
+        groups,
         path: "process",
         preserve_fds: request.preserve_fds,
         born_last: true,

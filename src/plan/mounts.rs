@@ -282,10 +282,13 @@ fn filesystem(
     let too_long = options.data.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.len() > FSCONFIG_MAX));
     let attributes = options.attributes.set & !attr_not_for_fsmount();
     let pid_namespace = context.namespaces.late_pid().filter(|_| kind == "proc");
-    if too_long && pid_namespace.is_some() {
-        b.error(format!("{path}.options"), "an option of proc is longer than 255 bytes", "");
-    }
     if too_long {
+        if pid_namespace.is_some() {
+            b.error(format!("{path}.options"), "an option of proc is longer than 255 bytes", "");
+        }
+        if options.tmpcopyup {
+            b.error(format!("{path}.options"), "with tmpcopyup no option can be longer than 255 bytes", "");
+        }
         legacy(b, kind, source.unwrap_or_else(|| Text::new(kind)), options, target);
         return None;
     }
@@ -333,8 +336,9 @@ fn attr_not_for_fsmount() -> u64 {
     crate::sys::mount::attr::IDMAP
 }
 
+/// By mount(2), whose flags are those of the file system and of the mount at once.
 fn legacy(b: &mut Builder<'_>, kind: &str, source: Text, options: &MountOptions, target: &Path) {
-    let flags = [
+    let of_mount = [
         (attr::RDONLY, libc::MS_RDONLY),
         (attr::NOSUID, libc::MS_NOSUID),
         (attr::NODEV, libc::MS_NODEV),
@@ -344,7 +348,18 @@ fn legacy(b: &mut Builder<'_>, kind: &str, source: Text, options: &MountOptions,
         (attr::NODIRATIME, libc::MS_NODIRATIME),
         (attr::NOSYMFOLLOW, 256),
     ];
-    let flags = flags.iter().filter(|(bit, _)| options.attributes.set & bit != 0).fold(0, |all, (_, flag)| all | flag);
+    let of_filesystem = [
+        ("sync", libc::MS_SYNCHRONOUS),
+        ("dirsync", libc::MS_DIRSYNC),
+        ("lazytime", libc::MS_LAZYTIME),
+        ("mand", libc::MS_MANDLOCK),
+    ];
+    let flags = of_mount
+        .iter()
+        .filter(|(bit, _)| options.attributes.set & bit != 0)
+        .map(|(_, flag)| flag)
+        .chain(of_filesystem.iter().filter(|(name, _)| options.superblock.contains(name)).map(|(_, flag)| flag))
+        .fold(0, |all, flag| all | flag);
     let data: Vec<String> = options
         .data
         .iter()

@@ -5,7 +5,8 @@ use super::builder::Builder;
 use super::op::{Child, IdMap, Namespace, Parent, Point, Prepare, Slot};
 use super::text::Text;
 use crate::host::Host;
-use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, User};
+use crate::spec::{KEEP_GROUPS, keeps_groups};
+use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec, User};
 use std::fmt::Write as _;
 
 /// The namespaces of a container.
@@ -142,9 +143,32 @@ pub(super) fn asked_new(linux: &Linux) -> Vec<Namespace> {
     linux.namespaces().iter().flatten().filter(|ns| new(ns.path())).map(|ns| kind_of(ns.typ())).collect()
 }
 
+/// What becomes of the supplementary groups of the runtime's caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Groups {
+    /// The process gets those of its configuration instead.
+    Replaced,
+    /// They stay, because setgroups(2) is not allowed in the user namespace.
+    Denied,
+    /// They stay, because an annotation asks for it.
+    Kept,
+}
+
+/// Without root the caller's groups may stay, which give access to what is shared among a group (`podman run --group-add
+/// keep-groups`; the annotation is crun's). Root's groups stay with nobody.
+pub(super) fn groups(b: &mut Builder<'_>, spec: &Spec, linux: &Linux, namespaces: &Namespaces) -> Groups {
+    if keeps_groups(spec) {
+        if b.host.in_user_namespace || !b.host.is_privileged() {
+            return Groups::Kept;
+        }
+        b.warn(format!("annotations.{KEEP_GROUPS}"), "ignored: the groups of root are not kept");
+    }
+    if groups_denied(b.host, linux, namespaces) { Groups::Denied } else { Groups::Replaced }
+}
+
 /// Unprivileged, a single gid may be mapped without newgidmap only when setgroups is given up (user_namespaces(7)), and what
 /// was given up stays so in namespaces made from there.
-pub(super) fn groups_denied(host: &Host, linux: &Linux, namespaces: &Namespaces) -> bool {
+fn groups_denied(host: &Host, linux: &Linux, namespaces: &Namespaces) -> bool {
     let gids = id_map(linux.gid_mappings().as_ref());
     let gives_up = namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1;
     host.setgroups_denied || gives_up
@@ -168,13 +192,12 @@ pub(super) fn maps_host_id(map: &IdMap, id: u32) -> bool {
 
 /// Parent and child agree on the ids of a new user namespace; then the child becomes its root, or the program's user where there
 /// is no root.
-pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux: &Linux, user: &User) {
+pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux: &Linux, user: &User, groups: Groups) {
     if !namespaces.is_own(Namespace::User) {
         return;
     }
     let uids = id_map(linux.uid_mappings().as_ref());
     let gids = id_map(linux.gid_mappings().as_ref());
-    let mut drop_groups = true;
     let (mut uid, mut gid) = (0, 0);
     if namespaces.is_new(Namespace::User) {
         for (map, path, id, own) in
@@ -192,15 +215,15 @@ pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux
             }
         }
         let deny_setgroups = groups_denied(b.host, linux, namespaces);
-        drop_groups = !deny_setgroups;
         b.parent.push(Parent::MapIds { uids, gids, deny_setgroups });
         b.meet(Point::UserNamespaceMapped);
     }
-    b.child.push(become_owner(uid, gid, drop_groups));
+    b.child.push(become_owner(uid, gid, groups));
 }
 
 /// As whom the container is set up in its user namespace.
-fn become_owner(uid: u32, gid: u32, drop_groups: bool) -> Child {
+fn become_owner(uid: u32, gid: u32, groups: Groups) -> Child {
+    let drop_groups = groups == Groups::Replaced;
     match (uid, gid) {
         (0, 0) => Child::BecomeRoot { drop_groups },
         _ => Child::BecomeUser { uid, gid, drop_groups },
@@ -208,10 +231,10 @@ fn become_owner(uid: u32, gid: u32, drop_groups: bool) -> Child {
 }
 
 /// The same for a process that joins the container.
-pub(super) fn become_owner_again(linux: &Linux, user: &User, drop_groups: bool) -> Child {
+pub(super) fn become_owner_again(linux: &Linux, user: &User, groups: Groups) -> Child {
     let id = |map: IdMap, own| if map.is_empty() || host_id(&map, 0).is_some() { 0 } else { own };
     let uid = id(id_map(linux.uid_mappings().as_ref()), user.uid());
-    become_owner(uid, id(id_map(linux.gid_mappings().as_ref()), user.gid()), drop_groups)
+    become_owner(uid, id(id_map(linux.gid_mappings().as_ref()), user.gid()), groups)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use super::Program;
 use super::builder::Builder;
 use super::hardening::Landlock;
 use super::landlock::{self, Ruleset};
+use super::namespaces::Groups;
 use super::op::{Child, Credentials, Module, Parent, Slot};
 use super::text::Text;
-use crate::spec::capability;
+use crate::spec::{KEEP_GROUPS, capability};
 use crate::sys::cred::SchedAttr;
 use oci_spec::runtime::{
     IOPriorityClass, Linux, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy, PosixRlimitType, Process,
@@ -34,8 +35,8 @@ pub(super) struct Context<'a> {
     pub(super) seccomp_rest: Option<&'a crate::seccomp::Program>,
     /// Whether the process has a user namespace of its own: all capabilities are there to be had.
     pub(super) own_user_namespace: bool,
-    /// setgroups(2) is not allowed in the user namespace.
-    pub(super) groups_denied: bool,
+    /// What becomes of the caller's supplementary groups.
+    pub(super) groups: Groups,
     /// JSON path of the process.
     pub(super) path: &'a str,
     /// Descriptors beyond 0 to 2 that are handed on.
@@ -204,18 +205,17 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     b.child.push(Child::OwnStdio { uid: user.uid(), gid: user.gid() });
     b.child.push(Child::ChangeDirectory { path: cwd.clone(), last_try: false });
     b.child.push(Child::SetUmask { mask: user.umask().unwrap_or(0o022) });
-    let group_count = if context.groups_denied {
-        if !groups.is_empty() {
-            b.error(
-                format!("{}.user.additionalGids", context.path),
-                "additional groups cannot be set in a user namespace with a single gid mapped without privileges",
-                "map more gids through /etc/subgid, or leave additionalGids out",
-            );
+    let group_count = match context.groups {
+        Groups::Replaced => {
+            b.child.push(Child::SetGroups { groups: groups.clone() });
+            Some(groups.len())
         }
-        None
-    } else {
-        b.child.push(Child::SetGroups { groups: groups.clone() });
-        Some(groups.len())
+        kept => {
+            if !groups.is_empty() {
+                groups_cannot_be_set(b, kept, &format!("{}.user.additionalGids", context.path));
+            }
+            None
+        }
     };
     b.child.push(Child::SetGid { gid: user.gid() });
     b.child.push(Child::DropBounding { keep: bounding });
@@ -248,6 +248,19 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
         ambient,
         no_new_privs,
     }));
+}
+
+fn groups_cannot_be_set(b: &mut Builder<'_>, groups: Groups, path: &str) {
+    if groups == Groups::Kept {
+        // Engines add those of the image's user.
+        b.warn(path, format!("not set: the annotation {KEEP_GROUPS} keeps the caller's groups instead"));
+        return;
+    }
+    b.error(
+        path,
+        "additional groups cannot be set in a user namespace with a single gid mapped without privileges",
+        "map more gids through /etc/subgid, or leave additionalGids out",
+    );
 }
 
 /// The process itself, and what only it can do: a session, its terminal, and what would have hindered its birth.

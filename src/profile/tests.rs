@@ -236,6 +236,22 @@ fn what_was_changed_is_recorded() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+/// Groups of the caller are rights that no profile has looked at.
+#[test]
+fn the_callers_groups_are_not_kept() {
+    let text = r#"{ "ociVersion": "1.2.0", "process": { "user": { "uid": 1, "gid": 1 }, "args": ["sh"], "cwd": "/" },
+            "root": { "path": "rootfs" }, "annotations": { "run.oci.keep_original_groups": "1", "other": "1" } }"#;
+    let (mut asked, mut profile) = (spec(text), shipped("restricted"));
+    profile.modes.insert(Rule::User, Mode::Tighten);
+    let tightened = tighten(&profile, &mut asked, &host()).expect("tightened");
+    assert!(tightened.changes.iter().any(|change| change.path == "annotations.run.oci.keep_original_groups"));
+    assert_eq!(asked.annotations().as_ref().map(|all| all.keys().collect::<Vec<_>>()), Some(vec![&"other".to_owned()]));
+    profile.modes.insert(Rule::User, Mode::Enforce);
+    tighten(&profile, &mut spec(text), &host()).expect_err("refused");
+    let mut process = spec(text).process().clone().expect("a process");
+    tighten_process(&shipped("restricted"), &mut process, &spec(text), &host()).expect_err("it would join them");
+}
+
 /// A change to a mount stays when it takes rights away, and gives none back that a rule takes away.
 #[test]
 fn remounts_restrict_and_give_nothing_back() {

@@ -42,6 +42,14 @@ pub const VERSION_MAX: &str = "1.3.0";
 /// The largest configuration that is read, in bytes. Kubernetes' largest are under 1 MiB.
 pub const LARGEST: u64 = 64 << 20;
 
+/// The annotation with the value `1` by which Podman asks that the caller's supplementary groups stay (crun(1)).
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+
+/// Whether a configuration asks for that.
+pub fn keeps_groups(spec: &Spec) -> bool {
+    spec.annotations().as_ref().and_then(|annotations| annotations.get(KEEP_GROUPS)).is_some_and(|value| value == "1")
+}
+
 /// A configuration as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded<T = Spec> {

@@ -141,6 +141,7 @@ pub fn tighten(profile: &Profile, spec: &mut Spec, host: &Host) -> Result<Tighte
     if let Some(process) = spec.process_mut() {
         cut.process(process, &user_namespace);
     }
+    cut.kept_groups(spec);
     cut.filesystem(spec);
     cut.hostname(spec);
     cut.network(spec);
@@ -169,6 +170,7 @@ pub fn tighten_process(
 ) -> Result<Tightened, Vec<Diagnostic>> {
     let mut cut = Cut::new(profile, host);
     cut.process(process, &UserNamespace::of(spec));
+    cut.joins_kept_groups(spec);
     cut.seccomp(spec.linux().as_ref().is_some_and(|linux| linux.seccomp().is_some()));
     // The entrypoint that may be executed is the container's, not whatever joins it.
     cut.landlock(spec.process().as_ref());

@@ -4,9 +4,10 @@
 use super::{Cut, UserNamespace};
 use crate::profile::format::{Rlimit, Rule};
 use crate::profile::values;
-use crate::spec::capability;
+use crate::spec::{self, KEEP_GROUPS, capability};
 use oci_spec::runtime::{
     Capabilities, IOPriorityClass, LinuxCapabilities, LinuxSchedulerPolicy, PosixRlimit, PosixRlimitBuilder, Process,
+    Spec,
 };
 use std::collections::BTreeSet;
 
@@ -58,6 +59,26 @@ impl Cut<'_> {
                 path,
                 format!("{requested} is asked for, only another user or a user namespace that maps root is allowed"),
             ),
+        }
+    }
+
+    /// Groups of the caller are rights that nobody has named.
+    pub(super) fn kept_groups(&mut self, spec: &mut Spec) {
+        if self.profile.user.non_root != Some(true) || !spec::keeps_groups(spec) {
+            return;
+        }
+        let path = format!("annotations.{KEEP_GROUPS}");
+        if self.beyond(Rule::User, path, "the caller's supplementary groups", "process.user.additionalGids") {
+            let mut annotations = spec.annotations().clone();
+            annotations.iter_mut().for_each(|all| drop(all.remove(KEEP_GROUPS)));
+            spec.set_annotations(annotations);
+        }
+    }
+
+    /// What joins a container that keeps them keeps them.
+    pub(super) fn joins_kept_groups(&mut self, spec: &Spec) {
+        if self.profile.user.non_root == Some(true) && spec::keeps_groups(spec) {
+            self.refuse(Rule::User, format!("annotations.{KEEP_GROUPS}"), "the container keeps its caller's groups");
         }
     }
 
