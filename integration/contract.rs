@@ -21,7 +21,7 @@ use support::{
 fn flags_are_accepted_in_gos_style() {
     privileged!();
     lacks!("crun" < "never": "flags with a single dash");
-    let container = Container::new(Bundle::new("flags"));
+    let container = Container::new(Bundle::new("flags").by_files());
     let root = format!("-root={}", container.runtime.root.display());
     let bundle = container.bundle.path().to_string_lossy().into_owned();
     let call = |args: &[&str]| container.runtime.bare().args([&root[..], "-debug=false"]).args(args).finish();
@@ -623,7 +623,7 @@ fn the_configuration_may_have_another_name() {
 #[test]
 fn the_default_spec_runs() {
     privileged!();
-    let bundle = Bundle::new("specrun");
+    let bundle = Bundle::new("specrun").by_files();
     let container = Container::new(bundle);
     fs::remove_file(container.bundle.path().join("config.json")).expect("remove");
     container.runtime.command(["spec"]).current_dir(container.bundle.path()).finish().ok();
@@ -773,7 +773,7 @@ fn the_systemd_driver_is_honest_without_systemd() {
 fn the_cgroup_manager_flag_of_podman_is_accepted() {
     privileged!();
     lacks!("runc" < "never": "crun's flag --cgroup-manager");
-    let container = Container::new(Bundle::new("cgmanager").args(["echo", "yes"]));
+    let container = Container::new(Bundle::new("cgmanager").by_files().args(["echo", "yes"]));
     let mut command = container.runtime.command(["--cgroup-manager", "cgroupfs", "run", "--bundle"]);
     command.arg(container.bundle.path()).arg(container.id()).finish().ok().prints("yes");
     let container =

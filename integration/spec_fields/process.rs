@@ -1,9 +1,11 @@
 //! process: who runs, where, with what around it and what it may do.
 #![forbid(unsafe_code)]
 
-use crate::support::{Bundle, Container, Finish as _, lacks, privileged, seconds, wait_until};
+use crate::support::{Bundle, Container, Finish as _, lacks, privileged, read, seconds, wait_until};
 use serde_json::json;
 use std::process::Command;
+
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
 // Environment, directory, arguments.
 
@@ -151,6 +153,30 @@ fn rlimits_are_set() {
     let own = std::fs::read_to_string(format!("/proc/{}/limits", container.pid())).expect("limits");
     let files = own.lines().find(|line| line.starts_with("Max open files")).expect("a line");
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["100", "200"]);
+}
+
+/// In a user namespace nobody may raise a limit: it is done before.
+#[test]
+fn a_hard_limit_is_raised_for_a_container_with_a_user_namespace() {
+    privileged!();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]);
+    let bundle = Bundle::new("raised").namespace("user", None);
+    bundle.chown(100_000);
+    let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    let limits = json!([{ "type": "RLIMIT_NOFILE", "soft": 600, "hard": 700 }]);
+    let container = Container::new(bundle.set("/process/rlimits", limits).shell("ulimit -Sn; ulimit -Hn"));
+    let run = container.run_command(&[]);
+    let mut low = Command::new("sh");
+    low.args(["-c", "ulimit -n 500; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    let outcome = low.finish();
+    let status = read("/proc/self/status");
+    let capabilities = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).expect("capabilities");
+    if u64::from_str_radix(capabilities, 16).expect("a number") & CAP_SYS_RESOURCE != 0 {
+        outcome.ok().prints("600\n700");
+    } else {
+        assert_eq!(outcome.code(), 1);
+        assert!(outcome.stderr().to_lowercase().contains("rlimit"), "{outcome:?}");
+    }
 }
 
 #[test]

@@ -149,6 +149,13 @@ impl Bundle {
         bundle
     }
 
+    /// Its cgroup is made by the runtime itself, whoever makes those of the others.
+    #[must_use]
+    pub(crate) fn by_files(self) -> Self {
+        let path = format!("/{}", self.id);
+        self.set("/linux/cgroupsPath", path)
+    }
+
     /// One more namespace of a new kind; replaces an entry of the same type.
     #[must_use]
     pub(crate) fn namespace(mut self, kind: &str, path: Option<&Path>) -> Self {

@@ -80,6 +80,7 @@ impl Cgroup {
         match cgroup.make(plan) {
             Ok(()) => Ok(cgroup),
             Err(error) => {
+                let error = cgroup.explained(error);
                 cgroup.holder = None;
                 if let Some(unit) = &cgroup.unit {
                     // As below.
@@ -111,7 +112,7 @@ impl Cgroup {
     pub fn limit(&self, plan: &CgroupPlan) -> Result<(), Error> {
         if self.holder.is_some() {
             let limits = super::Limits { writes: with_room(&plan.limits.writes), ..plan.limits.clone() };
-            return self.apply_limits(&limits);
+            return self.apply_limits(&limits).map_err(|error| self.explained(error));
         }
         self.apply_limits(&plan.limits)
     }
@@ -164,7 +165,15 @@ impl Cgroup {
     /// # Errors
     /// As for [`Self::apply`].
     pub fn limit_devices(&self, plan: &CgroupPlan) -> Result<(), Error> {
-        self.apply_device_rules(&plan.limits.devices)
+        self.apply_device_rules(&plan.limits.devices).map_err(|error| self.explained(error))
+    }
+
+    /// An error that is only what follows when nothing keeps the scope any more, which systemd then removes.
+    fn explained(&self, error: Error) -> Error {
+        match (&self.unit, &self.holder) {
+            (Some(unit), Some(holder)) if holder.has_died() => unit.lost(),
+            _ => error,
+        }
     }
 
     /// Changes the limits of a running container. Device rules are replaced when `resources` has any.
@@ -255,7 +264,7 @@ impl Cgroup {
             Some(place) => match place.dir() {
                 // A sub-cgroup that exists in the hierarchies of version 1 alone.
                 Err(_) if place.optional => Ok(None),
-                dir => dir.map(Some),
+                dir => dir.map(Some).map_err(|error| self.explained(error)),
             },
             None => Ok(None),
         }
@@ -264,7 +273,7 @@ impl Cgroup {
     /// Why a process could not be born in the version 2 directory.
     #[must_use]
     pub fn no_birth(&self, errno: Errno) -> Error {
-        Error::Birth { path: self.unified().map(Place::directory).unwrap_or_default(), errno }
+        self.explained(Error::Birth { path: self.unified().map(Place::directory).unwrap_or_default(), errno })
     }
 
     /// Moves a process into the cgroup, in every hierarchy.

@@ -288,10 +288,12 @@ pub fn compile(input: &Input<'_>) -> Result<CgroupPlan, Vec<Diagnostic>> {
     };
     let mut plan = CgroupPlan { owner: input.owner, ..CgroupPlan::default() };
     let by_systemd = input.driver == Driver::Systemd;
-    let inner = if by_systemd {
-        None
-    } else {
-        path::compile_path(input.cgroups_path, input.id).map_err(|found| draft.findings.push(found)).ok()
+    let inner = match input.driver {
+        Driver::Cgroupfs => {
+            path::compile_path(input.cgroups_path, input.id).map_err(|found| draft.findings.push(found)).ok()
+        }
+        // Engines name a place in the form of the driver they would use otherwise.
+        Driver::Systemd | Driver::Disabled => None,
     };
 
     let version2 = input.layout.is_v2();

@@ -305,6 +305,7 @@ fn paths_and_drivers() {
     assert_eq!(plan.scope.map(|scope| (scope.unit, scope.slice)), Some(("pod-web.scope".into(), "a-b.slice".into())));
     assert_eq!(plan.limits.writes[0].value, "4096", "systemd has rounded values, the files exact ones");
     case.driver = Driver::Disabled;
+    case.compile(json!({})).unwrap();
     case.path = Some("/a");
     let plan = case.compile(json!({"devices": [{"allow": false, "access": "rwm"}]})).unwrap();
     assert_eq!((plan.directories.len(), plan.required, &plan.limits.devices), (0, false, &DevicePlan::Untouched));

@@ -196,6 +196,7 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
         Prepare::SetOomScore { score } => {
             format!("process.oomScoreAdj: cannot set oom_score_adj to {score}: {}", errno(failure))
         }
+        Prepare::RaiseRlimit { name, .. } => format!("process.rlimits: cannot raise {name}: {}", errno(failure)),
         Prepare::MakeIdMapping { .. } => format!("cannot {op}: {}", parent_message(failure)),
         Prepare::SetCpuAffinity { .. } => {
             format!("process.execCPUAffinity.initial: cannot {op}: {}", errno(failure))

@@ -91,6 +91,7 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
         }
         Prepare::SetNonDumpable => cred::set_dumpable(false)?,
         Prepare::SetOomScore { score } => before.oom_score = set_oom_score(*score)?,
+        Prepare::RaiseRlimit { resource, hard, .. } => cred::raise_rlimit(*resource, *hard)?,
         Prepare::SetTimeOffsets { lines } => {
             clone::unshare(0x80)?;
             let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;

@@ -110,7 +110,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         preserve_fds: request.preserve_fds,
         born_last: true,
     };
-    process::limits(&mut b, request.process, "process");
+    process::limits(&mut b, request.process, "process", own_user_namespace);
     process::home(&mut b, request.process);
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {

@@ -150,6 +150,9 @@ impl fmt::Display for Prepare {
             Self::OpenBinary { .. } => f.write_str("open pent's own binary through a read-only mount"),
             Self::SetNonDumpable => f.write_str("set non-dumpable"),
             Self::SetOomScore { score } => write!(f, "set oom_score_adj {score}"),
+            Self::RaiseRlimit { name, hard, .. } => {
+                write!(f, "raise the hard limit of {name} to {hard} if it is lower")
+            }
             Self::SetTimeOffsets { lines } => {
                 write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
             }

@@ -198,6 +198,8 @@ pub enum Prepare {
     SetNonDumpable,
     /// Sets the score of this process, which the child inherits.
     SetOomScore { score: i32 },
+    /// Raises the hard limit of this process, which the child inherits: in a user namespace it has no right to.
+    RaiseRlimit { resource: u32, name: &'static str, hard: u64 },
     /// Makes the time namespace that the child will be born into, with its offsets.
     SetTimeOffsets { lines: Text },
     /// Runs this process on these processors, a mask; inherited by the child until it is in its cgroup.

@@ -6,7 +6,7 @@ use super::builder::Builder;
 use super::hardening::Landlock;
 use super::landlock::{self, Ruleset};
 use super::namespaces::Groups;
-use super::op::{Child, Credentials, Module, Parent, Slot};
+use super::op::{Child, Credentials, Module, Parent, Prepare, Slot};
 use super::text::Text;
 use crate::spec::{KEEP_GROUPS, capability};
 use crate::sys::cred::SchedAttr;
@@ -56,9 +56,12 @@ pub(super) fn program(process: &Process) -> Program {
 }
 
 /// Limits and scheduling: needs the rights that are dropped next.
-pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str) {
+pub(super) fn limits(b: &mut Builder<'_>, process: &Process, path: &str, own_user_namespace: bool) {
     for limit in process.rlimits().iter().flatten() {
         let (resource, name) = rlimit(limit.typ());
+        if own_user_namespace && b.host.may_raise_limits() {
+            b.prepare.push(Prepare::RaiseRlimit { resource, name, hard: limit.hard() });
+        }
         b.child.push(Child::SetRlimit { resource, name, soft: limit.soft(), hard: limit.hard() });
     }
     if let Some(scheduler) = process.scheduler() {

@@ -52,6 +52,13 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Whether somebody has killed it, or it could not be known: the scope is gone then, or going.
+    pub(super) fn has_died(&self) -> bool {
+        clone::wait_readable(self.pidfd.as_fd(), 0).unwrap_or(true)
+    }
+}
+
 impl Drop for Holder {
     fn drop(&mut self) {
         // It may have been killed with its cgroup; a frozen one dies when it is let go.
@@ -103,6 +110,12 @@ impl Unit {
                 Err(Error::Systemd { doing: "start", unit: self.name.clone(), cause, hint: Some(STATUS) })
             }
         }
+    }
+
+    /// What cannot be done in a scope whose [`Holder`] has died.
+    pub(super) fn lost(&self) -> Error {
+        let cause = "the process that kept it for the container died".to_owned();
+        Error::Systemd { doing: "keep", unit: self.name.clone(), cause, hint: Some(STATUS) }
     }
 
     /// Changes limits of a scope that runs.
