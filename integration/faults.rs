@@ -127,11 +127,12 @@ fn a_delete_that_races_with_start_leaves_nothing() {
     for round in 0..20 {
         let container = Bundle::new("startdelete").sleeping().created();
         let mut start = container.runtime.command(["start", container.id()]);
-        let mut start = start.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("spawn");
-        std::thread::sleep(Duration::from_micros(150 * round));
-        container.delete_force().ok();
-        // Its outcome depends on who was first; that it ends does not.
-        start.wait().expect("wait");
+        std::thread::scope(|scope| {
+            // Its outcome depends on who was first; that it ends does not.
+            scope.spawn(|| start.finish());
+            std::thread::sleep(Duration::from_micros(150 * round));
+            container.delete_force().ok();
+        });
         container.leaves_nothing();
     }
 }

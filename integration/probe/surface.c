@@ -301,7 +301,32 @@ SURFACE(made)
     return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 }
 
-static int protocols(int family) { return family == AF_INET || family == AF_INET6 ? 263 : family == AF_NETLINK ? 32 : 4; }
+/* Those that have had sockets of their own: the kernel runs modprobe for each one that it does not know. */
+static const int internet[] = {0, 1, 2, 4, 6, 17, 33, 41, 47, 50, 51, 58, 89, 103, 108, 115, 132, 136, 255, 262};
+
+static int protocols(int family)
+{
+    int known = sizeof internet / sizeof *internet;
+    return family == AF_INET || family == AF_INET6 ? known : family == AF_NETLINK ? 32 : 4;
+}
+
+static void sockets(int family, int pairs)
+{
+    for (int type = 1; type <= 10; type += type == 6 ? 4 : 1)
+        for (int i = 0; i < protocols(family); i++) {
+            int protocol = family == AF_INET || family == AF_INET6 ? internet[i] : i;
+            int pair[2] = {-1, -1};
+            int fd = pairs ? socketpair(family, type, protocol, pair) : socket(family, type, protocol);
+            if (fd < 0 && errno == EAFNOSUPPORT)
+                return;
+            if (fd >= 0)
+                printf("%d %d %d\n", family, type, protocol);
+            if (!pairs)
+                close(fd);
+            close(pair[0]);
+            close(pair[1]);
+        }
+}
 
 int main(int argc, char **argv)
 {
@@ -309,17 +334,7 @@ int main(int argc, char **argv)
     char name[64];
     if (!strcmp(what, "sockets") || !strcmp(what, "pairs")) {
         for (int family = 0; family < 64; family++)
-            for (int type = 1; type <= 10; type += type == 6 ? 4 : 1)
-                for (int protocol = 0; protocol < protocols(family); protocol++) {
-                    int pair[2] = {-1, -1};
-                    int fd = *what == 'p' ? socketpair(family, type, protocol, pair) : socket(family, type, protocol);
-                    if (fd >= 0)
-                        printf("%d %d %d\n", family, type, protocol);
-                    if (*what == 's')
-                        close(fd);
-                    close(pair[0]);
-                    close(pair[1]);
-                }
+            sockets(family, *what == 'p');
         return 0;
     }
     if (!strcmp(what, "devices")) {

@@ -279,7 +279,7 @@ fn poststop_hooks_run_after_the_end_of_the_processes() {
     let bundle = Bundle::new("hookgone");
     let (pid_file, out) = (bundle.path().join("init.pid"), bundle.path().join("alive"));
     let script = format!(
-        "cat >/dev/null; grep -qs '^State:.[^Z]' /proc/$(cat {})/status && touch {}",
+        "cat >/dev/null; grep -qs '^State:.[^Z]' /proc/$(cat {})/status && touch {}; true",
         pid_file.display(),
         out.display()
     );

@@ -127,6 +127,7 @@ fn calls_that_starting_the_program_takes_can_be_notified_of() {
     privileged!();
     for no_new_privs in [true, false] {
         let names = ["execve", "openat", "open", "read", "close", "capset", "prctl", "exit_group"];
+        lacks!("runc" < "never": "capset after the filter");
         lacks!("crun" < "never": "calls of its own between loading the filter and execve");
         let bundle = notifying(&names, no_new_privs).args(["echo", "hello"]);
         let _agent = Agent::start(&bundle);
@@ -205,7 +206,7 @@ fn the_notify_action_has_limits_and_says_so() {
 #[test]
 fn waiting_for_an_answer_can_be_made_killable_only() {
     privileged!();
-    lacks!("runc" < "1.2": "seccomp flags", "crun" < "1.15": "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
+    lacks!("runc" < "1.4": "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", "crun" < "1.15": "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
     let flags = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
     let bundle = notifying(&MKDIR, true).set("/linux/seccomp/flags", flags);
     let _agent = Agent::start(&bundle);

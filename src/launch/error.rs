@@ -212,6 +212,7 @@ fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
     match op {
         Prepare::CloneMount(source) => source_hint(source, failure),
         Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
+        Prepare::RaiseRlimit { name: "RLIMIT_NOFILE", .. } => Some("fs.nr_open is the largest there can be".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),
         Prepare::FindAgent { .. } => Some(AGENT_HINT.into()),
         Prepare::SetTimeOffsets { .. } => {

@@ -170,7 +170,7 @@ pub(super) fn groups(b: &mut Builder<'_>, spec: &Spec, linux: &Linux, namespaces
 /// was given up stays so in namespaces made from there.
 fn groups_denied(host: &Host, linux: &Linux, namespaces: &Namespaces) -> bool {
     let gids = id_map(linux.gid_mappings().as_ref());
-    let gives_up = namespaces.is_own(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1;
+    let gives_up = namespaces.is_new(Namespace::User) && !host.is_privileged() && gids.len() == 1 && gids[0].2 == 1;
     host.setgroups_denied || gives_up
 }
 

@@ -50,9 +50,7 @@ impl Holder {
             Fork::Parent { pid, pidfd } => Ok(Self { pid, pidfd, _end: ours }),
         }
     }
-}
 
-impl Holder {
     /// Whether somebody has killed it, or it could not be known: the scope is gone then, or going.
     pub(super) fn has_died(&self) -> bool {
         clone::wait_readable(self.pidfd.as_fd(), 0).unwrap_or(true)
