@@ -1,8 +1,8 @@
 //! What a hostile program tries: each asserts on what it got.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, secrets};
-use crate::support::{self, privileged};
+use crate::caller::{Caller, as_each, sandboxed, secrets};
+use crate::support::{self};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ const READ: &str = "try() { got=$(cat \"$1\" 2>/dev/null); [ -z \"$got\" ] || ec
 
 #[test]
 fn secrets_cannot_be_read_by_any_path() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let home = caller.home();
         let mut script = String::from(READ);
@@ -38,7 +38,7 @@ fn secrets_cannot_be_read_by_any_path() {
 
 #[test]
 fn a_second_path_to_the_home_hides_what_the_first_does() {
-    privileged!();
+    sandboxed!();
     // In a view of the host where the home is mounted once more, and a part of it elsewhere.
     as_each(|caller| {
         let (again, part) = (caller.directory("again"), caller.directory("part"));
@@ -66,7 +66,7 @@ fn a_second_path_to_the_home_hides_what_the_first_does() {
 /// Through `/proc/PID` of a view of the host's processes lies all of the host, but for Landlock.
 #[test]
 fn a_second_procfs_is_hidden() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let again = caller.directory("chroot/proc");
         let whole = caller.path("chroot").to_string_lossy().into_owned();
@@ -85,7 +85,7 @@ fn a_second_procfs_is_hidden() {
 
 #[test]
 fn links_to_secrets_lead_nowhere() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.file("vault/token", "linked is secret\n", 0o644);
         caller.file("vault/keys/k", "linked is secret\n", 0o644);
@@ -102,7 +102,7 @@ fn links_to_secrets_lead_nowhere() {
 
 #[test]
 fn homes_of_others_are_hidden() {
-    privileged!();
+    sandboxed!();
     let other = tempfile::Builder::new().prefix("pent-other-").tempdir_in("/home");
     let Ok(other) = other else { return support::skip("there is no /home to put another home in") };
     fs::set_permissions(other.path(), fs::Permissions::from_mode(0o755)).expect("open to all");
@@ -118,7 +118,7 @@ fn homes_of_others_are_hidden() {
 
 #[test]
 fn root_s_files_are_closed_to_root_s_programs() {
-    privileged!();
+    sandboxed!();
     let caller = Caller::new(None);
     // Anybody's way to it is open, but it is root's.
     caller.file("elsewhere/key", "only root\n", 0o600);
@@ -144,7 +144,7 @@ fn root_s_files_are_closed_to_root_s_programs() {
 
 #[test]
 fn nothing_can_be_mounted_unmounted_or_entered() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let home = caller.home();
         let script = format!(
@@ -161,7 +161,7 @@ fn nothing_can_be_mounted_unmounted_or_entered() {
 
 #[test]
 fn the_first_process_cannot_be_used() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let script = "for f in environ mem maps exe fd/0 root/etc cwd/etc; do cat /proc/1/$f >/dev/null 2>&1 && echo READ $f; ls /proc/1/$f/ >/dev/null 2>&1 && echo LISTED $f; done; \
                       kill -9 1; kill -TERM 1; kill -STOP 1; sleep 0.2; ls /proc/1/fd 2>/dev/null | wc -l; echo alive";
@@ -172,7 +172,7 @@ fn the_first_process_cannot_be_used() {
 
 #[test]
 fn descriptors_of_the_caller_do_not_come_in() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let pent = caller.command(&["--", "sh", "-c", "ls /proc/self/fd | sort -n | head -20 | tr '\\n' ' '; cat <&7"]);
         let mut shell = std::process::Command::new("bash");
@@ -189,7 +189,7 @@ fn descriptors_of_the_caller_do_not_come_in() {
 
 #[test]
 fn sockets_of_services_are_hidden() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let path = caller.directory("service").join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&path).expect("a socket");
@@ -209,7 +209,7 @@ fn sockets_of_services_are_hidden() {
 
 #[test]
 fn the_host_s_kernel_files_are_closed() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         // What is masked is the null device.
         let script = "for f in /proc/sys/kernel/core_pattern /proc/sysrq-trigger /proc/sys/vm/drop_caches /sys/kernel/uevent_helper /proc/self/oom_score_adj; do \
@@ -229,7 +229,7 @@ fn the_host_s_kernel_files_are_closed() {
 
 #[test]
 fn a_name_like_an_option_is_a_program_s() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.run(&["--", "echo", "--net", "host", "-m", "1"]).ok().prints("--net host -m 1");
         assert!(!Path::new("/srv/pent-was-here").exists());

@@ -1,8 +1,8 @@
 //! How a sandbox ends, and that nothing is left then.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, said};
-use crate::support::{self, Finish as _, privileged, seconds, wait_until};
+use crate::caller::{Caller, as_each, said, sandboxed};
+use crate::support::{self, Finish as _, seconds, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 #[test]
 fn exit_statuses_are_the_program_s_own() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         for status in [0, 1, 7, 124, 125, 255] {
             assert_eq!(caller.shell(&[], &format!("exit {status}")).code(), status);
@@ -31,7 +31,7 @@ fn exit_statuses_are_the_program_s_own() {
 
 #[test]
 fn running_out_of_memory_is_told() {
-    privileged!();
+    sandboxed!();
     let caller = Caller::new(None);
     if !support::has_controller("memory") {
         return support::skip("the host has no cgroup controller memory");
@@ -64,7 +64,7 @@ fn signal(child: &Child, signal: Signal) {
 
 #[test]
 fn signals_go_to_the_program() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         for (sent, script, status) in [
             (Signal::SIGTERM, "sleep 100 & wait", 143),
@@ -82,7 +82,7 @@ fn signals_go_to_the_program() {
 /// As at a terminal: a shell waits for its children to end of what is typed.
 #[test]
 fn what_is_typed_is_for_all_of_a_command() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let (mut child, _) = background(caller, &[], "exec bash -c 'sleep 100; sleep 100'");
         signal(&child, Signal::SIGINT);
@@ -109,7 +109,7 @@ fn what_is_typed_is_for_all_of_a_command() {
 /// What `state` tells of a sandbox is what holds for the program, not for pent's init, which has no filter.
 #[test]
 fn its_posture_is_the_program_s() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         // An orphan, which the init inherits, is not the program.
         let (mut child, _) = background(caller, &[], "(sleep 100 & ); sleep 100; true");
@@ -136,7 +136,7 @@ fn its_posture_is_the_program_s() {
 
 #[test]
 fn what_it_leaves_running_ends_with_it() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let word = format!("{}", 2_000_000 + std::process::id());
         let daemon = format!(
@@ -149,7 +149,7 @@ fn what_it_leaves_running_ends_with_it() {
 
 #[test]
 fn orphans_are_reaped() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let script =
             "for i in 1 2 3 4 5; do (sh -c 'sleep 0.1 &' &); done; sleep 0.6; cat /proc/[0-9]*/stat | grep -c ' Z '";
@@ -159,7 +159,7 @@ fn orphans_are_reaped() {
 
 #[test]
 fn it_dies_with_pent() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         // The program asks not to be killed, as far as it can.
         let script = "trap '' TERM HUP INT QUIT; python3 -c 'import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(100)' & wait; sleep 100";
@@ -180,7 +180,7 @@ fn it_dies_with_pent() {
 
 #[test]
 fn it_dies_with_the_process_that_started_it() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let started = caller.path("parent");
         let word = format!("{}", 3_000_000 + std::process::id());
@@ -200,7 +200,7 @@ fn it_dies_with_the_process_that_started_it() {
 
 #[test]
 fn streams_are_passed_on() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let mut command = caller.command(&["--", "sh", "-c", "cat; echo error >&2"]);
         let seen = command.finish_with("typed\n").ok();

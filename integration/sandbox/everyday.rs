@@ -1,8 +1,7 @@
 //! Programs that people run every day do their work in a sandbox as they do outside.
 #![forbid(unsafe_code)]
 
-use crate::caller::as_each;
-use crate::support::privileged;
+use crate::caller::{as_each, sandboxed};
 use std::process::{Command, Stdio};
 
 const MAKEFILE: &str = "all: one two\none two:\n\techo $@ > $@; sleep 0\n\t@for i in 1 2; do echo $$i | cat; done\n";
@@ -61,7 +60,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 
 #[test]
 fn everyday_programs_do_their_work() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let mut wrong = Vec::new();
         for (program, script) in PROGRAMS {

@@ -1,14 +1,14 @@
 //! Every flag, by what the program then has and has not.
 #![forbid(unsafe_code)]
 
-use crate::caller::{as_each, said};
-use crate::support::{privileged, seconds, skip};
+use crate::caller::{as_each, said, sandboxed};
+use crate::support::{seconds, skip};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
 #[test]
 fn it_needs_no_flags() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.run(&["--", "./x", "-a", "b"]).ok().prints("x ran with -a b");
         caller.run(&["./x"]).ok().prints("x ran with");
@@ -21,7 +21,7 @@ fn it_needs_no_flags() {
 
 #[test]
 fn the_host_is_readonly() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let script = "for p in ./y ~/y /usr/y /etc/y /var/y /opt/y /y /sys/y /proc/y /srv/y; do echo >$p && echo WROTE $p; done; \
                       for p in data ~/notes /etc/passwd; do echo >>$p && echo WROTE $p; done; mkdir d && echo WROTE d; \
@@ -34,7 +34,7 @@ fn the_host_is_readonly() {
 
 #[test]
 fn tmp_and_run_are_private() {
-    privileged!();
+    sandboxed!();
     let outside = tempfile::NamedTempFile::new().expect("a file in /tmp");
     as_each(|caller| {
         let script = format!(
@@ -53,7 +53,7 @@ fn tmp_and_run_are_private() {
 
 #[test]
 fn the_program_has_no_rights_and_is_alone() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; ls -d /proc/[0-9]* | wc -l; \
                       for n in user pid mnt ipc uts cgroup net time; do readlink /proc/self/ns/$n; done";
@@ -77,7 +77,7 @@ fn the_program_has_no_rights_and_is_alone() {
 
 #[test]
 fn there_is_no_network() {
-    privileged!();
+    sandboxed!();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let script = format!(
@@ -95,7 +95,7 @@ fn there_is_no_network() {
 
 #[test]
 fn the_environment_is_clean() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let home = caller.home();
         let mut command = caller.command(&["--env", "PASSED", "--env", "SET=a=b", "--", "env"]);
@@ -126,7 +126,7 @@ fn the_environment_is_clean() {
 
 #[test]
 fn rw_lets_it_write_there_and_nowhere_else() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller
             .shell(&["--rw", "."], "echo new >made && cat made && echo no >../other || echo refused")
@@ -147,7 +147,7 @@ fn rw_lets_it_write_there_and_nowhere_else() {
 
 #[test]
 fn ro_shows_what_is_hidden_or_private() {
-    privileged!();
+    sandboxed!();
     let outside = tempfile::Builder::new().prefix("pent-ro").tempdir().expect("a directory in /tmp");
     fs::write(outside.path().join("f"), "in tmp\n").expect("a file");
     let outside = outside.path().to_str().expect("a path");
@@ -174,7 +174,7 @@ fn ro_shows_what_is_hidden_or_private() {
 
 #[test]
 fn tmpfs_is_memory_with_a_size() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let script = "echo a >/var/cache/a && cat /var/cache/a; head -c 2M /dev/zero >/var/cache/b || echo full; ls -A /var/cache";
         let seen = caller.shell(&["--tmpfs", "/var/cache:size=1M"], script).ok();
@@ -190,7 +190,7 @@ fn tmpfs_is_memory_with_a_size() {
 
 #[test]
 fn the_home_is_readonly_in_memory_or_not_there() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.file("home/project/script.sh", "echo \"$HOME\"; cat ~/notes; touch ~/f && echo wrote; ls ~\n", 0o600);
         let home = caller.home();
@@ -206,7 +206,7 @@ fn the_home_is_readonly_in_memory_or_not_there() {
 
 #[test]
 fn directory_and_name_are_as_asked() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller
             .run(&["--workdir", "/usr", "--hostname", "box", "--", "sh", "-c", "pwd; hostname"])
@@ -218,7 +218,7 @@ fn directory_and_name_are_as_asked() {
 
 #[test]
 fn limits_hold_and_say_what_enforces_them() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let flags = ["-m", "512M", "--cpus", ".5", "--pids", "64", "--timeout", "60s"];
         let seen = caller.run(&[&flags[..], &["--", "./x"]].concat()).ok();
@@ -242,7 +242,7 @@ fn limits_hold_and_say_what_enforces_them() {
 /// Many machines let nobody have core files, or many files.
 #[test]
 fn a_caller_with_lower_limits_is_no_reason_to_fail() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let pent =
             caller.command(&["-m", "512M", "--pids", "64", "--", "sh", "-c", "ulimit -Hc; ulimit -Hn; ulimit -Hl"]);
@@ -256,7 +256,7 @@ fn a_caller_with_lower_limits_is_no_reason_to_fail() {
 
 #[test]
 fn processors_are_limited_for_those_without_a_cgroup() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         if caller.user.is_none() {
             return;
@@ -271,7 +271,7 @@ fn processors_are_limited_for_those_without_a_cgroup() {
 
 #[test]
 fn time_runs_out() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let begun = std::time::Instant::now();
         caller.run(&["--timeout", "300ms", "--", "sleep", "100"]).exits(124).says("timed out after 300ms");
@@ -284,7 +284,7 @@ fn time_runs_out() {
 
 #[test]
 fn mistakes_are_told_before_anything_is_done() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.run(&[]).exits(125).says("no program");
         caller.run(&["--nonsense", "--", "true"]).exits(125).says("nonsense");

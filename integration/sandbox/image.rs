@@ -1,9 +1,9 @@
 //! `--image`: what runs in something else than the host's files, and how it wants to be run.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each};
+use crate::caller::{Caller, as_each, sandboxed};
 use crate::report::cured;
-use crate::support::{self, Finish as _, privileged};
+use crate::support::{self, Finish as _};
 use serde_json::{Value, json};
 use sha2::Digest as _;
 use std::fs;
@@ -131,7 +131,7 @@ fn cache(caller: &Caller, args: &[&str]) -> support::Outcome {
 
 #[test]
 fn every_form_of_an_image_runs_as_it_wants() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let at = |name: &str| caller.path(name).to_string_lossy().into_owned();
@@ -176,7 +176,7 @@ fn every_form_of_an_image_runs_as_it_wants() {
 
 #[test]
 fn nothing_of_the_host_is_seen_and_nothing_of_the_image_changed() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let home = caller.home();
@@ -204,7 +204,7 @@ fn nothing_of_the_host_is_seen_and_nothing_of_the_image_changed() {
 
 #[test]
 fn what_is_granted_is_without_credentials_here_too() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let home = caller.home();
@@ -242,7 +242,7 @@ fn what_is_granted_is_without_credentials_here_too() {
 
 #[test]
 fn an_image_in_use_stays_in_the_cache() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let archive = caller.path("rootfs.tar").to_string_lossy().into_owned();
         tar(&rootfs(caller, "root"), &archive);
@@ -267,7 +267,7 @@ fn an_image_in_use_stays_in_the_cache() {
 
 #[test]
 fn what_is_damaged_or_hostile_runs_nothing_and_leaves_nothing() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let archive = caller.path("rootfs.tar").to_string_lossy().into_owned();
@@ -311,7 +311,7 @@ fn what_is_damaged_or_hostile_runs_nothing_and_leaves_nothing() {
 /// Names in an image are the image's; the terminal is the caller's.
 #[test]
 fn an_image_says_nothing_to_the_terminal() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let evil = "/bin/\u{1b}]0;owned\u{7}no-such";
@@ -330,7 +330,7 @@ fn an_image_says_nothing_to_the_terminal() {
 
 #[test]
 fn programs_that_are_not_there_or_run_as_nobody_known() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         caller.run(&["--image", &root, "--", "no-such-program"]).exits(127).says("it is not in the image");
@@ -352,7 +352,7 @@ fn programs_that_are_not_there_or_run_as_nobody_known() {
 /// Whoever the image's program is: root's sandbox knows no other id than that one.
 #[test]
 fn a_network_of_named_hosts_is_there_for_every_user_of_an_image() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let seen = caller.run(&["--image", &root, "--net", "example.org:80", "--", "sh", "-c", "echo $http_proxy"]);
@@ -362,7 +362,7 @@ fn a_network_of_named_hosts_is_there_for_every_user_of_an_image() {
 
 #[test]
 fn the_report_names_flags_that_help() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let root = rootfs(caller, "root");
         let more = cured(caller, &["--image", &root], "read-only", "echo x >/srv/data/new && mkdir /srv/data/dir");
@@ -381,7 +381,7 @@ fn the_report_names_flags_that_help() {
 
 #[test]
 fn an_unpacked_image_belongs_to_nobody_else() {
-    privileged!();
+    sandboxed!();
     with_images(|caller| {
         let archive = caller.path("rootfs.tar").to_string_lossy().into_owned();
         tar(&rootfs(caller, "root"), &archive);

@@ -1,8 +1,8 @@
 //! `--net HOST:PORT` and `--port`, with servers on this machine: tests have no other network.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each};
-use crate::support::{self, Finish as _, Outcome, privileged, seconds, wait_until};
+use crate::caller::{Caller, as_each, sandboxed};
+use crate::support::{self, Finish as _, Outcome, seconds, wait_until};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
@@ -74,7 +74,7 @@ fn client(caller: &Caller, net: &str, host: &str, port: u16) -> Outcome {
 
 #[test]
 fn named_places_are_reached_in_three_ways() {
-    privileged!();
+    sandboxed!();
     let port = server();
     as_each(|caller| {
         let seen = client(caller, &format!("example.org:443,127.0.0.1:{port}"), "127.0.0.1", port).ok();
@@ -107,7 +107,7 @@ fn named_places_are_reached_in_three_ways() {
 
 #[test]
 fn private_addresses_behind_names_are_refused() {
-    privileged!();
+    sandboxed!();
     let port = server();
     as_each(|caller| {
         let seen = client(caller, &format!("localhost:{port}"), "localhost", port).ok();
@@ -123,7 +123,7 @@ fn private_addresses_behind_names_are_refused() {
 
 #[test]
 fn metadata_is_refused_even_when_named() {
-    privileged!();
+    sandboxed!();
     // In a view of the host where a name leads there, as an attacker's name server would say.
     let hosts = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(
@@ -162,7 +162,7 @@ fn metadata_is_refused_even_when_named() {
 
 #[test]
 fn nothing_else_leads_out() {
-    privileged!();
+    sandboxed!();
     let port = server();
     let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     udp.set_read_timeout(Some(std::time::Duration::from_millis(300))).expect("a timeout");
@@ -179,7 +179,7 @@ fn nothing_else_leads_out() {
 
 #[test]
 fn the_environment_names_the_proxy() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let seen =
             caller.run(&["--net", "example.org:443", "--", "sh", "-c", "env | grep -i proxy | sort"]).ok().stdout();
@@ -200,7 +200,7 @@ fn the_environment_names_the_proxy() {
 
 #[test]
 fn a_port_leads_into_the_sandbox() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         // Every port is the program's, as low as it may be.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
@@ -234,7 +234,7 @@ fn a_port_leads_into_the_sandbox() {
 
 #[test]
 fn the_proxy_ends_with_pent_and_holds_no_rights() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let started = caller.path("started");
         let mut pent = caller.command(&["--net", "example.org:443", "--", "sh", "-c", "echo up; sleep 100"]);

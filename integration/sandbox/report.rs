@@ -1,7 +1,7 @@
 //! The lines of `--report`, followed literally, make a program work that was refused.
 #![forbid(unsafe_code)]
 
-use super::caller::{Caller, as_each};
+use super::caller::{Caller, as_each, sandboxed};
 use crate::support::{self, Finish as _, Outcome, skip};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -223,6 +223,7 @@ fn a_single_host() {
 
 #[test]
 fn limits() {
+    sandboxed!();
     support::controllers!("pids", "memory");
     let caller = Caller::new(None);
     let forks = "for i in 1 2 3 4 5 6 7 8; do sleep 1 & done; wait";

@@ -1,8 +1,8 @@
 //! On a terminal: one of the program's own.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each};
-use crate::support::{Finish as _, Outcome, privileged};
+use crate::caller::{Caller, as_each, sandboxed};
+use crate::support::{Finish as _, Outcome};
 use std::process::Command;
 
 /// Runs the sandbox on a pty of script(1), which is the caller's terminal.
@@ -21,7 +21,7 @@ fn on_a_terminal(caller: &Caller, flags: &str, script: &str) -> Outcome {
 
 #[test]
 fn the_terminal_is_its_own() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         let seen = on_a_terminal(caller, "", "tty; stty size; test -t 0 && test -t 1 && test -t 2 && echo all; exit 5");
         let text = seen.stdout();
@@ -34,7 +34,7 @@ fn the_terminal_is_its_own() {
 
 #[test]
 fn characters_cannot_be_put_into_any_terminal() {
-    privileged!();
+    sandboxed!();
     as_each(|caller| {
         caller.probe("inject");
         for redirection in ["", " </dev/null", " >/dev/stderr 2>&1"] {
