@@ -174,6 +174,19 @@ fn an_unknown_rlimit_or_one_set_twice() {
 }
 
 #[test]
+fn a_limit_out_of_range_is_not_said_to_be_a_bad_mount_too() {
+    privileged!();
+    lacks!("crun" < "never": "a check of the range");
+    let limit = match support::cgroup2_only() {
+        true => json!({ "memory": { "limit": 200_000_000, "swap": 100_000_000 } }),
+        false => json!({ "cpu": { "shares": 1 } }),
+    };
+    let bundle = Bundle::new("badrange").without_namespace("cgroup").set("/linux/resources", limit);
+    let outcome = refused(bundle, &["linux.resources."]);
+    assert!(!outcome.stderr().contains("mounts["), "{outcome:?}");
+}
+
+#[test]
 fn a_soft_limit_above_the_hard_one() {
     privileged!();
     let limit = json!([{ "type": "RLIMIT_NOFILE", "soft": 200, "hard": 100 }]);

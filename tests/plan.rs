@@ -382,6 +382,20 @@ fn every_finding_is_reported_at_once() {
 }
 
 #[test]
+fn a_refused_limit_is_all_that_is_said_of_the_cgroup() {
+    let mut config = default_config();
+    let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    namespaces.retain(|namespace| namespace["type"] != "cgroup");
+    let swap = json!({ "memory": { "limit": 2_000_000, "swap": 1_000_000 } });
+    for (host, resources) in [(v1(), json!({ "cpu": { "shares": 1 } })), (v2(), swap)] {
+        config["linux"]["resources"] = resources;
+        let found = plan(&config, &host).expect_err("findings");
+        let paths: Vec<_> = found.iter().map(|finding| finding.path.as_str()).collect();
+        assert!(paths.len() == 1 && paths[0].starts_with("linux.resources."), "{paths:?}");
+    }
+}
+
+#[test]
 fn a_plan_is_json() {
     let json = serde_json::to_value(plan(&kubernetes(), &v2()).expect("a plan")).expect("JSON");
     assert_eq!(json["child"].as_array().and_then(|ops| ops.last()), Some(&json!({ "op": "execute" })));

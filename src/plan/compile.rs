@@ -75,7 +75,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
     let notify::Filters { seccomp, seccomp_rest, supervised } =
         notify::supervise(&mut b, request.options.report, seccomp);
-    let mut cgroup = compile_cgroup(&mut b, request, linux);
+    let cgroup = compile_cgroup(&mut b, request, linux);
+    let cgroup_refused = cgroup.is_none();
+    let mut cgroup = cgroup.unwrap_or_default();
     cgroup.required |= require::needs_cgroup(&request.hardening.require);
     let rdt = linux.intel_rdt().as_ref().map(|rdt| rdt::compile(rdt, request.id, &mut b.diagnostics));
     if request.host.is_privileged() {
@@ -124,7 +126,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
             bundle: request.bundle,
             linux,
             namespaces: &namespaces,
-            cgroup: &cgroup,
+            cgroup: (!cgroup_refused).then_some(&cgroup),
             root_propagation: host_propagation(linux),
         },
         spec.mounts().as_deref().unwrap_or_default(),
@@ -301,7 +303,8 @@ fn cgroup_owner(request: &Request<'_>, linux: &Linux) -> Option<u32> {
     host.filter(|host| delegable && *host != request.host.euid)
 }
 
-fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> CgroupPlan {
+/// The container's cgroup; none when it is refused.
+fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> Option<CgroupPlan> {
     let rootless = !request.host.is_privileged() || request.host.in_user_namespace;
     let path = linux.cgroups_path().as_ref().map(|path| path.to_string_lossy());
     let asked = cgroup::Input {
@@ -321,11 +324,11 @@ fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> 
     match cgroup::compile(&asked) {
         Ok(plan) => {
             b.diagnostics.extend(plan.warnings.iter().cloned());
-            plan
+            Some(plan)
         }
         Err(diagnostics) => {
             b.diagnostics.extend(diagnostics);
-            CgroupPlan::default()
+            None
         }
     }
 }

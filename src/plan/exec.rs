@@ -203,7 +203,7 @@ fn joined_ruleset(
         bundle: Path::new("/"),
         linux,
         namespaces,
-        cgroup: &CgroupPlan::default(),
+        cgroup: Some(&CgroupPlan::default()),
         root_propagation: Propagation { spread: Spread::Private, recursive: true },
     };
     let mounted = mounts::compile(&mut made, &context, request.spec.mounts().as_deref().unwrap_or_default());

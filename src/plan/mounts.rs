@@ -35,7 +35,8 @@ pub(super) struct Context<'a> {
     pub(super) bundle: &'a Path,
     pub(super) linux: &'a Linux,
     pub(super) namespaces: &'a Namespaces,
-    pub(super) cgroup: &'a CgroupPlan,
+    /// The container's cgroup; none when what was asked of it is refused, which has been said.
+    pub(super) cgroup: Option<&'a CgroupPlan>,
     /// The mode of propagation that mounts of the host have inside, unless they say otherwise.
     pub(super) root_propagation: Propagation,
 }
@@ -43,7 +44,7 @@ pub(super) struct Context<'a> {
 impl Context<'_> {
     /// The container's own cgroup in one of the host's hierarchies.
     fn directory_below(&self, mount: &Path) -> Option<PathBuf> {
-        let directory = self.cgroup.directories.iter().find(|directory| directory.mount == mount)?;
+        let directory = self.cgroup?.directories.iter().find(|directory| directory.mount == mount)?;
         Some(mount.join(&directory.path))
     }
 }
@@ -479,11 +480,13 @@ fn cgroup_tree(
         }));
     } else {
         let Some(dir) = context.directory_below(host_mount) else {
-            b.error(
-                format!("{path}.type"),
-                "the container has no cgroup of its own to show",
-                "add a cgroup namespace, or leave the cgroup mount out",
-            );
+            if context.cgroup.is_some() {
+                b.error(
+                    format!("{path}.type"),
+                    "the container has no cgroup of its own to show",
+                    "add a cgroup namespace, or leave the cgroup mount out",
+                );
+            }
             return;
         };
         let mut propagation = vec![Propagation { spread: Spread::Private, recursive: true }];
