@@ -22,3 +22,14 @@ mod network;
 mod report;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
+
+/// Skips the test without root, and for runtimes without sandboxes.
+macro_rules! sandboxed {
+    () => {
+        crate::support::privileged!();
+        if !crate::caller::has_sandboxes() {
+            return crate::support::skip("sandboxes are pent's");
+        }
+    };
+}
+pub(crate) use sandboxed;

@@ -1,7 +1,8 @@
 //! What a hostile program tries: each asserts on what it got.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, sandboxed, secrets};
+use crate::caller::{Caller, as_each, secrets};
+use crate::sandboxed;
 use crate::support::{self};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -8,17 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Skips the test without root, and for runtimes without sandboxes.
-macro_rules! sandboxed {
-    () => {
-        crate::support::privileged!();
-        if !crate::caller::has_sandboxes() {
-            return crate::support::skip("sandboxes are pent's");
-        }
-    };
-}
-pub(crate) use sandboxed;
-
 pub(crate) fn has_sandboxes() -> bool {
     Kind::of_runtime() == Kind::Pent
 }

@@ -1,7 +1,8 @@
 //! How a sandbox ends, and that nothing is left then.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, said, sandboxed};
+use crate::caller::{Caller, as_each, said};
+use crate::sandboxed;
 use crate::support::{self, Finish as _, seconds, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,7 +1,8 @@
 //! Programs that people run every day do their work in a sandbox as they do outside.
 #![forbid(unsafe_code)]
 
-use crate::caller::{as_each, sandboxed};
+use crate::caller::as_each;
+use crate::sandboxed;
 use std::process::{Command, Stdio};
 
 const MAKEFILE: &str = "all: one two\none two:\n\techo $@ > $@; sleep 0\n\t@for i in 1 2; do echo $$i | cat; done\n";

@@ -1,7 +1,8 @@
 //! Every flag, by what the program then has and has not.
 #![forbid(unsafe_code)]
 
-use crate::caller::{as_each, said, sandboxed};
+use crate::caller::{as_each, said};
+use crate::sandboxed;
 use crate::support::{seconds, skip};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

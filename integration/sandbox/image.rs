@@ -1,8 +1,9 @@
 //! `--image`: what runs in something else than the host's files, and how it wants to be run.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, sandboxed};
+use crate::caller::{Caller, as_each};
 use crate::report::cured;
+use crate::sandboxed;
 use crate::support::{self, Finish as _};
 use serde_json::{Value, json};
 use sha2::Digest as _;

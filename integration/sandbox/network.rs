@@ -1,7 +1,8 @@
 //! `--net HOST:PORT` and `--port`, with servers on this machine: tests have no other network.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, sandboxed};
+use crate::caller::{Caller, as_each};
+use crate::sandboxed;
 use crate::support::{self, Finish as _, Outcome, seconds, wait_until};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};

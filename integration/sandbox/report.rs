@@ -1,7 +1,8 @@
 //! The lines of `--report`, followed literally, make a program work that was refused.
 #![forbid(unsafe_code)]
 
-use super::caller::{Caller, as_each, sandboxed};
+use super::caller::{Caller, as_each};
+use crate::sandboxed;
 use crate::support::{self, Finish as _, Outcome, skip};
 use serde_json::Value;
 use std::net::{SocketAddr, TcpListener, UdpSocket};

@@ -1,7 +1,8 @@
 //! On a terminal: one of the program's own.
 #![forbid(unsafe_code)]
 
-use crate::caller::{Caller, as_each, sandboxed};
+use crate::caller::{Caller, as_each};
+use crate::sandboxed;
 use crate::support::{Finish as _, Outcome};
 use std::process::Command;
 
