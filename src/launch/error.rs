@@ -380,6 +380,8 @@ fn executable_message(name: &str, failure: &Failure) -> String {
     let why = match Errno::from_raw(failure.errno) {
         Errno::ENOENT if !name.contains('/') => "executable file not found in $PATH".to_owned(),
         errno @ (Errno::ENOENT | Errno::ENOTDIR) => format!("stat {name}: {}", lower(errno)),
+        // execve(2) refuses a directory with EACCES, and that text is the one that Podman knows.
+        Errno::EISDIR => format!("{}: {}", lower(Errno::EISDIR), lower(Errno::EACCES)),
         errno => lower(errno),
     };
     format!("exec: \"{name}\": {why}")
