@@ -93,13 +93,12 @@ fn what_is_typed_reaches_the_container_and_its_output_comes_back() {
 }
 
 #[test]
-fn lines_end_without_a_carriage_return() {
+fn a_console_is_as_the_kernel_makes_it() {
     privileged!();
-    lacks!("runc" < "never": "a console without ONLCR: its callers clear it", "crun" < "never": "a terminal without ONLCR");
     let (_container, console) =
         on_a_terminal(Bundle::new("onlcr").shell("echo one; echo two; echo end; exec sleep 1000"));
-    console.wait("end\n");
-    assert!(console.seen().ends_with("one\ntwo\nend\n"), "{:?}", console.seen());
+    console.wait("end\r\n");
+    assert!(console.seen().ends_with("one\r\ntwo\r\nend\r\n"), "{:?}", console.seen());
 }
 
 #[test]
@@ -251,6 +250,13 @@ fn run_gives_the_container_a_terminal_when_the_caller_has_one() {
     let (output, status) = run_on_a_pty(Bundle::new("runtty").shell("tty; [ -t 1 ] && echo yes; exit 3"), "");
     assert!(output.contains("/dev/pts/0") && output.contains("yes"), "{output:?}");
     assert_eq!(status, 3);
+}
+
+#[test]
+fn run_leaves_the_ends_of_lines_to_the_callers_terminal() {
+    privileged!();
+    let (output, _) = run_on_a_pty(Bundle::new("runlines").shell("echo one; echo two"), "");
+    assert!(output.ends_with("one\r\ntwo\r\n"), "{output:?}");
 }
 
 #[test]

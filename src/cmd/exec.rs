@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::make::{
-    self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, write_pid_file,
+    self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, settle_terminal,
+    write_pid_file,
 };
 use super::{Explained as _, Session, attend, hinted, profiles};
 use crate::cgroup::{self, Cgroup};
@@ -65,14 +66,8 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         None => None,
     };
     running.make_ready(&plan, &mut Joining { cgroup: &cgroup, rdt }).explained()?;
-    let terminal = running.terminal.take();
-    let terminal = match (&console, terminal) {
-        (Some(console), Some((master, number))) => {
-            console.send(&master, number).inspect_err(|_| running.kill())?;
-            None
-        }
-        (_, terminal) => terminal.map(|(master, _)| master),
-    };
+    settle_terminal(console.as_ref(), &mut running).inspect_err(|_| running.kill())?;
+    let terminal = running.terminal.take().map(|(master, _)| master);
     running.start(&plan).explained()?;
     session.report.hush();
     if let Some(path) = &args.pidfd_socket {

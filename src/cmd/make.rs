@@ -14,7 +14,7 @@ use crate::rdt::{Rdt, RdtPlan};
 use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
-use crate::sys::{fd, socket};
+use crate::sys::{fd, socket, tty};
 use crate::{spec, time};
 use anyhow::Context as _;
 use oci_spec::runtime::Spec;
@@ -523,11 +523,7 @@ impl Console {
 
 /// Gives out what callers wait for: the terminal, then the pid file, once the process really exists.
 fn hand_out(session: &Session<'_>, args: &Make, running: &mut Running, console: Option<Console>) -> anyhow::Result<()> {
-    if let Some(console) = console
-        && let Some((master, number)) = running.terminal.take()
-    {
-        console.send(&master, number)?;
-    }
+    settle_terminal(console.as_ref(), running)?;
     if let Some(path) = &args.pidfd_socket {
         send_pidfd(path, &running.pidfd)?;
     }
@@ -535,6 +531,20 @@ fn hand_out(session: &Session<'_>, args: &Make, running: &mut Running, console: 
         write_pid_file(path, running.pid)?;
     }
     session.report.debug(format_args!("container process {} is ready", running.pid));
+    Ok(())
+}
+
+/// Before anything is written to it. One that somebody asked for is sent as the kernel made it: who shows what it prints, as
+/// `docker run -t`, has a terminal that leaves `\n` alone. One that is kept is relayed to a terminal that makes it `\r\n`.
+pub(super) fn settle_terminal(console: Option<&Console>, running: &mut Running) -> anyhow::Result<()> {
+    match (console, &running.terminal) {
+        (Some(console), Some((master, number))) => {
+            console.send(master, *number)?;
+            running.terminal = None;
+        }
+        (None, Some((master, _))) => tty::clear_onlcr(master.as_fd()).context("cannot set up the terminal")?,
+        (_, None) => {}
+    }
     Ok(())
 }
 

@@ -31,7 +31,7 @@ pub fn set_size(tty: BorrowedFd<'_>, width: u16, height: u16) -> Result<()> {
     check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCSWINSZ, size_ptr) }.into()).map(drop)
 }
 
-/// Clears ONLCR: output ends in `\n`, not `\r\n`, as callers expect of a container's pty.
+/// Clears ONLCR, through either side: what is written with `\n` is read with `\n`, not `\r\n`.
 pub fn clear_onlcr(tty: BorrowedFd<'_>) -> Result<()> {
     // SAFETY: termios is plain data, for which all zeroes is a valid value.
     let mut termios: libc::termios = unsafe { std::mem::zeroed() };

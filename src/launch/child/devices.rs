@@ -104,7 +104,6 @@ impl Child<'_> {
         if let Some((width, height)) = size {
             tty::set_size(master.as_fd(), width, height)?;
         }
-        tty::clear_onlcr(peer.as_fd())?;
         if self.root.is_some() {
             self.mount_console(root, dev, pts, peer.as_fd(), number)?;
         }
