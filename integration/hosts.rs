@@ -91,7 +91,7 @@ fn a_runtime_whose_file_is_gone_still_makes_containers() {
     shieldable!();
     let container = Container::new(Bundle::new("gonefile").args(["echo", "ran"]));
     let copy = container.bundle.path().join("runtime-to-go");
-    fs::copy(program(), &copy).expect("a copy of the runtime");
+    support::copy_program(program(), &copy);
     let script = "exec 3<\"$1\"; rm \"$1\"; shift; exec /proc/self/fd/3 \"$@\"";
     let run = container.run_command(&[]);
     let mut command = Command::new("/bin/sh");
@@ -371,7 +371,7 @@ fn a_container_in_a_container() {
     let mut args = vec!["/outer-runtime".to_owned()];
     args.extend(words);
     let mut bundle = Bundle::new("outer").capabilities(&all).writable().without_namespace("cgroup");
-    fs::copy(program(), bundle.rootfs().join("outer-runtime")).expect("the runtime");
+    support::copy_program(program(), bundle.rootfs().join("outer-runtime"));
     fs::set_permissions(bundle.rootfs().join("outer-runtime"), fs::Permissions::from_mode(0o755)).expect("mode");
     for library in ["/usr", "/lib", "/lib64"].into_iter().filter(|path| Path::new(path).is_dir()) {
         bundle = bundle.mount(library, "bind", library, &["rbind", "ro"]);

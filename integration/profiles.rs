@@ -123,7 +123,7 @@ fn programs() -> &'static Path {
     PROGRAMS.get_or_init(|| {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("profiles");
         fs::create_dir_all(&directory).expect("a directory");
-        fs::copy(support::probe("attempt"), directory.join("attempt")).expect("the probe");
+        support::copy_program(support::probe("attempt"), directory.join("attempt"));
         let run = |program: &str, args: &[&str]| match Command::new(program).args(args).current_dir(&directory).status()
         {
             Ok(status) => assert!(status.success(), "{program} {args:?}"),

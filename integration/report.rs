@@ -188,7 +188,7 @@ fn a_mount_without_execution() {
     cured_for_all("no-exec", || {
         let bundle = Bundle::new("reportnoexec");
         let volume = bundle.dir("volume");
-        fs::copy(support::busybox(), volume.join("true")).expect("a program");
+        support::copy_program(support::busybox(), volume.join("true"));
         bundle.mount("/srv", "bind", volume, &["rbind", "noexec"]).args(["/bin/sh", "-c", "/srv/true"])
     });
 }

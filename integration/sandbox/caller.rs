@@ -98,7 +98,7 @@ impl Caller {
     /// A program built for the test, in the project.
     pub(crate) fn probe(&self, name: &str) {
         let path = self.path(&format!("home/project/{name}"));
-        fs::copy(support::probe(name), &path).expect("copy the probe");
+        support::copy_program(support::probe(name), &path);
         self.own(&path, 0o755);
     }
 
@@ -183,7 +183,7 @@ fn reachable(dir: &Path) -> PathBuf {
         return program().to_owned();
     }
     let copy = dir.join("pent");
-    fs::copy(program(), &copy).expect("copy the program");
+    support::copy_program(program(), &copy);
     copy
 }
 

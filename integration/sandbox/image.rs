@@ -22,7 +22,7 @@ fn rootfs(caller: &Caller, name: &str) -> String {
         caller.directory(&format!("{name}/{directory}"));
     }
     let busybox = ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists()).expect("busybox");
-    fs::copy(busybox, root.join("bin/busybox")).expect("busybox");
+    support::copy_program(busybox, root.join("bin/busybox"));
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet)).expect("an applet");
     }

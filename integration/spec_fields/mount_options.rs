@@ -56,7 +56,7 @@ fn noexec_and_nosuid_have_their_effect() {
     let bundle = Bundle::new("effect");
     let volume = bundle.dir("volume");
     let program = volume.join("probe");
-    fs::copy(crate::support::probe("probe"), &program).expect("copy");
+    crate::support::copy_program(crate::support::probe("probe"), &program);
     chown(&program, Some(0), Some(0)).expect("owner");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("setuid");
     let bundle =

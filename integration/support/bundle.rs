@@ -203,7 +203,7 @@ impl Bundle {
         // A hard-linked busybox belongs to every test: give this bundle its own copy first.
         let busybox = self.rootfs().join("bin/busybox");
         fs::remove_file(&busybox).expect("replace busybox");
-        fs::copy(super::busybox(), &busybox).expect("copy busybox");
+        copy_program(super::busybox(), &busybox);
         let status = Command::new("chown").args(["-hR", &format!("{uid}:{uid}")]).arg(self.path()).status();
         assert!(status.expect("chown").success(), "chown of the bundle");
     }
@@ -275,9 +275,9 @@ pub(crate) fn busybox() -> &'static Path {
         // A copy, so that a test that spoils its binary spoils no program of the host.
         let target = store().join(format!("busybox-{}", fs::metadata(source).expect("busybox").len()));
         if !target.is_file() {
-            let new = tempfile::NamedTempFile::new_in(store()).expect("a place for busybox");
-            fs::copy(source, new.path()).expect("copy busybox");
-            fs::set_permissions(new.path(), fs::Permissions::from_mode(0o755)).expect("busybox executable");
+            let new = tempfile::NamedTempFile::new_in(store()).expect("a place for busybox").into_temp_path();
+            copy_program(source, &new);
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).expect("busybox executable");
             new.persist(&target).expect("keep busybox");
         }
         target
@@ -310,10 +310,18 @@ pub(crate) fn probe(name: &str) -> PathBuf {
     target
 }
 
+/// Copies what is to be executed, by a process of its own: what other threads start meanwhile would inherit the descriptor that is
+/// written to, and a program that is open for writing cannot be executed.
+pub(crate) fn copy_program(source: impl AsRef<Path>, target: impl AsRef<Path>) {
+    let (source, target) = (source.as_ref(), target.as_ref());
+    let status = Command::new("cp").arg("--preserve=mode").arg("--").arg(source).arg(target).status();
+    assert!(status.expect("cp").success(), "cp {} {}", source.display(), target.display());
+}
+
 /// A hard link where the file systems agree, else a copy.
 fn link_or_copy(source: &Path, target: &Path) {
     if fs::hard_link(source, target).is_err() {
-        fs::copy(source, target).expect("copy a program into the rootfs");
+        copy_program(source, target);
     }
 }
 

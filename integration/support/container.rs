@@ -39,7 +39,7 @@ impl Container {
         // The build's directory may be closed to others.
         if !is_on_readonly_mount(&container.runtime.program) {
             let program = container.bundle.path().join("runtime");
-            fs::copy(&container.runtime.program, &program).expect("copy the runtime");
+            super::copy_program(&container.runtime.program, &program);
             container.runtime.program = program;
         }
         container.bundle.chown(uid);

@@ -10,7 +10,7 @@ mod leftovers;
 mod orphans;
 mod runtime;
 
-pub(crate) use bundle::{Bundle, busybox, probe};
+pub(crate) use bundle::{Bundle, busybox, copy_program, probe};
 pub(crate) use container::Container;
 pub(crate) use leftovers::{Leftovers, cgroup_dirs, processes_of};
 pub(crate) use runtime::{Finish, Kind, Outcome, Runtime, program, version_of};

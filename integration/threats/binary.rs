@@ -21,7 +21,7 @@ impl Copy {
     fn of(program: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("pent-threat-binary-").tempdir().expect("a directory");
         let target = dir.path().join("runtime");
-        fs::copy(program, &target).expect("a copy of the runtime");
+        crate::support::copy_program(program, &target);
         fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).expect("an executable copy");
         let content = fs::read(&target).expect("the copy");
         let status = Self::status(&target);

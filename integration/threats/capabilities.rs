@@ -4,7 +4,6 @@
 use super::loot::{Loot, all_capabilities, mask, with_capabilities};
 use crate::support::{self, Bundle, Container, Finish as _, privileged};
 use serde_json::json;
-use std::fs;
 use std::process::Command;
 
 const NET_RAW: u64 = 1 << 13;
@@ -37,7 +36,7 @@ fn sets(output: &str) -> Sets {
 fn with_file_capability(name: &str) -> Bundle {
     let bundle = Bundle::new(name).with_probe("look");
     let program = bundle.rootfs().join("bin/captured");
-    fs::copy(support::probe("look"), &program).expect("a program");
+    support::copy_program(support::probe("look"), &program);
     let mut set = Command::new(support::probe("look"));
     let set = set.arg("file_capability").arg(&program).arg("13").finish();
     assert!(set.stdout().trim_end().ends_with(": ok"), "{set:?}");

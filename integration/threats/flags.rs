@@ -115,7 +115,7 @@ fn h_nosuid_nodev_noexec_and_recursive_read_only_hold_against_use() {
     fs::create_dir(tree.join("sub")).expect("a mount point");
     let made = Command::new("mknod").arg(volume.join("null")).args(["c", "1", "3"]).finish();
     assert_eq!(made.code(), 0, "{made:?}");
-    fs::copy(crate::support::probe("look"), volume.join("program")).expect("a program");
+    crate::support::copy_program(crate::support::probe("look"), volume.join("program"));
     let bundle = bundle.mount("/flags", "bind", volume, &["bind", "nosuid", "nodev", "noexec"]).mount(
         "/tree",
         "bind",
@@ -142,7 +142,7 @@ fn h_program_on_a_noexec_mount_does_not_run() {
     privileged!();
     let bundle = Bundle::new("noexec");
     let volume = bundle.dir("volume");
-    fs::copy(crate::support::probe("look"), volume.join("program")).expect("a program");
+    crate::support::copy_program(crate::support::probe("look"), volume.join("program"));
     let bundle =
         bundle.mount("/vol", "bind", volume, &["bind", "noexec"]).args(["/vol/program", "stat", "/"]).writable();
     let outcome = Container::new(bundle).run_command(&[]).finish();

@@ -167,7 +167,7 @@ fn meta_r_the_poison_works_and_the_trace_shows_it() {
         }
     }
     fs::remove_file(rootfs.join("bin/true")).expect("replace busybox's true");
-    fs::copy("/bin/true", rootfs.join("bin/true")).expect("the host's true");
+    support::copy_program("/bin/true", rootfs.join("bin/true"));
     let mut victim = Command::new("chroot");
     victim.arg(&rootfs).arg("/bin/true");
     let (_, trace) = trace(&victim, &bundle.path().join("trace"));

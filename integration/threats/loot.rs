@@ -72,7 +72,7 @@ impl Canary {
         for name in ["canary", "null", "console", "ptmx"] {
             fs::write(dir.path().join(name), "untouched\n").expect("a canary file");
         }
-        fs::copy(support::probe("look"), dir.path().join("evil")).expect("an executable of the host");
+        support::copy_program(support::probe("look"), dir.path().join("evil"));
         let before = snapshot(dir.path());
         Self { dir, before }
     }
