@@ -132,7 +132,8 @@ fn d_working_directory_and_rootfs_links_make_nothing_on_the_host() {
 
 /// How many directories a victim that checks before it uses makes on the host, while the racer runs.
 fn made_by_the_naive(canary: &Canary) -> usize {
-    let place = Bundle::new("metarace").dir("volume");
+    let bundle = Bundle::new("metarace");
+    let place = bundle.dir("volume");
     fs::create_dir_all(place.join("swap")).expect("a directory of the attacker");
     symlink(canary.path(), place.join("other")).expect("a link of the attacker");
     let attacker = Attacker::start("swap", [place.join("swap"), place.join("other")]);
