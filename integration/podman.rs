@@ -11,7 +11,7 @@ use island::{Island, needs};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
-use support::{Bundle, Finish as _, Outcome, seconds, wait_until};
+use support::{Bundle, Finish as _, Kind, Outcome, seconds, wait_until};
 
 /// A podman with directories of its own and one root file system.
 struct Podman {
@@ -101,16 +101,25 @@ fn a_command_that_cannot_be_run_has_the_status_shells_give() {
     let file = podman.bundle.rootfs().join("data");
     fs::write(&file, "not a program").expect("a file in the rootfs");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mode of the file");
-    for refused in ["/data", "/bin"] {
-        podman.run_command(&["--rm"], &[refused]).finish().exits(126).says("permission denied");
-    }
+    podman.run_command(&["--rm"], &["/data"]).finish().exits(126).says("permission denied");
     podman.call(&["ps", "--all", "--quiet"]).ok().prints("");
 
     podman.detached(&[], "sleep 1000");
     podman.call(&["exec", "box", "no-such-program"]).exits(127).says("such-program");
-    for refused in ["/data", "/bin"] {
-        podman.call(&["exec", "box", refused]).exits(126).says("permission denied");
+    podman.call(&["exec", "box", "/data"]).exits(126).says("permission denied");
+    podman.remove();
+}
+
+#[test]
+fn a_directory_cannot_be_run() {
+    needs!("podman", "conmon");
+    if Kind::of_runtime() == Kind::Runc && !support::is_older("runc", "1.2") {
+        return support::skip("runc since 1.2 has only words for it that Podman does not know");
     }
+    let podman = Podman::new();
+    podman.run_command(&["--rm"], &["/bin"]).finish().exits(126).says("permission denied");
+    podman.detached(&[], "sleep 1000");
+    podman.call(&["exec", "box", "/bin"]).exits(126).says("permission denied");
     podman.remove();
 }
 
