@@ -788,7 +788,7 @@ fn the_rootless_flag_is_accepted_with_each_value() {
     privileged!();
     lacks!("crun" < "never": "runc's flag --rootless");
     for value in ["true", "false", "auto"] {
-        let container = Container::new(Bundle::new("rootlessflag"));
+        let container = Container::new(Bundle::new("rootlessflag").by_files());
         let flag = format!("--rootless={value}");
         let mut command = container.runtime.command([&flag[..], "run", "--bundle"]);
         command.arg(container.bundle.path()).arg(container.id()).finish().ok();
