@@ -151,7 +151,7 @@ impl Finish for Command {
         let mut child = loop {
             match self.spawn() {
                 Ok(child) => break child,
-                // A program just copied is still open for writing in a process another thread is forking.
+                // A program just written is still open for writing in a process another thread is forking.
                 Err(e) if e.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end => {
                     std::thread::sleep(Duration::from_millis(5));
                 }
