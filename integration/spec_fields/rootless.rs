@@ -60,6 +60,18 @@ fn an_ordinary_user_mounts_only_what_the_user_may_see() {
     Container::rootless(bundle, USER).run().ok().prints("mine\nno");
 }
 
+/// Rootless Podman asks for this on cgroup version 1: no cgroup can be made there, and the container stays in the caller's.
+#[test]
+fn a_cgroup_mount_shows_the_callers_cgroup_where_none_can_be_made() {
+    privileged!();
+    let bundle = single("rootlesscgroup").without_namespace("cgroup");
+    let bundle = bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
+    let script = "find /sys/fs/cgroup -name cgroup.procs | head -n 1 | wc -l";
+    let container = Container::rootless(bundle.shell(script), USER);
+    container.run().ok().prints("1");
+    container.leaves_nothing();
+}
+
 #[test]
 fn a_mapping_the_user_has_no_right_to_is_refused() {
     privileged!();

@@ -22,7 +22,12 @@ pub const IDMAP: u32 = 3;
 
 /// Clones the mount at a path of the host and sets everything that was asked for.
 pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
-    let tree = mount::clone_mount_at(CWD, &source.path, source.recursive).map_err(Failure::in_part(CLONE))?;
+    let clone = |path| mount::clone_mount_at(CWD, path, source.recursive);
+    let tree = match (clone(&source.path), &source.instead) {
+        (Err(Errno::ENOENT), Some(instead)) => clone(instead),
+        (tree, _) => tree,
+    };
+    let tree = tree.map_err(Failure::in_part(CLONE))?;
     let at = tree.as_fd();
     if source.directory && fd::stat(at)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Err(Failure::in_part(CLONE)(Errno::ENOTDIR));

@@ -448,6 +448,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
     b.source(Source {
         slot,
         path: rootfs.clone(),
+        instead: None,
         recursive: true,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),

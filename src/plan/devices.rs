@@ -127,6 +127,7 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
     b.source(Source {
         slot: source,
         path: Text::new(host_path),
+        instead: None,
         recursive: false,
         attributes: Attributes::default(),
         tree_attributes: Attributes::default(),

@@ -104,6 +104,9 @@ impl fmt::Display for Kinds<'_> {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "clone host mount {}", self.path)?;
+        if let Some(instead) = &self.instead {
+            write!(f, ", or {instead} where it is not there,")?;
+        }
         if self.recursive {
             f.write_str(" with the mounts below it")?;
         }

@@ -47,6 +47,12 @@ impl Context<'_> {
         let directory = self.cgroup?.directories.iter().find(|directory| directory.mount == mount)?;
         Some(mount.join(&directory.path))
     }
+
+    /// The cgroup that an ordinary user's container stays in when its own, which is below, cannot be made.
+    fn callers_cgroup(&self, mount: &Path) -> Option<PathBuf> {
+        self.cgroup.filter(|plan| plan.rootless && !plan.required)?;
+        self.directory_below(mount)?.parent().map(Path::to_path_buf)
+    }
 }
 
 /// The absolute, `..`-free form of a destination.
@@ -216,6 +222,7 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
     b.source(Source {
         slot,
         path: Text::path(context.bundle.join(source)),
+        instead: None,
         recursive: options.bind.is_none_or(|reach| reach.recursive),
         attributes: options.attributes,
         tree_attributes: options.recursive,
@@ -494,6 +501,7 @@ fn cgroup_tree(
         b.source(Source {
             slot,
             path: Text::path(dir),
+            instead: context.callers_cgroup(host_mount).map(Text::path),
             recursive: false,
             attributes,
             tree_attributes: Attributes::default(),

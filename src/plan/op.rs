@@ -113,6 +113,9 @@ pub struct Source {
     pub slot: Slot,
     /// On the host, absolute.
     pub path: Text,
+    /// What is taken when nothing is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Text>,
     /// With the mounts below it.
     pub recursive: bool,
     /// Attributes of the top mount.
