@@ -270,6 +270,40 @@ fn a_cgroup_with_processes_is_not_deleted() {
 }
 
 #[test]
+fn a_container_names_its_cgroups_as_it_likes() {
+    use std::os::unix::ffi::OsStrExt;
+    for (layout, name) in [(v1(), "names1"), (v2(), "names2")] {
+        let Ok(layout) = layout.inspect_err(|reason| println!("skip: {reason}")) else { continue };
+        let made = Made::new(&plan(&layout, name, json!({})));
+        for place in made.0.places() {
+            fs::create_dir(place.directory().join(std::ffi::OsStr::from_bytes(b"a\xffb"))).unwrap();
+        }
+        assert_eq!(made.0.pids(true).unwrap(), [0_u32; 0]);
+        made.0.kill_all(libc::SIGKILL).unwrap();
+        made.0.delete().unwrap();
+    }
+}
+
+/// The version 2 tree beside version 1 hierarchies is joined where that is possible: not where somebody else is.
+#[test]
+fn the_cgroup_of_somebody_else_in_a_hybrid_layout_is_left_alone() {
+    let layout = or_skip!(v1());
+    let Layout::V1 { unified: Some(unified), .. } = &layout else { return println!("skip: no version 2 tree") };
+    let theirs = unified.mount.join("pent-test-cgroup/theirs");
+    fs::create_dir_all(&theirs).unwrap();
+    let mut other = sleeper();
+    fs::write(theirs.join("cgroup.procs"), other.id().to_string()).unwrap();
+    let made = Made::new(&plan(&layout, "theirs", json!({})));
+    made.0.kill_all(libc::SIGKILL).unwrap();
+    made.0.delete().unwrap();
+    let alive = other.try_wait().unwrap().is_none();
+    other.kill().unwrap();
+    other.wait().unwrap();
+    fs::remove_dir(&theirs).unwrap();
+    assert!(alive);
+}
+
+#[test]
 fn limits_bite_on_version_one() {
     let layout = or_skip!(v1());
     let resources = json!({
@@ -391,6 +425,19 @@ fn devices_are_guarded(layout: &Layout, name: &str) {
 fn devices_are_guarded_on_version_one() {
     let layout = or_skip!(v1());
     devices_are_guarded(&layout, "devices1");
+}
+
+/// An engine sends all rules with every update, and the kernel resets none that has cgroups below.
+#[test]
+fn an_update_of_what_allows_every_device_goes_by_cgroups_below() {
+    let layout = or_skip!(v1());
+    let everything = json!({"devices": [{"allow": true, "access": "rwm"}]});
+    let first = plan(&layout, "below1", everything.clone());
+    let made = Made::new(&first);
+    made.0.apply(&first).unwrap();
+    fs::create_dir(made.directory("devices").join("sub")).unwrap();
+    made.update(everything).unwrap();
+    assert_eq!(made.read("devices", "devices.list"), "a *:* rwm");
 }
 
 #[test]

@@ -195,6 +195,22 @@ fn run_detached_returns_while_the_container_runs() {
     assert_eq!(container.state()["pid"], container.pid());
 }
 
+/// Whoever waits for the end of a container does not keep others from it.
+#[test]
+fn a_run_in_the_foreground_leaves_the_container_to_other_commands() {
+    privileged!();
+    let container = Container::new(Bundle::new("foreground").sleeping());
+    let mut run = container.run_command(&[]).spawn().expect("run");
+    wait_until("it runs", seconds(10), || container.call("state", &[]).stdout().contains("\"running\""));
+    container.call("pause", &[]).ok();
+    assert_eq!(container.status(), "paused");
+    container.call("resume", &[]).ok();
+    container.delete().refused().says("not stopped");
+    container.delete_force().ok();
+    assert_eq!(run.wait().expect("run ends").code(), Some(137));
+    container.leaves_nothing();
+}
+
 #[test]
 fn run_passes_signals_on_to_the_container() {
     privileged!();
@@ -327,6 +343,51 @@ fn kill_all_reaches_processes_whose_first_process_is_gone() {
     container.wait_status("stopped");
     container.runtime.call(["kill", "--all", container.id(), "9"]).ok();
     wait_until("all are gone", seconds(10), || processes_of(container.id()).is_empty());
+}
+
+/// `cgroup.kill` passes it by, and /proc calls it a zombie.
+#[test]
+fn a_process_that_has_lost_its_first_thread_is_alive_and_can_be_killed() {
+    privileged!();
+    lacks!("runc" < "never": "a sight of processes without their first thread", "crun" < "never": "the same");
+    let container = Bundle::new("leaderless").with_probe("leaderless").args(["leaderless"]).started();
+    container.wait_output("up");
+    wait_until("its first thread has ended", seconds(5), || is_leaderless(container.pid()));
+    assert_eq!(container.status(), "running");
+    container.kill("KILL").ok();
+    container.wait_status("stopped");
+    container.delete().ok();
+    container.leaves_nothing();
+}
+
+#[test]
+fn kill_all_and_delete_reach_processes_that_have_lost_their_first_thread() {
+    privileged!();
+    lacks!("runc" < "1.2": "an end to every process in a shared pid namespace", "crun" < "never": "the same");
+    let script = "leaderless & exec sleep 1000";
+    let bundle = || Bundle::new("leaderless").with_probe("leaderless").without_namespace("pid").shell(script);
+    let others = |container: &Container| {
+        let procs = read(container.cgroup_file("pids", "cgroup.procs"));
+        procs.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid != container.pid()).collect::<Vec<i32>>()
+    };
+    for all in [true, false] {
+        let container = bundle().started();
+        container.wait_output("up");
+        let [other] = others(&container)[..] else { panic!("one process beside the first") };
+        wait_until("its first thread has ended", seconds(5), || is_leaderless(other));
+        if all {
+            container.runtime.call(["kill", "--all", container.id(), "KILL"]).ok();
+            wait_until("all are gone", seconds(10), || others(&container).is_empty());
+        }
+        container.delete_force().ok();
+        assert!(!is_leaderless(other));
+        container.leaves_nothing();
+    }
+}
+
+fn is_leaderless(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.contains("State:\tZ") && status.contains("Threads:\t2")
 }
 
 #[test]

@@ -88,6 +88,21 @@ fn shares_quota_and_period_are_set() {
     }
 }
 
+/// Engines send 0 for what was not given.
+#[test]
+fn an_update_with_a_quota_of_0_leaves_the_quota() {
+    controllers!("cpu");
+    let container = limited("quota0", "cpu", json!({ "quota": 20_000, "period": 100_000 })).sleeping().started();
+    let update = json!({ "cpu": { "shares": 0, "quota": 0, "period": 50_000 } }).to_string();
+    container.runtime.command(["update", "--resources", "-", container.id()]).finish_with(&update).ok();
+    if cgroup2_only() {
+        assert_eq!(read(container.cgroup_file("cpu", "cpu.max")), "20000 50000");
+    } else {
+        assert_eq!(read(container.cgroup_file("cpu", "cpu.cfs_quota_us")), "20000");
+        assert_eq!(read(container.cgroup_file("cpu", "cpu.cfs_period_us")), "50000");
+    }
+}
+
 #[test]
 fn the_cpu_quota_bites() {
     controllers!("cpu");

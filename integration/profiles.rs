@@ -374,6 +374,28 @@ fn update_is_held_to_the_profile_of_its_container() {
     assert_eq!(limit(), "50");
 }
 
+/// Naming one flag of a bind mount turns its source's others off (`mount --bind -o`); the one that a profile adds must not.
+#[test]
+fn a_flag_that_the_profile_adds_costs_none_of_the_source() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    privileged!();
+    if !is_pent() {
+        return skip("profiles are pent's");
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path();
+    let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC;
+    mount(Some(source), source, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect("bind");
+    mount(None::<&str>, source, None::<&str>, remount, None::<&str>).expect("remount");
+    let bundle = engine("closed-source").mount("/t", "bind", source, &["bind", "rprivate"]);
+    let outcome = run("baseline", bundle, &["sh", "-c", "grep ' /t ' /proc/mounts"].map(str::to_owned));
+    umount2(source, MntFlags::MNT_DETACH).expect("unmount");
+    let seen = outcome.ok().stdout();
+    for flag in ["ro", "noexec", "nosuid", "nodev"] {
+        assert!(seen.split([' ', ',']).any(|word| word == flag), "{flag}: {seen}");
+    }
+}
+
 /// A program called `pent-NAME` applies the profile NAME, for callers that name only a binary.
 #[test]
 fn the_name_of_the_program_chooses_the_profile() {

@@ -143,6 +143,11 @@ impl Reporter {
         self.quiet.set(true);
     }
 
+    /// The container has ended, and stderr is the caller's again.
+    pub fn speak(&self) {
+        self.quiet.set(false);
+    }
+
     /// Whether `--debug` was given; to save the making of messages nobody reads.
     #[must_use]
     pub fn is_debug(&self) -> bool {

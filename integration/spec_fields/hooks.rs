@@ -246,6 +246,49 @@ fn a_failing_poststart_hook_is_reported() {
     assert!(outcome.stderr().contains("poststart"), "{outcome:?}");
 }
 
+/// What hooks have set up (a network) is taken down again.
+#[test]
+fn poststop_hooks_run_when_a_hook_or_the_start_has_failed() {
+    privileged!();
+    lacks!("crun" < "never": "poststop hooks after a create that failed");
+    for (failing, missing) in [("createRuntime", false), ("createContainer", false), ("poststart", false), ("", true)] {
+        let mut bundle = Bundle::new("hookfailed");
+        let file = bundle.path().join("log").to_string_lossy().into_owned();
+        bundle = hook(bundle, "createRuntime", &format!("echo up >>{file}"));
+        bundle = hook(bundle, "poststop", &format!("echo down >>{file}"));
+        bundle = if missing { bundle.args(["/nonexistent"]) } else { hook(bundle.sleeping(), failing, "exit 3") };
+        let container = Container::new(bundle);
+        assert_ne!(container.run().code(), 0);
+        assert_eq!(fs::read_to_string(&file).expect("log"), "up\ndown\n", "{failing}");
+        container.leaves_nothing();
+    }
+}
+
+/// Engines may take the bundle away first.
+#[test]
+fn poststop_hooks_run_without_the_bundle() {
+    privileged!();
+    lacks!("crun" < "never": "hooks without the bundle");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("down");
+    let container = hook(Bundle::new("hookbundle"), "poststop", &format!("touch {}", file.display())).started();
+    container.wait_status("stopped");
+    let (bundle, aside) = (container.bundle.path(), directory.path().join("bundle"));
+    fs::rename(bundle, &aside).expect("the bundle goes");
+    let outcome = container.delete();
+    fs::rename(&aside, bundle).expect("the bundle comes back");
+    outcome.ok();
+    assert!(file.is_file());
+}
+
+#[test]
+fn a_run_in_the_foreground_warns_of_a_failing_poststop_hook() {
+    privileged!();
+    lacks!("crun" < "1.9": "a run that goes on after a failing poststop hook");
+    let outcome = hook(Bundle::new("hookwarns"), "poststop", "exit 3").run();
+    assert!(outcome.stderr().contains("hook"), "{outcome:?}");
+}
+
 #[test]
 fn a_failing_poststop_hook_does_not_stop_delete_nor_the_next_hook() {
     privileged!();

@@ -113,18 +113,56 @@ fn plain_options_do_not_reach_the_mounts_below() {
     assert!(top.starts_with("ro") && below.starts_with("rw"), "{top} / {below}");
 }
 
+/// A source that is read-only, noexec and noatime, and what lies in it; and its flags in a container with these options.
+fn flags_of_a_closed_source(options: &[&str], prepare: impl FnOnce(Bundle) -> Bundle) -> String {
+    use nix::mount::MsFlags;
+    let tree = MountedTree::new();
+    fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let sub = tree.path().join("sub");
+    fs::set_permissions(&sub, fs::Permissions::from_mode(0o755)).expect("mode");
+    let closed = MsFlags::MS_RDONLY | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | closed;
+    nix::mount::mount(None::<&str>, &sub, None::<&str>, flags, None::<&str>).expect("remount");
+    let bundle = Bundle::new("closedsource").with_probe("probe");
+    let bundle = prepare(bundle).mount("/v", "bind", &sub, &[&["bind"], options].concat());
+    bundle.args(["probe", "mount", "/v"]).run().ok().trimmed()
+}
+
 #[test]
 fn the_sources_own_flags_are_kept_when_nothing_else_is_asked() {
     privileged!();
     lacks!("crun" < "never": "a bind mount that keeps the flags of its source");
-    // In a user namespace the kernel refuses to drop them; without one they must not vanish by accident.
-    let tree = MountedTree::new();
-    let flags = nix::mount::MsFlags::MS_REMOUNT | nix::mount::MsFlags::MS_NOEXEC | nix::mount::MsFlags::MS_NODEV;
-    let sub = tree.path().join("sub");
-    nix::mount::mount(Some("tmpfs"), &sub, None::<&str>, flags, None::<&str>).expect("remount");
-    let bundle = Bundle::new("keepflags").with_probe("probe").mount("/v", "bind", &sub, &["bind"]);
-    let seen = bundle.args(["probe", "mount", "/v"]).run().ok().trimmed();
-    assert!(seen.contains("noexec") && seen.contains("nodev"), "{seen}");
+    for options in [&[][..], &["rprivate"]] {
+        let seen = flags_of_a_closed_source(options, |bundle| bundle);
+        assert!(seen.starts_with("ro") && seen.contains("noexec") && seen.contains("noatime"), "{options:?}: {seen}");
+    }
+}
+
+/// Kubernetes' /dev/shm, say: from a noexec filesystem of the host, with the option `rw`.
+#[test]
+fn naming_one_flag_turns_the_others_off() {
+    privileged!();
+    lacks!("runc" < "1.2": "a bind mount whose flags are cleared by name");
+    for options in [&["rw"][..], &["nosuid"], &["nodev", "rprivate"], &["exec"], &["nosymfollow"]] {
+        let seen = flags_of_a_closed_source(options, |bundle| bundle);
+        assert!(seen.starts_with("rw") && !seen.contains("noexec"), "{options:?}: {seen}");
+        assert!(seen.contains("noatime"), "it is not one of them: {options:?}: {seen}");
+    }
+    let seen = flags_of_a_closed_source(&["ro", "relatime"], |bundle| bundle);
+    assert!(seen.starts_with("ro") && !seen.contains("noexec") && !seen.contains("noatime"), "{seen}");
+}
+
+/// What the kernel locks for a mount of another user namespace (`mount_namespaces(7)`).
+#[test]
+fn in_a_user_namespace_flags_that_are_not_named_stay() {
+    privileged!();
+    lacks!("runc" < "1.2": "a remount that keeps locked flags", "crun" < "1.9": "a remount that keeps locked flags");
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    let seen = flags_of_a_closed_source(&["nodev"], |bundle| {
+        bundle.chown(100_000);
+        bundle.namespace("user", None).set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
+    });
+    assert!(seen.starts_with("ro") && seen.contains("nodev") && seen.contains("noexec"), "{seen}");
 }
 
 #[test]

@@ -54,12 +54,13 @@ impl Cgroup {
         };
         // A new cgroup has its parent's rules; whatever they are, a reset begins.
         let all = Policy { default_allow: true, ..Policy::default() };
-        let current = if place.take_fresh() {
-            all
-        } else {
-            Policy::parse_list(&place.read_if_any("devices.list")?).unwrap_or(all)
-        };
-        let writes = current.transition(policy);
+        let fresh = place.take_fresh();
+        let current = if fresh { all } else { Policy::parse_list(&place.read_if_any("devices.list")?).unwrap_or(all) };
+        let mut writes = current.transition(policy);
+        if !fresh && current.default_allow && policy.default_allow {
+            reset(place)?;
+            writes.remove(0);
+        }
         let as_write = |(allow, value): (bool, String)| Write {
             controller: "devices".to_owned(),
             file: if allow { "devices.allow" } else { "devices.deny" }.to_owned(),
@@ -108,6 +109,21 @@ impl Cgroup {
             return Ok(());
         }
         Err(failed("replace")(io::Error::from_raw_os_error(libc::EAGAIN)))
+    }
+}
+
+/// Resets a cgroup that allows by default to just that. The kernel refuses where there are cgroups below (EINVAL), which may hold
+/// exceptions of their own: those that this one has stay then.
+fn reset(place: &Place) -> Result<(), Error> {
+    let (file, value) = ("devices.allow", "a");
+    match place.write(file, value) {
+        Err(source) if source.raw_os_error() != Some(libc::EINVAL) => Err(Error::Write {
+            path: place.directory().join(file),
+            value: value.to_owned(),
+            setting: String::new(),
+            source,
+        }),
+        _ => Ok(()),
     }
 }
 

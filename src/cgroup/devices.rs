@@ -329,7 +329,10 @@ pub(super) fn compile_policy(
     match Policy::of(&rules) {
         Ok(policy) => Ok((policy, rules)),
         Err((index, hole)) => {
-            let entry = entries.get(index).copied().unwrap_or(index);
+            // Where the rule is a default one, what is wrong is the wildcard that it meets.
+            let wildcard =
+                || rules.iter().zip(&entries).rfind(|(rule, _)| rule.devices == Some(hole)).map(|(_, at)| at);
+            let entry = entries.get(index).or_else(wildcard).copied().unwrap_or_default();
             let rule = rules.get(index).map(ToString::to_string).unwrap_or_default();
             let message =
                 format!("device rule `{rule}` cannot cut a hole into the wildcard rule `{}`", text(hole, ALL));

@@ -8,6 +8,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, mkdir, unlinkat};
 use serde::{Deserialize, Serialize};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -321,7 +322,7 @@ fn until(deadline: Instant, mut remove: impl FnMut() -> nix::Result<()>) -> nix:
 }
 
 /// The names of the cgroups below `dir`.
-fn children(dir: &OwnedFd, path: &Path) -> Result<Vec<String>, Error> {
+fn children(dir: &OwnedFd, path: &Path) -> Result<Vec<CString>, Error> {
     let failed = |errno: Errno| Error::Read { path: path.into(), source: errno.into() };
     let mut names = Vec::new();
     let listed = dir.try_clone().map_err(|source| Error::Read { path: path.into(), source })?;
@@ -332,17 +333,17 @@ fn children(dir: &OwnedFd, path: &Path) -> Result<Vec<String>, Error> {
             Err(errno) => return Err(failed(errno)),
         };
         if entry.file_type() == Some(Type::Directory) {
-            match entry.file_name().to_str() {
-                Ok("." | "..") => {}
-                Ok(name) => names.push(name.to_owned()),
-                Err(_) => return Err(failed(Errno::EILSEQ)),
+            // A container names its cgroups as it likes, in UTF-8 or not.
+            match entry.file_name() {
+                name if name == c"." || name == c".." => {}
+                name => names.push(name.to_owned()),
             }
         }
     }
     Ok(names)
 }
 
-fn open_child(dir: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+fn open_child(dir: &OwnedFd, name: &CStr) -> nix::Result<OwnedFd> {
     openat(dir, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 
@@ -351,11 +352,11 @@ fn open_child(dir: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
 fn visit_below(
     dir: OwnedFd,
     path: &Path,
-    mut visit: impl FnMut(&OwnedFd, &str) -> Result<(), Error>,
+    mut visit: impl FnMut(&OwnedFd, &CStr) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let failed = |errno: Errno| Error::Open { path: path.into(), source: errno.into() };
     let mut here = dir;
-    let mut entered: Vec<String> = Vec::new();
+    let mut entered: Vec<CString> = Vec::new();
     // What is still to be entered, on every level down to here.
     let mut ahead = vec![children(&here, path)?];
     while let Some(level) = ahead.last_mut() {
@@ -370,7 +371,7 @@ fn visit_below(
         } else {
             ahead.pop();
             if let Some(name) = entered.pop() {
-                here = open_child(&here, "..").map_err(failed)?;
+                here = open_child(&here, c"..").map_err(failed)?;
                 visit(&here, &name)?;
             }
         }

@@ -14,7 +14,7 @@ use nix::fcntl::OFlag;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long freezing may take.
@@ -184,13 +184,15 @@ impl Cgroup {
         let primary = self.primary()?;
         let mut now = Now::default();
         if primary.is_v2() {
-            if resources.memory().as_ref().is_some_and(|memory| memory.swap().is_some() && memory.limit().is_none()) {
+            // Engines send 0 for what was not given.
+            let given = |value: Option<i64>| value.is_some_and(|value| value != 0);
+            if resources.memory().as_ref().is_some_and(|memory| given(memory.swap()) && !given(memory.limit())) {
                 now.memory_max = Some(match primary.read_if_any("memory.max")?.trim() {
                     "max" => -1,
                     text => text.parse().unwrap_or(0),
                 });
             }
-            if resources.cpu().as_ref().is_some_and(|cpu| cpu.period().is_some() && cpu.quota().is_none()) {
+            if resources.cpu().as_ref().is_some_and(|cpu| cpu.period().unwrap_or(0) != 0 && !given(cpu.quota())) {
                 now.cpu_quota = primary.read_if_any("cpu.max")?.split(' ').next().and_then(|quota| quota.parse().ok());
             }
         }
@@ -449,8 +451,8 @@ impl Cgroup {
 
     /// Sends `signal` to every process in the cgroup and below it. Does not wait for their end; [`Self::delete`] does.
     ///
-    /// SIGKILL goes by `cgroup.kill` where there is one (kernel 5.14, hybrid layouts too). Otherwise the cgroup is frozen for
-    /// the time of the signals, so that none is forked past them. After SIGKILL nothing stays frozen: the dead must be able
+    /// SIGKILL goes by `cgroup.kill` where there is one (kernel 5.14, hybrid layouts too), and then to whom that has missed. Otherwise
+    /// the cgroup is frozen for the time of the signals, so that none is forked past them. After SIGKILL nothing stays frozen: the dead must be able
     /// to leave.
     ///
     /// # Errors
@@ -458,21 +460,9 @@ impl Cgroup {
     pub fn kill_all(&self, signal: i32) -> Result<(), Error> {
         let primary = self.primary()?;
         let fatal = signal == libc::SIGKILL;
-        if fatal && let Some(unified) = self.unified() {
-            // A hybrid container may have processes that were moved out of its version 2 cgroup.
-            let killed = if primary.is_v2() { Vec::new() } else { unified.all_pids()? };
-            if unified.write("cgroup.kill", "1").is_ok() {
-                if primary.is_v2() {
-                    return Ok(());
-                }
-                self.thaw_killed()?;
-                if primary.all_pids()?.iter().all(|pid| killed.contains(pid)) {
-                    return Ok(());
-                }
-            }
-        }
-        let was_frozen = self.is_frozen()?;
-        let frozen = was_frozen || self.freeze_within(FREEZING_TO_KILL).is_ok();
+        let all_killed = fatal && self.kill_by_kernel(primary)?;
+        let was_frozen = !all_killed && self.is_frozen()?;
+        let frozen = was_frozen || !all_killed && self.freeze_within(FREEZING_TO_KILL).is_ok();
         let mut known = Vec::new();
         let result = loop {
             let new = primary.all_pids().and_then(|pids| {
@@ -491,6 +481,22 @@ impl Cgroup {
             self.thaw()?;
         }
         result
+    }
+
+    /// Writes `cgroup.kill`; whether that reached all of the container. Those who have lost their first thread, and live on in
+    /// others, are left out by it (Linux 6.18): the signal goes to that thread alone.
+    fn kill_by_kernel(&self, primary: &Place) -> Result<bool, Error> {
+        let Some(unified) = self.unified() else { return Ok(false) };
+        // A hybrid container may have processes that were moved out of its version 2 cgroup.
+        let members = if primary.is_v2() { Vec::new() } else { unified.all_pids()? };
+        if unified.write("cgroup.kill", "1").is_err() {
+            return Ok(false);
+        }
+        if primary.is_v2() {
+            return Ok(true);
+        }
+        self.thaw_killed()?;
+        Ok(primary.all_pids()?.iter().all(|pid| members.contains(pid)))
     }
 
     /// Removes the cgroup with everything below it. Waits two seconds at most for dying processes; what is gone is removed.
@@ -617,14 +623,28 @@ fn signal_member(place: &Place, pid: u32, signal: i32) -> Result<(), Error> {
         Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
         Err(errno) => return Err(Error::Signal { pid, signal, source: errno.into() }),
     };
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return Ok(()) };
-    if path_in(&OwnCgroup::parse(&text), place).is_none_or(|path| below(path, &place.path).is_none()) {
+    if !is_member(place, pid) {
         return Ok(());
     }
     match process.send_signal(signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
         Err(errno) => Err(Error::Signal { pid, signal, source: errno.into() }),
     }
+}
+
+/// By any of its threads: version 1 shows one that has ended, the first of a process that lives on, at the root.
+fn is_member(place: &Place, pid: u32) -> bool {
+    let is_below = |file: PathBuf| {
+        std::fs::read_to_string(file).is_ok_and(|text| {
+            path_in(&OwnCgroup::parse(&text), place).is_some_and(|path| below(path, &place.path).is_some())
+        })
+    };
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if is_below(process.join("cgroup")) {
+        return true;
+    }
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    threads.map(|thread| thread.path().join("cgroup")).any(is_below)
 }
 
 fn add_to(place: &Place, pid: u32) -> Result<(), Error> {

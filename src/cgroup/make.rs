@@ -54,7 +54,8 @@ fn make_place(place: &Place, plan: &CgroupPlan, made: bool) -> Result<(), Error>
         place.dir()?;
     } else {
         place.make()?;
-        if !place.is_fresh() && !place.optional {
+        // Others may be in an optional one of version 1, as in a session of systemd's; in one of version 2 they would be killed.
+        if !place.is_fresh() && (!place.optional || place.is_v2()) {
             check_unused(place)?;
         }
     }

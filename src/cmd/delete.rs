@@ -12,6 +12,7 @@ use crate::report::Reporter;
 use crate::state::{Dir, Error, State, Status};
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Hook;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a killed first process may take to end.
@@ -125,14 +126,42 @@ pub fn destroy(dir: Dir, state: &State, report: &Reporter) -> Result<()> {
     {
         rdt.delete().explained()?;
     }
-    if state.poststop {
-        // The specification: warn, and go on with the remaining hooks and the rest.
-        match poststop(&dir, state) {
-            Ok(failures) => failures.into_iter().for_each(|failure| report.warn(failure)),
-            Err(error) => report.warn(format!("cannot run poststop hooks: {error:#}")),
-        }
-    }
+    after_stop(&dir, state, report);
     dir.remove().explained()
+}
+
+/// The same for the command that has waited for the end, during which others may have used the container.
+///
+/// # Errors
+///
+/// As [`destroy`]; when another command does not let go of the container.
+pub fn delete_ended(mut dir: Dir, state: &State, report: &Reporter) -> Result<()> {
+    match dir.lock() {
+        // Another delete, or a checkpoint, was faster.
+        Err(Error::Missing { .. }) => Ok(()),
+        locked => locked.explained().and_then(|()| destroy(dir, state, report)),
+    }
+}
+
+/// Removes all but the directory of a container whose create or start has failed. Its poststop hooks run: those before may have
+/// made what these undo (runtime.md, Lifecycle: after a failure it goes on at step 12). Nothing fails: the first error is the one to
+/// show, and what cannot be removed now, `delete --force` finds.
+pub fn abandon(dir: &Dir, state: &State, report: &Reporter) {
+    drop(state.cgroup.kill_all(libc::SIGKILL));
+    drop(state.cgroup.delete());
+    drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
+    after_stop(dir, state, report);
+}
+
+/// The specification: warn of hooks that fail, and go on with the remaining hooks and the rest.
+fn after_stop(dir: &Dir, state: &State, report: &Reporter) {
+    if !state.poststop {
+        return;
+    }
+    match poststop(dir, state) {
+        Ok(failures) => failures.into_iter().for_each(|failure| report.warn(failure)),
+        Err(error) => report.warn(format!("cannot run poststop hooks: {error:#}")),
+    }
 }
 
 /// Removes what a create that was killed left: its cgroup with everybody in it, and the directory.
@@ -156,7 +185,9 @@ fn poststop(dir: &Dir, state: &State) -> Result<Vec<String>> {
     let serde_json::Value::Object(fields) = serde_json::to_value(state.report(Status::Stopped))? else {
         bail!("the state is not an object");
     };
-    let hooks = hooks::prepare(HookKind::Poststop, &hooks, &hooks::State::new(fields), Some(&state.bundle))?;
+    // An engine may have removed the bundle; the hooks are for what is elsewhere.
+    let place = if state.bundle.is_dir() { &state.bundle } else { Path::new("/") };
+    let hooks = hooks::prepare(HookKind::Poststop, &hooks, &hooks::State::new(fields), Some(place))?;
     let run = |(index, hook): (usize, &hooks::Prepared)| {
         let failure = hook.run(0).err()?.at(index);
         Some(hooks::describe(HookKind::Poststop, &failure, &hooks))

@@ -1,6 +1,7 @@
 //! What `create` and `run` share: from a bundle to a container that is ready to start.
 #![forbid(unsafe_code)]
 
+use super::delete::abandon;
 use super::{Explained as _, Session, hinted, notify, profiles, refusals};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
@@ -12,7 +13,7 @@ use crate::plan::{self, Hardening, Options, Plan, Request};
 use crate::profile::{self, Profile};
 use crate::rdt::{Rdt, RdtPlan};
 use crate::refusal::{Facts, Watch};
-use crate::report::{Diagnostic, Severity};
+use crate::report::{Diagnostic, Reporter, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
 use crate::sys::{fd, socket, tty};
 use crate::{spec, time};
@@ -301,7 +302,7 @@ pub(super) fn make_of(
     check_terminal(&bundle.plan, args, starter)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;
-    let made = build(&mut dir, bundle, starter);
+    let made = build(&mut dir, bundle, starter, session.report);
     let (bundle, state, mut running) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -311,7 +312,7 @@ pub(super) fn make_of(
         }
     };
     let made = hand_out(session, args, &mut running, console);
-    let made = Made { bundle, dir, state, running }.or_undone(made);
+    let made = Made { bundle, dir, state, running }.or_undone(made, session.report);
     made.inspect(|_| {
         // Warnings come before the program says anything; after that stderr is its own.
         if starter != Starter::Start {
@@ -322,28 +323,31 @@ pub(super) fn make_of(
 }
 
 impl Made {
-    fn or_undone(self, result: anyhow::Result<()>) -> anyhow::Result<Self> {
+    fn or_undone(self, result: anyhow::Result<()>, report: &Reporter) -> anyhow::Result<Self> {
         match result {
             Ok(()) => Ok(self),
             Err(error) => {
-                self.undo();
+                self.undo(report);
                 Err(error)
             }
         }
     }
 
-    /// Kills and removes everything; for a container that never started.
-    pub(super) fn undo(self) {
+    /// Kills and removes everything; for a container that never started, or whose poststart hook failed.
+    pub(super) fn undo(self, report: &Reporter) {
         self.running.kill();
-        // As above: the first error is the one to show.
-        drop(self.state.cgroup.kill_all(libc::SIGKILL));
-        drop(self.state.cgroup.delete());
-        drop(self.dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
+        report.speak();
+        abandon(&self.dir, &self.state, report);
         drop(self.dir.remove());
     }
 }
 
-fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bundle, State, Running)> {
+fn build(
+    dir: &mut Dir,
+    bundle: Bundle,
+    starter: Starter,
+    report: &Reporter,
+) -> anyhow::Result<(Bundle, State, Running)> {
     dir.save_config(&bundle.config).explained()?;
     if !bundle.hardening.is_empty() {
         dir.save_hardening(&bundle.hardening).explained()?;
@@ -368,10 +372,7 @@ fn build(dir: &mut Dir, bundle: Bundle, starter: Starter) -> anyhow::Result<(Bun
     match launch(dir, &bundle, &mut state, gate, starter) {
         Ok(running) => Ok((bundle, state, running)),
         Err(error) => {
-            // The first error is the one to show.
-            drop(state.cgroup.kill_all(libc::SIGKILL));
-            drop(state.cgroup.delete());
-            drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));
+            abandon(dir, &state, report);
             Err(error)
         }
     }

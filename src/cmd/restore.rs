@@ -1,6 +1,7 @@
 //! `pent restore`: a container from the files of `checkpoint`, by CRIU.
 #![forbid(unsafe_code)]
 
+use super::delete::{abandon, delete_ended};
 use super::make::{self, Bundle, poststart, write_pid_file};
 use super::{Explained as _, Session, attend, checkpoint, hinted};
 use crate::cgroup::Cgroup;
@@ -45,7 +46,7 @@ pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
         cred::set_child_subreaper().context("cannot become a subreaper")?;
     }
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
-    let dir = Dir::create(&session.root()?, &args.id).explained()?;
+    let mut dir = Dir::create(&session.root()?, &args.id).explained()?;
     let (state, pidfd) = match build(session, &dir, &bundle, &image, &options) {
         Ok(made) => made,
         Err(error) => {
@@ -59,14 +60,18 @@ pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
         None => Ok(()),
     };
     if let Err(error) = told.and_then(|()| poststart(&bundle.spec, &state)) {
-        undo(&dir, &state, Some(&pidfd));
+        end(&pidfd);
+        abandon(&dir, &state, session.report);
         drop(dir.remove());
         return Err(error);
     }
     session.report.hush();
     let Some(attendance) = attendance else { return Ok(0) };
+    // Others may use the container while it runs.
+    dir.unlock().explained()?;
     let code = attendance.until_exit(&pidfd, None, None)?;
-    super::delete::destroy(dir, &state, session.report)?;
+    session.report.speak();
+    delete_ended(dir, &state, session.report)?;
     Ok(code)
 }
 
@@ -99,13 +104,15 @@ fn build(
     }
 }
 
-fn undo(dir: &Dir, state: &State, pidfd: Option<&OwnedFd>) {
-    // The first error is the one to show.
-    if let Some(pidfd) = pidfd
-        && clone::kill(pidfd.as_fd(), libc::SIGKILL).is_ok()
-    {
+fn end(pidfd: &OwnedFd) {
+    if clone::kill(pidfd.as_fd(), libc::SIGKILL).is_ok() {
         let _status = clone::wait(pidfd.as_fd());
     }
+}
+
+fn undo(dir: &Dir, state: &State, pidfd: Option<&OwnedFd>) {
+    // The first error is the one to show.
+    pidfd.inspect(|pidfd| end(pidfd));
     drop(state.cgroup.kill_all(libc::SIGKILL));
     drop(state.cgroup.delete());
     drop(dir.load_rdt().map(|rdt| rdt.map(|rdt| rdt.delete())));

@@ -1,7 +1,8 @@
 //! `pent run`: create, start, wait, delete.
 #![forbid(unsafe_code)]
 
-use super::make::{Made, Starter, check_descriptors, make, poststart};
+use super::delete::delete_ended;
+use super::make::{Starter, check_descriptors, make, poststart};
 use super::refusals::{Keeper, Reporting};
 use super::{Explained as _, Session, attend, notify};
 use crate::cli::Run;
@@ -23,7 +24,7 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     let notify = match notify::Proxy::open(&made.dir) {
         Ok(notify) => notify,
         Err(error) => {
-            made.undo();
+            made.undo(session.report);
             return Err(error);
         }
     };
@@ -35,11 +36,13 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     };
     let started = made.running.start_supervised(&made.bundle.plan, by).explained();
     if let Err(error) = started.and_then(|()| keeper.failed.map_or(Ok(()), Err)) {
-        made.undo();
+        made.undo(session.report);
         return Err(error);
     }
-    if let Err(error) = poststart(&made.bundle.spec, &made.state) {
-        made.undo();
+    // From here on others may use the container.
+    let shared = made.dir.unlock().explained();
+    if let Err(error) = shared.and_then(|()| poststart(&made.bundle.spec, &made.state)) {
+        made.undo(session.report);
         return Err(error);
     }
     let Some(attendance) = attendance else {
@@ -50,13 +53,9 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default())?;
     let names = made.bundle.profile_names();
     let asker = if names.is_empty() { Asker::Bundle(&made.bundle.spec) } else { Asker::Held(&names) };
+    session.report.speak();
     let report = reporting.conclude(&made, supervisor.as_ref(), &[], code, asker);
-    let deleted = if args.keep { Ok(()) } else { delete(session, made) };
+    let deleted = if args.keep { Ok(()) } else { delete_ended(made.dir, &made.state, session.report) };
     reporting.publish(&report, code, "pent run --report")?;
     deleted.map(|()| code)
-}
-
-fn delete(session: &Session<'_>, made: Made) -> anyhow::Result<()> {
-    let Made { dir, state, .. } = made;
-    super::delete::destroy(dir, &state, session.report)
 }

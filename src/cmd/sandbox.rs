@@ -136,7 +136,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
             match network.start(ports, user, own, (program.uid(), program.gid())).explained() {
                 Ok(running) => Some(running),
                 Err(error) => {
-                    container.undo();
+                    container.undo(session.report);
                     return Err(error);
                 }
             }
@@ -146,7 +146,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
-        container.undo();
+        container.undo(session.report);
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);

@@ -22,7 +22,8 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
         Status::Creating => bail!("cannot start a container that is being created"),
-        Status::Running | Status::Paused => bail!("cannot start an already running container"),
+        Status::Running => bail!("cannot start an already running container"),
+        Status::Paused => bail!("cannot start a container in the paused state"),
     }
     let connection = match socket::connect(dir.as_fd(), Dir::gate_name()) {
         Ok(connection) => connection,
@@ -47,11 +48,11 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     launch::start(connection.as_fd(), hand_over, plan).explained()?;
     dir.remove_gate().explained()?;
     let config = dir.load_config().explained()?;
+    // Others may use the container from here on: a hook of its own, say.
+    drop(dir);
     if has_poststart(&config) {
         poststart(&stored(&config)?, &state)?;
     }
-    // Others may use the container while its program gets ready.
-    drop(dir);
     notify.map_or(Ok(()), |notify| notify.wait(state.init.pid, session.report)).map(|()| 0)
 }
 

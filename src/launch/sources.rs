@@ -37,9 +37,14 @@ pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<Own
         let change = MountAttr { set: all.set, clear: all.clear, ..MountAttr::default() };
         mount::set_attr(at, true, &change).map_err(Failure::in_part(ATTRIBUTES))?;
     }
-    if !top.is_empty() {
-        let change = MountAttr { set: top.set, clear: top.clear, ..MountAttr::default() };
-        mount::set_attr(at, false, &change).map_err(Failure::in_part(ATTRIBUTES))?;
+    if !top.is_empty() || source.unnamed != 0 {
+        let change = |clear| MountAttr { set: top.set, clear, ..MountAttr::default() };
+        match mount::set_attr(at, false, &change(top.clear | source.unnamed)) {
+            // Locked by whoever made this mount namespace, or nosymfollow before Linux 5.14.
+            Err(Errno::EPERM | Errno::EINVAL) if source.unnamed != 0 => mount::set_attr(at, false, &change(top.clear)),
+            done => done,
+        }
+        .map_err(Failure::in_part(ATTRIBUTES))?;
     }
     if let (Some(map), Some(namespace)) = (&source.idmap, idmap) {
         let userns_fd = u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::EBADF)?;

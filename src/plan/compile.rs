@@ -128,6 +128,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
             namespaces: &namespaces,
             cgroup: (!cgroup_refused).then_some(&cgroup),
             root_propagation: host_propagation(linux),
+            keeps_flags: request.hardening.keep_mount_flags,
         },
         spec.mounts().as_deref().unwrap_or_default(),
     );
@@ -451,6 +452,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         instead: None,
         recursive: true,
         attributes: Attributes::default(),
+        unnamed: 0,
         tree_attributes: Attributes::default(),
         propagation: root_propagation(linux),
         idmap: None,

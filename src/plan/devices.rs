@@ -130,6 +130,7 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
         instead: None,
         recursive: false,
         attributes: Attributes::default(),
+        unnamed: 0,
         tree_attributes: Attributes::default(),
         propagation: vec![Propagation { spread: Spread::Private, recursive: false }],
         idmap: None,

@@ -205,6 +205,7 @@ fn joined_ruleset(
         namespaces,
         cgroup: Some(&CgroupPlan::default()),
         root_propagation: Propagation { spread: Spread::Private, recursive: true },
+        keeps_flags: true,
     };
     let mounted = mounts::compile(&mut made, &context, request.spec.mounts().as_deref().unwrap_or_default());
     super::devices::compile(&mut made, linux, namespaces, &mounted);

@@ -110,7 +110,11 @@ impl fmt::Display for Source {
         if self.recursive {
             f.write_str(" with the mounts below it")?;
         }
-        write!(f, "{}{}", Change("", self.attributes), Change("recursively ", self.tree_attributes))?;
+        write!(f, "{}", Change("", self.attributes))?;
+        if self.unnamed != 0 {
+            f.write_str(", others off")?;
+        }
+        write!(f, "{}", Change("recursively ", self.tree_attributes))?;
         spread(f, &self.propagation)?;
         if self.idmap.is_some() {
             f.write_str(" id-mapped")?;

@@ -22,13 +22,16 @@ pub struct Hardening {
     /// What must be in force before the program starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub require: Vec<Requirement>,
+    /// Bind mounts keep the flags of their source that config.json does not name: what adds a flag must not cost another.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_mount_flags: bool,
 }
 
 impl Hardening {
     /// Whether nothing is asked for beyond config.json.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.landlock.is_none() && self.seccomp.is_none() && self.require.is_empty()
+        *self == Self::default()
     }
 }
 
@@ -209,6 +212,7 @@ mod tests {
             }),
             seccomp: seccomp::compile(&oci_spec::runtime::LinuxSeccomp::default()).ok(),
             require: vec![Requirement { need: Need::Landlock(6), from: "--require".into() }],
+            keep_mount_flags: true,
         };
         assert!(all.seccomp.is_some());
         let text = serde_json::to_string(&all).expect("JSON");

@@ -39,6 +39,8 @@ pub(super) struct Context<'a> {
     pub(super) cgroup: Option<&'a CgroupPlan>,
     /// The mode of propagation that mounts of the host have inside, unless they say otherwise.
     pub(super) root_propagation: Propagation,
+    /// A bind mount never loses a flag of its source that config.json does not name.
+    pub(super) keeps_flags: bool,
 }
 
 impl Context<'_> {
@@ -225,6 +227,7 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
         instead: None,
         recursive: options.bind.is_none_or(|reach| reach.recursive),
         attributes: options.attributes,
+        unnamed: unnamed(b, context, options),
         tree_attributes: options.recursive,
         propagation,
         idmap,
@@ -232,6 +235,24 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
         spec_path: format!("{path}.source"),
     });
     attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
+}
+
+/// What options that name a flag say of the others: they are off, as with `mount --bind -o` (mount(8)) and with runc and crun. Options
+/// without a flag leave all as it is on the source. In a user namespace runc's mount(2) cannot clear what the kernel
+/// locks (mount_namespaces(7)), so there the source's own stay.
+fn unnamed(b: &Builder<'_>, context: &Context<'_>, options: &MountOptions) -> u64 {
+    const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+    const ACCESS_TIMES: u64 = attr::ATIME | attr::NODIRATIME;
+    let (named, below) = (options.attributes, options.recursive);
+    if context.keeps_flags || (named.is_empty() && options.superblock.is_empty()) {
+        return 0;
+    }
+    let may_clear = b.host.is_privileged() && !context.namespaces.is_own(Namespace::User);
+    let names_access_time = (named.set | named.clear) & ACCESS_TIMES != 0;
+    let cleared = attr::NOSYMFOLLOW
+        | if may_clear { LOCKED } else { 0 }
+        | if may_clear && names_access_time { ACCESS_TIMES } else { 0 };
+    cleared & !(named.set | named.clear | below.set | below.clear)
 }
 
 /// The mapping of an id-mapped mount: its own, or the container's, be it made or joined.
@@ -504,6 +525,7 @@ fn cgroup_tree(
             instead: context.callers_cgroup(host_mount).map(Text::path),
             recursive: false,
             attributes,
+            unnamed: 0,
             tree_attributes: Attributes::default(),
             propagation,
             idmap: None,

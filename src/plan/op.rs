@@ -120,6 +120,9 @@ pub struct Source {
     pub recursive: bool,
     /// Attributes of the top mount.
     pub attributes: Attributes,
+    /// Attributes of the top mount that nobody named and that are cleared, unless the kernel has locked one of them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unnamed: u64,
     /// Attributes of the whole tree.
     pub tree_attributes: Attributes,
     /// Set in order.
@@ -132,6 +135,11 @@ pub struct Source {
     pub directory: bool,
     /// Where config.json asks for it.
     pub spec_path: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(bits: &u64) -> bool {
+    *bits == 0
 }
 
 /// The user namespace of an id-mapped mount.

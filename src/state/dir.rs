@@ -182,6 +182,17 @@ impl Dir {
         Ok(self.locked)
     }
 
+    /// Lets other commands at the container.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] when the kernel refuses.
+    pub fn unlock(&mut self) -> Result<(), Error> {
+        self.file.unlock().map_err(|source| Error::io("unlock", &self.path, source))?;
+        self.locked = false;
+        Ok(())
+    }
+
     /// Whether another command holds the lock right now.
     ///
     /// # Errors

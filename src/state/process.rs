@@ -32,8 +32,10 @@ pub struct Process {
 pub(super) struct Stat {
     /// Field 2 without its parentheses; may contain anything.
     pub(super) comm: Vec<u8>,
-    /// Field 3: `R`, `S`, `Z` …
+    /// Field 3: `R`, `S`, `Z` … of the first thread.
     pub(super) state: u8,
+    /// Field 20.
+    pub(super) threads: u64,
     /// Field 22.
     pub(super) start_time: u64,
 }
@@ -49,9 +51,14 @@ impl Stat {
             Err(source) => return Err(Error::Io { doing: "read", path: path.into(), source }),
         };
         match Self::parse(&text[..length]) {
-            Some(stat) => Ok((!matches!(stat.state, b'Z' | b'X')).then_some(stat)),
+            Some(stat) => Ok((!stat.has_ended()).then_some(stat)),
             None => Err(Error::Io { doing: "parse", path: path.into(), source: io::ErrorKind::InvalidData.into() }),
         }
+    }
+
+    /// A process whose first thread has ended lives on in others, and looks like a zombie.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
@@ -61,9 +68,10 @@ impl Stat {
         let comm = text.get(open + 1..close)?.to_vec();
         let mut fields = std::str::from_utf8(&text[close + 1..]).ok()?.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
-        // 22 is the 19th after field 3.
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Self { comm, state, start_time })
+        // 20 is the 17th after field 3.
+        let threads = fields.nth(16)?.parse().ok()?;
+        let start_time = fields.nth(1)?.parse().ok()?;
+        Some(Self { comm, state, threads, start_time })
     }
 }
 
@@ -153,6 +161,7 @@ mod tests {
             let text = format!("77 ({comm}) {tail}\n");
             let stat = Stat::parse(text.as_bytes()).unwrap();
             assert_eq!((stat.comm.as_slice(), stat.state, stat.start_time), (comm.as_bytes(), b'S', 4242));
+            assert_eq!(stat.threads, 17);
         }
         for text in ["", "77", "77 (cat", "77 (cat) S 1 2", ")("] {
             assert_eq!(Stat::parse(text.as_bytes()), None, "{text:?}");

@@ -92,7 +92,8 @@ impl Tightened {
                 require.push(requirement);
             }
         }
-        self.hardening = Hardening { landlock, seccomp, require };
+        self.hardening =
+            Hardening { landlock, seccomp, require, keep_mount_flags: one.keep_mount_flags || two.keep_mount_flags };
         Ok(self)
     }
 }
@@ -259,6 +260,7 @@ impl<'a> Cut<'a> {
             let from = format!("profile {}", self.profile.name);
             let require = self.profile.require.iter().map(|need| Requirement { need: *need, from: from.clone() });
             self.done.hardening.require.extend(require);
+            self.done.hardening.keep_mount_flags = true;
             return Ok(self.done);
         }
         self.refusals.extend(self.done.warnings);
