@@ -65,6 +65,9 @@ pub fn open_plain(root: BorrowedFd<'_>, path: &CStr, flags: i32) -> Result<Owned
     fd::open_in(root, path, flags, 0, resolve::IN_ROOT | resolve::NO_SYMLINKS)
 }
 
+/// Gives what was made, a name in a directory, what it lacks.
+type Finish<'a> = dyn Fn(BorrowedFd<'_>, &CStr) -> Result<()> + 'a;
+
 /// What to make at the end of a path when it is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Leaf {
@@ -81,8 +84,14 @@ impl Leaf {
     }
 }
 
-/// Opens a path inside `root` (`O_PATH`), making what is missing of it: directories with mode 0755, a file with 0644.
+/// Opens a path inside `root` (`O_PATH`), making what is missing of it: directories with mode 0755, a file with 0644, both less
+/// the umask.
 pub fn ensure(root: BorrowedFd<'_>, path: &CStr, leaf: Leaf) -> Result<OwnedFd> {
+    ensure_with(root, path, leaf, &|_, _| Ok(()))
+}
+
+/// [`ensure`], which has everything that it makes finished: by its directory and its name there.
+pub fn ensure_with(root: BorrowedFd<'_>, path: &CStr, leaf: Leaf, finish: &Finish<'_>) -> Result<OwnedFd> {
     let mut path = Buffer::new(path.to_bytes())?;
     for _ in 0..MAX_LINKS {
         let whole = path.len;
@@ -90,7 +99,7 @@ pub fn ensure(root: BorrowedFd<'_>, path: &CStr, leaf: Leaf) -> Result<OwnedFd> 
             Err(Errno::ENOENT) => {}
             found => return found,
         }
-        if let Some(fd) = make_missing(root, &mut path, leaf)? {
+        if let Some(fd) = make_missing(root, &mut path, leaf, finish)? {
             return Ok(fd);
         }
     }
@@ -98,7 +107,7 @@ pub fn ensure(root: BorrowedFd<'_>, path: &CStr, leaf: Leaf) -> Result<OwnedFd> 
 }
 
 /// Makes the components that are missing. `None`: one of them is a link to something missing, and `path` now leads there.
-fn make_missing(root: BorrowedFd<'_>, path: &mut Buffer, leaf: Leaf) -> Result<Option<OwnedFd>> {
+fn make_missing(root: BorrowedFd<'_>, path: &mut Buffer, leaf: Leaf, finish: &Finish<'_>) -> Result<Option<OwnedFd>> {
     let (mut dir, mut at) = deepest(root, path)?;
     loop {
         let start = at + path.path()[at..].iter().take_while(|&&b| b == b'/').count();
@@ -112,7 +121,7 @@ fn make_missing(root: BorrowedFd<'_>, path: &mut Buffer, leaf: Leaf) -> Result<O
         if name == c".." {
             return Err(Errno::ENOENT);
         }
-        match step(dir.as_fd(), name, if last { leaf } else { Leaf::Directory }) {
+        match step(dir.as_fd(), name, if last { leaf } else { Leaf::Directory }, finish) {
             Ok(next) => dir = next,
             Err(Errno::EEXIST) => {
                 follow(dir.as_fd(), name, path, start, end)?;
@@ -137,13 +146,15 @@ fn deepest(root: BorrowedFd<'_>, path: &mut Buffer) -> Result<(OwnedFd, usize)> 
 }
 
 /// Makes one component; one that somebody else made in the meantime is taken, a link is `EEXIST`.
-fn step(dir: BorrowedFd<'_>, name: &CStr, leaf: Leaf) -> Result<OwnedFd> {
+fn step(dir: BorrowedFd<'_>, name: &CStr, leaf: Leaf, finish: &Finish<'_>) -> Result<OwnedFd> {
     let made = match leaf {
         Leaf::Directory => fd::mkdir(dir, name, 0o755),
         Leaf::File => fd::mknod(dir, name, libc::S_IFREG | 0o644, 0),
     };
-    if !matches!(made, Ok(()) | Err(Errno::EEXIST)) {
-        made?;
+    match made {
+        Ok(()) => finish(dir, name)?,
+        Err(Errno::EEXIST) => {}
+        Err(errno) => return Err(errno),
     }
     let opened = fd::open(dir, name, libc::O_PATH | libc::O_NOFOLLOW | leaf.kind());
     let is_link = |fd: BorrowedFd<'_>| fd::stat(fd).is_ok_and(|st| st.st_mode & libc::S_IFMT == libc::S_IFLNK);

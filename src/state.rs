@@ -26,6 +26,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// A file name's.
+const LONGEST_ID: usize = 255;
+
 /// Why something about a container's state cannot be done. The texts are what callers match on.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -99,6 +102,7 @@ impl Error {
 impl Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::InvalidId { id } if id.len() > LONGEST_ID => Some(format!("use at most {LONGEST_ID} characters")),
             Self::InvalidId { .. } => Some("use letters, digits, `_`, `+`, `-` and `.`".into()),
             Self::Exists { path } => {
                 Some(format!("its state is in {}; choose another id or delete it", path.display()))
@@ -125,7 +129,7 @@ impl Hint for Error {
 /// [`Error::InvalidId`].
 pub fn check_id(id: &str) -> Result<(), Error> {
     let valid = |b: u8| b.is_ascii_alphanumeric() || b"_+.-".contains(&b);
-    if (1..=255).contains(&id.len()) && id.bytes().all(valid) && !matches!(id, "." | "..") {
+    if (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(valid) && !matches!(id, "." | "..") {
         return Ok(());
     }
     Err(Error::InvalidId { id: id.to_owned() })

@@ -177,6 +177,7 @@ cases! { mounts,
     "bind without source" => changed(json!({"/mounts/0": {"destination": "/x", "options": ["rbind"]}})),
     "bind with a typo" => changed(json!({"/mounts/0": {"destination": "/x", "source": "/y", "options": ["rbind", "nosiud"]}})),
     "bind with data" => changed(json!({"/mounts/0": {"destination": "/x", "type": "bind", "source": "/y", "options": ["size=1k"]}})),
+    "source as an option" => changed(json!({"/mounts/0": {"destination": "/x", "type": "ext4", "options": ["ro", "noload,source=/dev/sda"]}})),
     "tmpcopyup" => changed(json!({"/mounts/0/options": ["tmpcopyup"]})),
     "id mappings" => changed(json!({"/mounts/0": {"destination": "/x", "type": "tmpfs", "uidMappings": [
         {"containerID": 0, "hostID": 1, "size": 0}]}})),

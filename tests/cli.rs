@@ -90,6 +90,7 @@ fn refusals() {
         fails(dir.path(), &[verb, "../x"], 1, invalid);
     }
     fails(dir.path(), &["delete", "--force", "../x"], 1, invalid);
+    assert!(pent(dir.path(), &["state", &"x".repeat(256)]).err.contains("hint: use at most 255 characters"));
     fails(dir.path(), &["-foo"], 1, "flag provided but not defined: -foo");
     fails(dir.path(), &["create", "--foo", "x"], 1, "flag provided but not defined: -foo");
     fails(dir.path(), &["exec", "--foo", "x"], 255, "flag provided but not defined: -foo");

@@ -310,6 +310,30 @@ fn what_is_damaged_or_hostile_runs_nothing_and_leaves_nothing() {
 }
 
 /// Names in an image are the image's; the terminal is the caller's.
+/// As an archive is made of a temporary directory, and by a caller who keeps files private.
+#[test]
+fn an_image_runs_whatever_its_root_lets_others_do() {
+    sandboxed!();
+    with_images(|caller| {
+        let root = rootfs(caller, "root");
+        let archive = |name: &str, members: &str| {
+            let path = caller.path(name).to_string_lossy().into_owned();
+            Command::new("sh").args(["-c", &format!("cd {root} && tar -cf {path} {members}")]).finish().ok();
+            path
+        };
+        let bare = archive("bare.tar", "bin/* etc/passwd");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).expect("closed");
+        let closed = archive("closed.tar", ".");
+        for image in [bare, closed] {
+            let usual = caller.command(&["--image", &image, "--", "cat", "/etc/passwd"]);
+            let mut command = Command::new("sh");
+            command.args(["-c", "umask 077 && exec \"$@\"", "sh"]).arg(usual.get_program()).args(usual.get_args());
+            command.env_clear().envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.finish().ok();
+        }
+    });
+}
+
 #[test]
 fn an_image_says_nothing_to_the_terminal() {
     sandboxed!();

@@ -482,7 +482,8 @@ fn check_mounted(draft: &mut Draft<'_>, hierarchies: &[Hierarchy], devices: bool
     let mounted = |name: &str| hierarchies.iter().any(|hierarchy| hierarchy.controllers.iter().any(|own| own == name));
     let mut missing = Vec::new();
     for Write { controller, file, spec_path, .. } in &draft.limits.writes {
-        if !mounted(controller) {
+        // Some settings are two files.
+        if !mounted(controller) && !missing.iter().any(|known: &Diagnostic| known.path == *spec_path) {
             let message =
                 format!("cannot set {controller} limit: the {controller} controller is not mounted (file {file})");
             missing.push(Diagnostic::error(spec_path, message));

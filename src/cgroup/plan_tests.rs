@@ -239,6 +239,7 @@ fn huge_pages_and_rdma() {
     assert_eq!(case.writes(rdma), ["rdma.max=mlx4_0 hca_object=1", "rdma.max=mlx5_1 hca_handle=3 hca_object=10000"]);
     // The hybrid fixture has no hugetlb hierarchy.
     let errors = Case::on(hybrid()).errors(huge);
+    assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("cannot set hugetlb limit: the hugetlb controller is not mounted"), "{errors:?}");
     assert!(errors[0].contains("hugetlb.2MB.limit_in_bytes"), "{errors:?}");
 }

@@ -10,6 +10,10 @@ use clap::Arg;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+/// Flags that a Go program has not been given when their value is empty: callers pass what they have. An empty `--root` is none
+/// of them, there it is the directory the program happens to be in.
+const EMPTY_IS_ABSENT: [&str; 7] = ["bundle", "console-socket", "cwd", "log", "pid-file", "pidfd-socket", "process"];
+
 /// Where flags end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FlagsEnd {
@@ -103,7 +107,12 @@ fn push(
                 None => return Err(UsageError::NoValue { flag: long.to_owned() }),
             },
         }
-        flags.push(OsString::from_vec(canonical));
+        if canonical.ends_with(b"=") && EMPTY_IS_ABSENT.contains(&long) {
+            // As with any other value, the last one wins.
+            flags.retain(|given| !given.as_bytes().starts_with(&canonical));
+        } else {
+            flags.push(OsString::from_vec(canonical));
+        }
         return Ok(());
     }
     let on = match attached {

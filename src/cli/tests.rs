@@ -216,6 +216,20 @@ fn values_look_like_anything() {
     assert!(matches!(command, Command::Create(c) if c.id == "--bundle"));
 }
 
+/// As with runc, for whose callers an empty path is none.
+#[test]
+fn an_empty_path_is_none() {
+    let (global, command) =
+        accepted("--log '' create --bundle= --pid-file /f --pid-file '' --console-socket '' --pidfd-socket= ID");
+    assert_eq!(global.log, None);
+    assert_eq!(command, Command::Create(Create { make: Make::default(), id: "ID".into() }));
+    let (_, command) = accepted("exec --process= --cwd '' --console-socket= --pid-file= ID true");
+    let want = Exec { id: "ID".into(), command: vec!["true".into()], ..Exec::default() };
+    assert_eq!(command, Command::Exec(want));
+    // There it is the directory that runc happens to be in.
+    assert!(refused("--root '' state ID").contains("root"));
+}
+
 #[test]
 fn exec_and_ps_stop_at_the_id() {
     let command = |list: &[&str]| list.iter().map(OsString::from).collect::<Vec<_>>();

@@ -4,7 +4,7 @@
 use super::cache::mark;
 use super::layout::{self, Contents, ImageConfig, Layer, Parts, Store, failed};
 use super::source::Pick;
-use super::unpack::{LARGEST_HEADER, MOST_BYTES, Metered};
+use super::unpack::{Fault, LARGEST_HEADER, MOST_BYTES, Metered};
 use super::{Cache, Config, Error, Image, Progress, Result, decompress, digest};
 use serde::Deserialize;
 use std::cell::Cell;
@@ -53,12 +53,16 @@ impl Read for Section<'_> {
 }
 
 impl Members {
-    /// Looks at every header; the content between them is passed over.
-    fn of(file: File) -> io::Result<Self> {
+    /// Looks at every header; the content between them is passed over. `None`: it does not begin as an archive does.
+    fn of(file: File) -> io::Result<Option<Self>> {
         let mut places = HashMap::new();
         let left = Cell::new(LARGEST_HEADER);
         let mut archive = tar::Archive::new(Metered { inner: &file, left: &left });
-        for entry in archive.entries_with_seek()? {
+        for (index, entry) in archive.entries_with_seek()?.enumerate() {
+            // A header that is too long is one.
+            if index == 0 && entry.is_err() && left.get() > 0 {
+                return Ok(None);
+            }
             let entry = entry?;
             left.set(LARGEST_HEADER);
             let Ok(name) = String::from_utf8(entry.path_bytes().into_owned()) else { continue };
@@ -87,7 +91,7 @@ impl Members {
             };
             places.insert(name, place);
         }
-        Ok(Self { file, places })
+        Ok(Some(Self { file, places }))
     }
 
     fn has(&self, name: &str) -> bool {
@@ -158,7 +162,12 @@ pub(super) fn open(
     let image = path.display().to_string();
     let plain = uncompressed(&file, path, cache, progress)?;
     let unknown = || Error::Unknown { image: image.clone() };
-    let members = Members::of(plain).map_err(|_| unknown())?;
+    let damaged = |error: io::Error| Error::Invalid {
+        image: image.clone(),
+        part: "the archive".to_owned(),
+        why: Fault::Damaged(error).to_string(),
+    };
+    let members = Members::of(plain).map_err(damaged)?.ok_or_else(unknown)?;
     let parts = Parts { image: &image, store: Store::Archive(&members) };
     let contents = if members.has("oci-layout") && members.has("index.json") {
         layout::contents(&parts, pick)?

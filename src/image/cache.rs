@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Changes whenever images are unpacked in another way, so that older entries are not taken for newer ones.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 const ROOT: &str = "root";
 const ABOUT: &str = "image.json";
 /// Notes on which file gave which image, so that a large archive is read once only.
@@ -125,7 +125,7 @@ impl Cache {
         let (dir, lock) = self.begin()?;
         let path = dir.path();
         let root = path.join(ROOT);
-        DirBuilder::new().mode(0o755).create(&root).map_err(failed(&root))?;
+        DirBuilder::new().mode(0o700).create(&root).map_err(failed(&root))?;
         let tally = fill(File::open(&root).map_err(failed(&root))?.into())?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let entry = Entry {

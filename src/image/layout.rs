@@ -7,6 +7,7 @@ use super::source::Pick;
 use super::unpack::{Fault, Tally, Unpacker, shown};
 use super::{Cache, Config, Error, Image, Progress, Result, archive, decompress, digest};
 use crate::sys::fd::{self, resolve};
+use nix::errno::Errno;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::ffi::CString;
@@ -35,7 +36,14 @@ impl Store<'_> {
             Self::Directory(dir) => {
                 let flags = libc::O_RDONLY | libc::O_NONBLOCK;
                 let inside = resolve::BENEATH | resolve::NO_SYMLINKS;
-                let file = File::from(fd::open_in(dir.as_fd(), &CString::new(name)?, flags, 0, inside)?);
+                let file = match fd::open_in(dir.as_fd(), &CString::new(name)?, flags, 0, inside) {
+                    Err(Errno::ELOOP) => {
+                        return Err(io::Error::other(
+                            "a symbolic link is on its way, and none is followed in a layout",
+                        ));
+                    }
+                    opened => File::from(opened?),
+                };
                 let meta = file.metadata()?;
                 if !meta.is_file() {
                     return Err(io::Error::other("not a regular file"));

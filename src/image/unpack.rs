@@ -8,16 +8,18 @@ use crate::path;
 use crate::sys::fd::{self, resolve};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, UtimensatFlags, futimens, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use tar::EntryType;
 use thiserror::Error;
 
@@ -33,10 +35,14 @@ pub(super) const LARGEST_HEADER: u64 = 1 << 20;
 const LARGE: u64 = 16 << 20;
 /// Directories in each other; more would need as many open descriptors to remove.
 const DEEPEST: usize = 256;
+/// The mode of directories that no layer lists.
+const UNLISTED: u32 = 0o755;
 /// Stands in a layer for a file below it that is gone (image-spec, layer.md).
 const WHITEOUT: &[u8] = b".wh.";
 /// Stands for everything below it in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// What pax records of a sparse file begin with: GNU tar's own format, of which the content has a map before it.
+const SPARSE: &[u8] = b"GNU.sparse.";
 
 /// How much was unpacked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,7 +78,10 @@ struct Late {
 pub(super) struct Unpacker {
     root: OwnedFd,
     owner: Option<(u32, u32)>,
+    /// By where they are, whatever links an archive goes through to name them.
     directories: BTreeMap<Vec<u8>, Late>,
+    /// Devices that were left out, and links to them.
+    devices: HashSet<Vec<u8>>,
     tally: Tally,
     names: u64,
 }
@@ -103,7 +112,8 @@ impl<R: Seek> Seek for Metered<'_, R> {
 
 impl Unpacker {
     pub(super) fn new(root: OwnedFd, owner: Option<(u32, u32)>) -> Self {
-        Self { root, owner, directories: BTreeMap::new(), tally: Tally::default(), names: 0 }
+        let (directories, devices) = (BTreeMap::new(), HashSet::new());
+        Self { root, owner, directories, devices, tally: Tally::default(), names: 0 }
     }
 
     /// Unpacks a layer over those before it.
@@ -165,23 +175,42 @@ impl Unpacker {
             found => return Ok(found.map(drop)?),
         }
         let flags = if content.is_some() { libc::O_RDWR } else { libc::O_RDONLY | libc::O_DIRECTORY };
-        drop(path::ensure(self.root.as_fd(), &name, leaf)?);
+        drop(self.ensure(&name, leaf)?);
         let mut file = File::from(path::open(self.root.as_fd(), &name, flags)?);
         io::Write::write_all(&mut file, content.unwrap_or_default().as_bytes())?;
-        set_mode(&file, mode)?;
-        match self.owner {
-            Some((uid, gid)) => Ok(nix::unistd::fchown(&file, Some(uid.into()), Some(gid.into()))?),
-            None => Ok(()),
-        }
+        set_mode(&file, mode)
+    }
+
+    /// Opens a path in the image. What is missing of it, directories that no layer lists, is like what a layer has.
+    fn ensure(&self, path: &CStr, leaf: path::Leaf) -> nix::Result<OwnedFd> {
+        path::ensure_with(self.root.as_fd(), path, leaf, &|dir, name| {
+            // The caller's umask is no business of the image's.
+            fd::chmod(dir, name, UNLISTED)?;
+            self.give(dir, name)
+        })
+    }
+
+    /// To the owner of the image.
+    fn give(&self, dir: BorrowedFd<'_>, name: &CStr) -> nix::Result<()> {
+        let Some((uid, gid)) = self.owner else { return Ok(()) };
+        fd::chown(dir, name, uid, gid)
     }
 
     /// Sets what was put off; how much there is in all.
     pub(super) fn finish(mut self) -> Result<Tally, Fault> {
+        self.settle_root()
+            .map_err(|errno| Fault::Entry { path: b"/".to_vec(), why: io::Error::from(errno).to_string() })?;
         // The deepest first: a directory may end without the right to enter it.
         for (path, late) in std::mem::take(&mut self.directories).into_iter().rev() {
             self.settle(&path, &late).map_err(|error| Fault::Entry { path: path.clone(), why: error.to_string() })?;
         }
         Ok(self.tally)
+    }
+
+    /// The root is like any other directory; if the image lists it, its mode is still to come.
+    fn settle_root(&self) -> nix::Result<()> {
+        nix::sys::stat::fchmod(&self.root, Mode::from_bits_truncate(UNLISTED))?;
+        self.give(self.root.as_fd(), c"")
     }
 
     fn settle(&self, path: &[u8], late: &Late) -> io::Result<()> {
@@ -213,7 +242,7 @@ impl Unpacker {
             return Ok(());
         }
         let parent_name = CString::new(parent)?;
-        let dir = path::ensure(self.root.as_fd(), &parent_name, path::Leaf::Directory)?;
+        let dir = self.ensure(&parent_name, path::Leaf::Directory)?;
         // An O_PATH descriptor cannot be read, which removing takes.
         let dir = fd::open(dir.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY)?;
         if name == OPAQUE {
@@ -239,11 +268,20 @@ impl Unpacker {
     ) -> io::Result<()> {
         let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
         let text = CString::new(name)?;
-        let kind = entry.header().entry_type();
+        if entry.pax_extensions()?.into_iter().flatten().flatten().any(|pax| pax.key_bytes().starts_with(SPARSE)) {
+            return Err(io::Error::other(
+                "sparse files in pax archives are not supported: make it with tar --format=gnu",
+            ));
+        }
+        let kind = match entry.header().entry_type() {
+            // Before POSIX, that was how an archive said so.
+            EntryType::Regular if entry.path_bytes().ends_with(b"/") => EntryType::Directory,
+            kind => kind,
+        };
         match kind {
             EntryType::Directory => {
                 make_directory(dir, &text)?;
-                self.directories.insert(path.to_owned(), late);
+                self.directories.insert(self.place_of(dir, name, path), late);
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
                 remove(dir, name)?;
@@ -261,23 +299,44 @@ impl Unpacker {
                 let time = TimeSpec::new(late.time, 0);
                 utimensat(dir, text.as_c_str(), &time, &time, UtimensatFlags::NoFollowSymlink)?;
             }
-            EntryType::Link => return self.hard_link(&link, dir, name),
+            EntryType::Link => {
+                let is_device = components(&link).is_ok_and(|target| self.devices.contains(&target));
+                return match self.hard_link(&link, dir, name) {
+                    Err(error) if is_device && error.kind() == io::ErrorKind::NotFound => {
+                        self.leave_out(dir, name, path)
+                    }
+                    linked => linked,
+                };
+            }
             EntryType::Fifo => {
                 remove(dir, name)?;
                 fd::mknod(dir.as_fd(), &text, libc::S_IFIFO | late.mode, 0)?;
+                fd::chmod(dir.as_fd(), &text, late.mode)?;
             }
-            // A device would not work in a sandbox, which has its own /dev; others are no files.
+            // It would not work in a sandbox, which has its own /dev.
+            EntryType::Char | EntryType::Block => return self.leave_out(dir, name, path),
+            // No files.
             _ => return Ok(()),
         }
-        match self.owner {
-            Some((uid, gid)) => Ok(nix::unistd::fchownat(
-                dir,
-                text.as_c_str(),
-                Some(uid.into()),
-                Some(gid.into()),
-                AtFlags::AT_SYMLINK_NOFOLLOW,
-            )?),
-            None => Ok(()),
+        Ok(self.give(dir.as_fd(), &text)?)
+    }
+
+    /// A device: what a lower layer has in its place is hidden all the same.
+    fn leave_out(&mut self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> io::Result<()> {
+        self.devices.insert(path.to_owned());
+        remove(dir, name)
+    }
+
+    /// Where a name in a directory is in the image, without links; `path` is how the archive gets there.
+    fn place_of(&self, dir: &OwnedFd, name: &[u8], path: &[u8]) -> Vec<u8> {
+        if path.len() == name.len() {
+            return path.to_owned();
+        }
+        let real = |fd: &OwnedFd| nix::fcntl::readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()).as_str());
+        let (Ok(root), Ok(dir)) = (real(&self.root), real(dir)) else { return path.to_owned() };
+        match Path::new(&dir).strip_prefix(root) {
+            Ok(inside) => inside.join(OsStr::from_bytes(name)).into_os_string().into_vec(),
+            Err(_) => path.to_owned(),
         }
     }
 

@@ -422,6 +422,10 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::Attach { .. }, Errno::EROFS) => {
             "the mount point is missing and the root filesystem is read-only: make it in the image".into()
         }
+        (Op::Attach { .. }, Errno::EACCES) => {
+            "root of the container may not search the root filesystem, or a directory on the way: chmod a+x, or give it to that user"
+                .into()
+        }
         (Op::Attach { .. }, Errno::ENOTDIR) => {
             "a directory can only be mounted on a directory, a file on a file".into()
         }

@@ -314,6 +314,40 @@ fn layers_of_an_overlay_are_sources() {
     }
 }
 
+/// So are the devices of other filesystems, wherever they are named. Where pent was started is not for a profile to know.
+#[test]
+fn devices_of_a_filesystem_are_sources() {
+    let said = |kind: &str, source: &str, options: &str| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "root": {{ "path": "rootfs" }},
+                "mounts": [{{ "destination": "/d", "type": "{kind}", "source": "{source}", "options": ["ro", "{options}"] }}] }}"#
+        ));
+        let mut profile = shipped("baseline");
+        profile.filesystem.types = None;
+        tighten(&profile, &mut asked, &host()).map(drop)
+    };
+    for (kind, source, options) in
+        [("ext4", "/srv/disk", "noload"), ("nfs", "host:/share", "soft"), ("debugfs", "none", "x")]
+    {
+        assert_eq!(said(kind, source, options), Ok(()), "{kind}");
+    }
+    for (kind, source, options) in [
+        ("squashfs", "/dev/loop0", "x"),
+        ("squashfs", "dev/loop0", "x"),
+        ("squashfs", "", "source=/dev/loop0"),
+        ("btrfs", "/srv/disk", "device=/dev/sda"),
+        ("erofs", "/srv/disk", "device=/srv/a,device=dev/sda"),
+        ("xfs", "/srv/disk", "logdev=/dev/sda"),
+        ("xfs", "/srv/disk", "rtdev=/dev/sda"),
+        ("ext4", "/srv/disk", "journal_path=/srv/../dev/sda"),
+        ("ext4", "/srv/disk", "journal_dev=0x800"),
+        ("overlay", "overlay", "lowerdir=etc"),
+    ] {
+        let refused = said(kind, source, options).expect_err(options);
+        assert!(refused[0].message.contains("rule filesystem.sources"), "{refused:?}");
+    }
+}
+
 /// A relative path is the bundle's only as long as it does not climb out of it, and the root filesystem is a path like others.
 #[test]
 fn paths_out_of_the_bundle_and_the_root_filesystem_are_sources() {

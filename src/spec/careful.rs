@@ -174,7 +174,7 @@ impl Check {
             );
             return None;
         }
-        let mut seen = HashSet::new();
+        let (mut seen, mut present) = (HashSet::new(), HashSet::new());
         let mut kept: Vec<(String, Node)> = Vec::with_capacity(members.len());
         for (key, node) in members {
             let at = join(path, &key);
@@ -192,13 +192,15 @@ impl Check {
                 _ => false,
             };
             if absent {
-                seen.remove(&key);
-            } else if let Some(node) = self.value(node, &field.kind, &at) {
+                continue;
+            }
+            present.insert(field.name);
+            if let Some(node) = self.value(node, &field.kind, &at) {
                 kept.push((field.typed.unwrap_or(field.name).to_owned(), node));
             }
         }
         for field in shape.fields {
-            if field.need == Need::Required && !seen.contains(field.name) {
+            if field.need == Need::Required && !present.contains(field.name) {
                 self.error(&join(path, field.name), format!("is missing; expected {}", describe(&field.kind)));
             }
         }
@@ -384,6 +386,20 @@ mod tests {
                 "linux":{"namespaces":[{"type":"netwrok"},null],"sysctl":{"a":1,"a":"2"}}}"#,
         );
         assert_eq!(found.len(), 10, "{found:#?}");
+    }
+
+    /// The first of two may be what another program takes for absent.
+    #[test]
+    fn a_null_is_one_of_two() {
+        for twice in [
+            r#"{"ociVersion":"1.0.0","hostname":null,"hostname":"second"}"#,
+            r#"{"ociVersion":"1.0.0","hostname":"first","hostname":null}"#,
+            r#"{"ociVersion":"1.0.0","hostname":null,"hostname":null}"#,
+        ] {
+            assert_eq!(errors(twice), ["hostname: is given twice"], "{twice}");
+        }
+        let missing = errors(r#"{"ociVersion":null}"#);
+        assert_eq!(missing.len(), 1, "{missing:?}");
     }
 
     #[test]

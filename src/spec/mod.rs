@@ -115,6 +115,9 @@ impl Hint for Error {
     }
 }
 
+/// Objects and lists in each other that serde_json reads.
+const DEEPEST: usize = 127;
+
 /// As many errors as one line shows.
 const SHOWN: usize = 8;
 
@@ -235,7 +238,7 @@ fn parse_as<T: DeserializeOwned>(
     if let Some(spec) = parse_quickly(bytes).filter(good) {
         return Ok(Loaded { spec, warnings: Vec::new() });
     }
-    let node: Node = serde_json::from_slice(bytes).map_err(|error| vec![not_json(bytes, &error)])?;
+    let node: Node = serde_json::from_slice(bytes).map_err(|error| vec![not_json(bytes, &error, shape)])?;
     let (node, mut found) = careful::check(node, shape);
     if found.iter().any(|d| d.severity == Severity::Error) {
         return Err(found);
@@ -268,13 +271,19 @@ fn typed<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<(T, bool)> {
     Ok((value, unknown))
 }
 
-fn not_json(bytes: &[u8], error: &serde_json::Error) -> Diagnostic {
+fn not_json(bytes: &[u8], error: &serde_json::Error, shape: &'static Object) -> Diagnostic {
     if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Diagnostic::error("", "not valid JSON: it is empty").hint("`pent spec` writes a configuration");
+        let found = Diagnostic::error("", "not valid JSON: it is empty");
+        let is_whole = std::ptr::eq(shape, &raw const schema::SPEC);
+        return if is_whole { found.hint("`pent spec` writes a configuration") } else { found };
     }
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let cause = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    if cause == "recursion limit exceeded" {
+        let place = format!("nested too deeply at line {line}, column {column}");
+        return Diagnostic::error("", place).hint(format!("at most {DEEPEST} objects and lists may be in each other"));
+    }
     let found = Diagnostic::error("", format!("not valid JSON at line {line}, column {column}: {cause}"));
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return found.hint("remove the byte order mark at its start");

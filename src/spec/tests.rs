@@ -241,6 +241,30 @@ fn duplicates_are_errors_everywhere() {
     }
 }
 
+/// serde takes `{"Variant": null}` for the name of a variant, Go does not.
+#[test]
+fn a_name_is_not_an_object() {
+    for (pointer, value) in [
+        ("/linux/namespaces", json!([{"type": {"mount": null}}])),
+        ("/linux/seccomp", json!({"defaultAction": {"SCMP_ACT_ERRNO": null}})),
+        ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ERRNO", "flags": [{"SECCOMP_FILTER_FLAG_LOG": null}]})),
+    ] {
+        let found = parse(&with(pointer, value.clone())).expect_err("refused");
+        assert!(found[0].message.contains("expected a string"), "{value}: {found:?}");
+    }
+}
+
+/// What is wrong is what is said, and the hint fits what is read.
+#[test]
+fn what_is_no_json_says_why() {
+    let deep = format!("{}0{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+    let found = parse(format!(r#"{{"ociVersion":"1.0.0","x":{deep}}}"#).as_bytes()).expect_err("too deep");
+    assert!(found[0].message.starts_with("nested too deeply at line 1, column"), "{found:?}");
+    assert_eq!(found[0].hint.as_deref(), Some("at most 127 objects and lists may be in each other"));
+    let found = parse_resources(b" ").expect_err("empty");
+    assert_eq!((found[0].message.as_str(), found[0].hint.as_deref()), ("not valid JSON: it is empty", None));
+}
+
 #[test]
 fn exec_and_update_read_their_parts() {
     let process = parse_process(br#"{"user":{"uid":1,"gid":1},"args":["true"],"cwd":"/"}"#).expect("process");

@@ -115,19 +115,25 @@ impl<'de> Deserialize<'de> for Node {
 }
 
 /// Whether a second, closer look at valid JSON is needed: some object may have a key twice, some string a NUL, or a list may
-/// stand in an object's place, which the derived types would read by position. Says yes too often (an escaped key is not
+/// stand in an object's place, which the derived types would read by position, or an object in a name's. Says yes too often (an escaped key is not
 /// decoded here) but never too seldom. Must only be given what a JSON parser accepted.
 pub(super) fn needs_closer_look(json: &[u8]) -> bool {
     // Start of each open object's keys in `keys`; an array needs no entry, as its strings are never followed by a colon.
     let mut objects: Vec<usize> = Vec::with_capacity(16);
     let mut keys: Vec<&[u8]> = Vec::with_capacity(128);
     let mut at = 0;
+    let mut is_null = false;
     while let Some(&byte) = json.get(at) {
         at += 1;
         match byte {
             b'{' => objects.push(keys.len()),
             b'}' => {
                 let Some(start) = objects.pop() else { return true };
+                // The derived types take `{"mount": null}` for the name "mount".
+                if is_null && keys.len() == start + 1 {
+                    return true;
+                }
+                is_null = false;
                 if has_twins(&mut keys[start..]) {
                     return true;
                 }
@@ -165,6 +171,7 @@ pub(super) fn needs_closer_look(json: &[u8]) -> bool {
                     while matches!(json.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
                         at += 1;
                     }
+                    is_null = json.get(at) == Some(&b'n');
                     if json.get(at) == Some(&b'[') {
                         if !super::schema::is_list(text) {
                             return true;
@@ -219,6 +226,9 @@ mod tests {
             (r#"{"args" : ["a", "b"]}"#, false),
             (r#"{"args":["a", ["b"]]}"#, true),
             (r#"{"root":["rootfs", true]}"#, true),
+            (r#"{"type":{"mount": null }}"#, true),
+            (r#"{"flags":[{"SECCOMP_FILTER_FLAG_LOG":null}]}"#, true),
+            (r#"{"a":{"b":null,"c":1},"d":{"e":1,"f":null},"g":null}"#, false),
         ] {
             serde_json::from_str::<serde::de::IgnoredAny>(json).expect(json);
             assert_eq!(needs_closer_look(json.as_bytes()), expected, "{json}");

@@ -233,7 +233,10 @@ fn mount_point(root: BorrowedFd<'_>, directory: bool, target: &CStr, point: Moun
         match path::open_plain(root, target, libc::O_PATH | libc::O_DIRECTORY) {
             Ok(fd) => return Ok(fd),
             Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 }),
+            Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => {
+                return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 });
+            }
+            Err(errno) => return Err(Failure::in_part(TARGET)(errno)),
         }
     }
     let file = point == MountPoint::LikeSource && !directory;

@@ -67,19 +67,44 @@ struct Layers {
 
 /// Filesystems of the kernel's own, whose source is a mere name.
 const SOURCELESS: [&str; 9] = ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "hugetlbfs"];
+/// Others of the kernel's or of the network: a source that is no absolute path is a name.
+const NAMED: [&str; 15] = [
+    "9p",
+    "binder",
+    "bpf",
+    "ceph",
+    "cifs",
+    "configfs",
+    "debugfs",
+    "nfs",
+    "nfs4",
+    "pstore",
+    "securityfs",
+    "selinuxfs",
+    "smb3",
+    "tracefs",
+    "virtiofs",
+];
 
 impl Layers {
     fn of(asked: &Asked, mount: &Mount) -> Self {
         let kind = asked.kind.as_str();
-        if kind != "overlay" {
-            // A device, or a file.
-            let source = mount.source().as_deref().filter(|source| source.is_absolute() && !SOURCELESS.contains(&kind));
-            return Self { read: Vec::new(), written: source.map(cleaned).into_iter().collect() };
-        }
         let mut layers = Self::default();
+        if kind != "overlay" && !SOURCELESS.contains(&kind) {
+            // A device, or a file.
+            let source = mount.source().as_deref().filter(|source| !source.as_os_str().is_empty());
+            layers.written.extend(source.filter(|source| source.is_absolute() || !NAMED.contains(&kind)).map(cleaned));
+        }
         for (name, value) in &asked.options.data {
             let Some(value) = value else { continue };
             match name.as_str() {
+                // The source by another way, and what a filesystem has beside it: more devices, its log, its journal.
+                "source" | "device" | "logdev" | "rtdev" | "journal_path" => {
+                    layers.written.push(cleaned(Path::new(value)));
+                }
+                // By its number.
+                "journal_dev" => layers.written.push("/dev".into()),
+                _ if kind != "overlay" => {}
                 "lowerdir" => layers.read.extend(split_layers(value)),
                 // Kernels differ in which of these they take backslashes out of.
                 "lowerdir+" | "datadir+" => layers.read.extend([cleaned(Path::new(value)), unescaped(value)]),
@@ -91,7 +116,8 @@ impl Layers {
     }
 }
 
-/// Absolute ones without dots; others are the bundle's.
+/// Absolute ones without dots. Others are looked up where pent was started, which may be anywhere: they stay relative, and are
+/// therefore in no list of what is allowed and in every list of what is not.
 fn cleaned(path: &Path) -> PathBuf {
     if path.is_absolute() { clean(&path.to_string_lossy()).into() } else { path.to_owned() }
 }
@@ -196,9 +222,10 @@ impl<'a> Cut<'a> {
     /// The directories of an overlay, and what other filesystems are made from: host paths, too. Whether they may be mounted.
     fn layers(&mut self, path: &str, asked: &Asked, mount: &mut Mount) -> bool {
         let Layers { read, written } = Layers::of(asked, mount);
+        let source = mount.source().as_deref().map(cleaned);
         for layer in read.iter().chain(&written) {
-            let at = if asked.kind == "overlay" { "options" } else { "source" };
-            if !self.host_path(&format!("{path}.{at}"), on_host(layer).as_deref(), &asked.destination) {
+            let at = if source.as_ref() == Some(layer) { "source" } else { "options" };
+            if !self.host_path(&format!("{path}.{at}"), Some(layer), &asked.destination) {
                 return false;
             }
         }

@@ -84,6 +84,14 @@ fn source(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, 
         }
         return;
     }
+    // To fsconfig(2) it is the source, which nobody who reads the configuration would look for there.
+    if options.data.iter().any(|(name, _)| name == "source") {
+        found.error_hint(
+            format!("{path}.options"),
+            "source is no option: mount(2) takes none of this name",
+            format!("use {path}.source"),
+        );
+    }
     if kind.is_empty() || kind == "none" {
         found.error_hint(
             format!("{path}.type"),

@@ -79,15 +79,9 @@ fn devices(resources: &LinuxResources, path: &str, found: &mut Findings) {
 }
 
 fn memory(limits: &LinuxMemory, path: &str, changes: bool, found: &mut Findings) {
-    let kernel = limits.kernel();
     for (name, value) in [("limit", limits.limit()), ("reservation", limits.reservation()), ("swap", limits.swap())] {
         if let Some(value) = value.filter(|value| *value < -1) {
             found.error_hint(at(path, name), format!("{value} is not a number of bytes"), "-1 is no limit");
-        }
-    }
-    for (name, value) in [("kernel", kernel), ("kernelTCP", limits.kernel_tcp())] {
-        if value.is_some_and(|value| value > 0) {
-            found.warn(at(path, name), "kernel memory settings are ignored");
         }
     }
     let limit = limits.limit().unwrap_or(0);
