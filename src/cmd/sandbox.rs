@@ -5,7 +5,7 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
-use super::attend::{Attendance, Bounds, End};
+use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
 use super::refusals::Reporting;
 use super::{Explained as _, Session, delete, hinted, make, profiles};
@@ -143,6 +143,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         }
         _ => None,
     };
+    let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
@@ -153,6 +154,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let bounds = Bounds { deadline, keeper: parent, stops: true };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    drop(kept);
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let report = conclude(
@@ -342,7 +344,7 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
     Ok(Request {
         command: command(args, image)?,
         grants,
-        tmpfs: tmpfs.collect::<anyhow::Result<_>>()?,
+        tmpfs: Tmpfs::merged(tmpfs.collect::<anyhow::Result<_>>()?),
         home: match args.home {
             SandboxHome::Ro => Home::Readonly,
             SandboxHome::Tmpfs => Home::Tmpfs,
