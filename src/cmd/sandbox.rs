@@ -113,7 +113,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
-    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
+    let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
+    bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
     let mut supervisor = reporting.supervisor(&bundle);
@@ -213,7 +214,8 @@ fn conclude(
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let flags = Flags { tmpfs, hidden, own, home, single_hosts, image };
+    let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
