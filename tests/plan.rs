@@ -290,6 +290,17 @@ fn a_network_namespace_is_entered_before_anything_is_done_in_it() {
     insta::assert_snapshot!(network("nfs") + "\n" + &network("tmpfs"));
 }
 
+/// With a slash at the end, only a directory would be found.
+#[test]
+fn hidden_paths_are_found_whatever_they_are() {
+    let paths = json!(["/proc/keys/", "/proc//kcore/.", "/proc/x/../sys"]);
+    let lines = lines_with(&[("/linux/maskedPaths", paths.clone()), ("/linux/readonlyPaths", paths)], &["/proc/keys"]);
+    for list in lines.lines() {
+        assert!(list.ends_with(" /proc/keys /proc/kcore /proc/x/../sys"), "{list}");
+    }
+    assert_eq!(lines.lines().count(), 2);
+}
+
 /// The default bundle changed at these pointers, and the lines of its plan that have one of these words.
 fn lines_with(changes: &[(&str, Value)], words: &[&str]) -> String {
     let mut config = default_config();

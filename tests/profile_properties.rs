@@ -47,7 +47,7 @@ const DESTINATIONS: [&str; 9] =
     ["/tmp", "/run", "/dev/shm", "/data", "/var/cache", "/proc", "/sys", "/mnt/proc", "/dev"];
 const SOURCES: [&str; 8] =
     ["/", "/srv/data", "/srv", "/etc/shadow", "/var/run/docker.sock", "relative", "/home/../etc", "/dev/fuse"];
-const OPTIONS: [&str; 31] = [
+const OPTIONS: [&str; 34] = [
     "ro",
     "rw",
     "rro",
@@ -77,6 +77,9 @@ const OPTIONS: [&str; 31] = [
     "rsuid",
     "rdev",
     "rexec",
+    "rnosuid",
+    "rnodev",
+    "rnoexec",
     "lowerdir=/srv/a:/e\\tc",
     "upperdir=/srv/data/up",
 ];
@@ -531,6 +534,12 @@ struct Ends {
 }
 
 impl Ends {
+    /// Of a filesystem that is new, and has nothing below.
+    fn new(options: &MountOptions) -> Self {
+        let top = options.attributes.then(options.recursive).set;
+        Self { top, below: top }
+    }
+
     fn change(&mut self, options: &MountOptions) {
         let tree = options.recursive;
         self.below = self.below & !tree.clear | tree.set;
@@ -546,8 +555,12 @@ fn ends(spec: &Spec) -> (Ends, Vec<Ends>) {
     let mut root = Ends { top: if readonly { attr::RDONLY } else { 0 }, below: 0 };
     let mut all = vec![Ends::default(); mounts.len()];
     for (at, mount) in mounts.iter().enumerate() {
-        if mount.kind != "remount" {
+        if mount.kind == "bind" {
             all[at].change(&mount.options);
+            continue;
+        }
+        if mount.kind != "remount" {
+            all[at] = Ends::new(&mount.options);
             continue;
         }
         // Of two on one place the later one is changed, and with it what is mounted inside.
@@ -785,7 +798,7 @@ fn check_linux(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
         Some(Reach::Container) => prop_assert!(network.is_some()),
         _ => {}
     }
-    if profile.network.reach == Some(Reach::None) {
+    if matches!(profile.network.reach, Some(Reach::None | Reach::Container)) {
         prop_assert!(after.net_devices().as_ref().is_none_or(|devices| devices.is_empty()));
     }
     for (name, device) in after.net_devices().iter().flatten() {

@@ -5,8 +5,10 @@ use crate::caller::{Caller, as_each, secrets};
 use crate::sandboxed;
 use crate::support::{self};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 /// A shell function that tries to read a file in every way there may be, and says so when it could.
 const READ: &str = "try() { got=$(cat \"$1\" 2>/dev/null); [ -z \"$got\" ] || echo \"READ $1\"; }; ";
@@ -205,6 +207,28 @@ fn sockets_of_services_are_hidden() {
         let script = "import socket, sys\nsocket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', sys.argv[1])";
         caller.run(&["-q", "--", "python3", "-c", script, path.to_str().expect("a path")]).exits(1);
         assert!(taken.recv(&mut [0]).is_err(), "something has arrived");
+    });
+}
+
+/// The kernel has the name that a socket was bound by, and a table for each network namespace.
+#[test]
+fn sockets_of_relative_names_and_other_networks_are_hidden() {
+    sandboxed!();
+    as_each(|caller| {
+        let service = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('socket')\nos.chmod('socket', 0o777)\ns.listen()\nprint('ready', flush=True)\ninput()";
+        let mut command = std::process::Command::new("setpriv");
+        let user = caller.user.unwrap_or(0);
+        command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
+        command.args(["unshare", "--map-root-user", "--net", "python3", "-c", service]);
+        command.current_dir(caller.directory("service")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut service = command.spawn().expect("a service");
+        let mut ready = [0; 6];
+        service.stdout.take().expect("its output").read_exact(&mut ready).expect("ready");
+        let path = caller.path("service/socket");
+        let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\ntry: s.connect(sys.argv[1]); print('connected')\nexcept OSError as e: print('refused')";
+        caller.run(&["--", "python3", "-c", script, path.to_str().expect("a path")]).ok().prints("refused");
+        drop(service.stdin.take());
+        service.wait().expect("its end");
     });
 }
 

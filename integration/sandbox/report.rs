@@ -84,7 +84,8 @@ fn a_file() {
 fn a_secret() {
     as_each(|caller| {
         let more = cured(caller, &[], "", "cat ~/.ssh/id_ed25519; first=$?; cat ~/.netrc && exit $first");
-        assert!(more.contains(".ssh") && more.contains(".netrc"), "{more}");
+        // Not all that is hidden with it.
+        assert_eq!(more, format!("--ro {0}/.ssh/id_ed25519 --ro {0}/.netrc", caller.home()));
     });
 }
 

@@ -48,6 +48,45 @@ impl Drop for RawMode {
     }
 }
 
+/// The caller's own terminal while a program has it: its settings and its size are put back where they were changed.
+pub(super) struct KeptTerminal<'f> {
+    before: Vec<(BorrowedFd<'f>, Termios, Option<Size>)>,
+}
+
+/// Width and height in characters.
+type Size = (u16, u16);
+
+impl KeptTerminal<'static> {
+    /// Of the standard streams. Not where another process reads what the program writes: a pager has the terminal to itself.
+    pub(super) fn of_stdio() -> Self {
+        use nix::sys::stat::{SFlag, fstat};
+        let is_pipe = fstat(stdout()).is_ok_and(|found| found.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFIFO.bits());
+        let streams = (0..3).filter(|_| !is_pipe).filter_map(crate::sys::fd::stdio);
+        Self::of(streams)
+    }
+}
+
+impl<'f> KeptTerminal<'f> {
+    fn of(streams: impl Iterator<Item = BorrowedFd<'f>>) -> Self {
+        let settings = |stream| Some((stream, termios::tcgetattr(stream).ok()?, tty::size(stream)));
+        Self { before: streams.filter_map(settings).collect() }
+    }
+}
+
+impl Drop for KeptTerminal<'_> {
+    fn drop(&mut self) {
+        // Nothing better can be done with a terminal that is gone.
+        for (stream, settings, size) in &self.before {
+            if termios::tcgetattr(stream).is_ok_and(|now| now != *settings) {
+                let _restored = termios::tcsetattr(stream, SetArg::TCSANOW, settings);
+            }
+            if let Some((width, height)) = size.filter(|size| tty::size(*stream) != Some(*size)) {
+                let _restored = tty::set_size(*stream, width, height);
+            }
+        }
+    }
+}
+
 /// What ends a process that does not end by itself.
 #[derive(Debug, Default)]
 pub(super) struct Bounds {
@@ -343,5 +382,27 @@ fn flush(to: BorrowedFd<'_>, from: &mut Vec<u8>) {
         }
         Err(Errno::EAGAIN | Errno::EINTR) => {}
         Err(_) => from.clear(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_left_as_it_was() {
+        let pty = nix::pty::openpty(None, None).expect("a terminal");
+        let terminal = pty.slave.as_fd();
+        tty::set_size(terminal, 80, 24).expect("its size");
+        let before = termios::tcgetattr(terminal).expect("its settings");
+        let null = std::fs::File::open("/dev/null").expect("no terminal");
+        let kept = KeptTerminal::of([null.as_fd(), terminal].into_iter());
+        let mut raw = before.clone();
+        termios::cfmakeraw(&mut raw);
+        termios::tcsetattr(terminal, SetArg::TCSANOW, &raw).expect("raw");
+        tty::set_size(terminal, 1, 1).expect("its size");
+        drop(kept);
+        assert!(termios::tcgetattr(terminal).expect("its settings") == before);
+        assert_eq!(tty::size(terminal), Some((80, 24)));
     }
 }

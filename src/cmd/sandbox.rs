@@ -5,7 +5,7 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
-use super::attend::{Attendance, Bounds, End};
+use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
 use super::refusals::Reporting;
 use super::{Explained as _, Session, delete, hinted, make, profiles};
@@ -113,7 +113,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
-    bundle.facts = bundle.facts.map(|_| Facts::of_sandbox(&bundle.spec, &bundle.hardening, name));
+    let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
+    bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
     let mut supervisor = reporting.supervisor(&bundle);
@@ -143,6 +144,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         }
         _ => None,
     };
+    let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
@@ -153,6 +155,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let bounds = Bounds { deadline, keeper: parent, stops: true };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
+    drop(kept);
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let report = conclude(
@@ -211,7 +214,8 @@ fn conclude(
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let flags = Flags { tmpfs, hidden, own, home, single_hosts, image };
+    let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
@@ -342,7 +346,7 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
     Ok(Request {
         command: command(args, image)?,
         grants,
-        tmpfs: tmpfs.collect::<anyhow::Result<_>>()?,
+        tmpfs: Tmpfs::merged(tmpfs.collect::<anyhow::Result<_>>()?),
         home: match args.home {
             SandboxHome::Ro => Home::Readonly,
             SandboxHome::Tmpfs => Home::Tmpfs,

@@ -16,7 +16,7 @@ use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use crate::spec::sysctl;
 use crate::{rdt, seccomp};
 use oci_spec::runtime::{Linux, Spec};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is asked for on the command line rather than in config.json.
 #[derive(Debug, Clone, Default)]
@@ -592,12 +592,12 @@ fn finish_root(
     if let Some(null) = null {
         b.mount_checks += masks.len();
         let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));
-        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(Text::new).collect(), as_program });
+        b.child.push(Child::MaskPaths { null, paths: masks.iter().map(as_file).collect(), as_program });
     }
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();
     if !readonly.is_empty() {
         b.mount_checks += readonly.len();
-        b.child.push(Child::ReadonlyPaths { paths: readonly.iter().map(Text::new).collect() });
+        b.child.push(Child::ReadonlyPaths { paths: readonly.iter().map(as_file).collect() });
     }
     b.mount_checks += mounted.readonly.len();
     b.child.extend(mounted.readonly.iter().map(|(slot, what)| Child::SetReadonly { slot: *slot, what: what.clone() }));
@@ -622,6 +622,11 @@ fn finish_root(
     if let Some((spread, recursive)) = propagation {
         b.child.push(Child::SetNewRootPropagation { propagation: Propagation { spread, recursive } });
     }
+}
+
+/// Without a slash or a dot at the end, with which a file would not be found.
+fn as_file(path: impl AsRef<Path>) -> Text {
+    Text::path(path.as_ref().components().collect::<PathBuf>())
 }
 
 fn sysctls(b: &mut Builder<'_>, linux: &Linux, mounted: &Mounted) {

@@ -103,13 +103,14 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
             );
             continue;
         }
-        if !options.remount && options.bind.is_none() {
+        let is_bind = options.bind.is_some() || kind == "bind";
+        if !options.remount && !is_bind {
             // There is nothing below a new filesystem: `rro` is `ro`.
             options.attributes = options.attributes.then(options.recursive);
         }
         if options.remount {
             remount(b, &target, &options);
-        } else if options.bind.is_some() || kind == "bind" {
+        } else if is_bind {
             if target == Path::new("/dev") {
                 mounted.dev_is_bound = true;
                 mounted.dev = None;

@@ -285,6 +285,111 @@ fn remounts_restrict_and_give_nothing_back() {
     assert_eq!(refused.iter().filter(|line| line.message.contains("remount,")).count(), 3, "{refused:?}");
 }
 
+/// What gives rights back for a tree gives them back on a new filesystem too, wherever it stands.
+#[test]
+fn recursive_options_undo_no_rule() {
+    let got = |kind: &str, destination: &str, options: &str| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "process": {{ "user": {{ "uid": 1, "gid": 1 }}, "args": ["sh"], "cwd": "/" }},
+                "root": {{ "path": "rootfs" }},
+                "mounts": [{{ "destination": "{destination}", "type": "{kind}", "source": "/srv", "options": [{options}] }}] }}"#
+        ));
+        tighten(&shipped("restricted"), &mut asked, &host()).expect("tightened");
+        let mounts = asked.mounts().clone().unwrap_or_default();
+        let mount = mounts.iter().find(|mount| mount.destination() == Path::new(destination)).expect("kept");
+        mount.options().clone().unwrap_or_default().join(",")
+    };
+    assert_eq!(got("sysfs", "/sys", r#""rrw""#), "ro,nosuid,nodev");
+    assert_eq!(got("cgroup", "/sys/fs/cgroup", r#""ro", "rrw", "nosuid", "nodev""#), "ro,nosuid,nodev,ro");
+    let tmpfs =
+        got("tmpfs", "/tmp", r#""size=1k", "nr_inodes=1", "nosuid", "rsuid", "nodev", "rdev", "noexec", "rexec""#);
+    assert!(tmpfs.ends_with("nosuid,nodev"), "{tmpfs}");
+    assert!(!tmpfs.contains("rsuid") && !tmpfs.contains("rdev"), "{tmpfs}");
+    let bound = got("bind", "/srv", r#""rbind", "ro", "rrw", "rsuid", "rdev""#);
+    assert_eq!(bound, "rbind,ro,ro,rro,nosuid,rnosuid,nodev,rnodev");
+}
+
+/// A path that is spelled differently may lead elsewhere, or nowhere: it stands for no other one.
+#[test]
+fn paths_are_hidden_to_the_letter() {
+    let mut asked = spec(
+        r#"{ "ociVersion": "1.2.0", "process": { "user": { "uid": 1, "gid": 1 }, "args": ["sh"], "cwd": "/" },
+            "root": { "path": "rootfs" },
+            "linux": { "maskedPaths": ["/proc/keys/", "/proc//timer_list", "/proc/kcore"], "readonlyPaths": ["/proc/x/../sys"] } }"#,
+    );
+    tighten(&shipped("restricted"), &mut asked, &host()).expect("tightened");
+    let linux = asked.linux().as_ref().expect("linux");
+    let (masked, readonly) =
+        (linux.masked_paths().clone().unwrap_or_default(), linux.readonly_paths().clone().unwrap_or_default());
+    for path in ["/proc/keys", "/proc/timer_list", "/proc/kcore"] {
+        assert_eq!(masked.iter().filter(|masked| *masked == path).count(), 1, "{masked:?}");
+    }
+    assert!(readonly.iter().any(|path| path == "/proc/sys"), "{readonly:?}");
+}
+
+/// Without a user namespace, a mount that shows root's files as another user's gives them to that user.
+#[test]
+fn roots_files_are_no_other_users() {
+    let said = |mapped: u32, namespaces: &str| {
+        let mut asked = spec(&format!(
+            r#"{{ "ociVersion": "1.2.0", "process": {{ "user": {{ "uid": 1000, "gid": 1000 }}, "args": ["sh"], "cwd": "/" }},
+                "root": {{ "path": "rootfs" }},
+                "mounts": [{{ "destination": "/d", "type": "bind", "source": "/srv", "options": ["rbind", "ro", "ridmap"],
+                  "uidMappings": [{{ "containerID": {mapped}, "hostID": 1000, "size": 1 }}],
+                  "gidMappings": [{{ "containerID": {mapped}, "hostID": 1000, "size": 1 }}] }}],
+                "linux": {{ "namespaces": [{namespaces}],
+                  "uidMappings": [{{ "containerID": 0, "hostID": 1000, "size": 2000 }}] }} }}"#
+        ));
+        let mut profile = shipped("restricted");
+        let refused = tighten(&profile, &mut asked.clone(), &host()).map_err(|found| found[0].path.clone()).err();
+        profile.modes.insert(Rule::User, Mode::Tighten);
+        tighten(&profile, &mut asked, &host()).expect("tightened");
+        let mount = asked.mounts().iter().flatten().next().expect("kept").clone();
+        let options = mount.options().clone().unwrap_or_default();
+        assert_eq!(mount.uid_mappings().is_some(), options.iter().any(|option| option == "ridmap"));
+        assert_eq!(mount.uid_mappings().is_none(), refused.is_some());
+        refused
+    };
+    let mount = r#"{ "type": "mount" }"#;
+    assert_eq!(said(0, mount).as_deref(), Some("mounts[0].uidMappings"));
+    assert_eq!(said(500, mount), None);
+    assert_eq!(said(0, &format!(r#"{mount}, {{ "type": "user" }}"#)), None);
+}
+
+/// A hook is the program that the profile names, and not what its environment has it load.
+#[test]
+fn hooks_load_no_code_of_the_configurations() {
+    let mut asked = spec(
+        r#"{ "ociVersion": "1.2.0", "root": { "path": "rootfs" },
+            "hooks": { "poststop": [{ "path": "/usr/bin/known", "env": ["A=1", "LD_PRELOAD=/x.so", "PYTHONPATH=/x", "ENV"] }] } }"#,
+    );
+    let mut profile = shipped("baseline");
+    profile.hooks.allow = Some(vec![Hook { path: "/usr/bin/known".parse().expect("a path"), sha256: None }]);
+    let refused = tighten(&profile, &mut asked.clone(), &host()).expect_err("refused");
+    assert_eq!(refused[0].path, "hooks.poststop[0].env");
+    assert!(refused[0].message.contains("LD_PRELOAD, PYTHONPATH, ENV is asked for"), "{refused:?}");
+    profile.modes.insert(Rule::Hooks, Mode::Tighten);
+    tighten(&profile, &mut asked, &host()).expect("tightened");
+    let hooks = asked.hooks().clone().and_then(|hooks| hooks.poststop().clone()).expect("the hook is kept");
+    assert_eq!(hooks[0].env().as_deref(), Some(&["A=1".to_owned()][..]));
+}
+
+/// What the program reaches in a network of its own is not the host's, by whatever device.
+#[test]
+fn devices_of_the_host_are_no_network_of_ones_own() {
+    for (reach, kept) in [(Reach::None, false), (Reach::Container, false), (Reach::Host, true)] {
+        let mut asked = spec(
+            r#"{ "ociVersion": "1.2.0", "root": { "path": "rootfs" },
+                "linux": { "namespaces": [{ "type": "network" }], "netDevices": { "eth0": {} } } }"#,
+        );
+        let mut profile = shipped("baseline");
+        profile.network.reach = Some(reach);
+        tighten(&profile, &mut asked, &host()).expect("tightened");
+        let devices = asked.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+        assert_eq!(devices.is_some_and(|devices| !devices.is_empty()), kept, "{reach:?}");
+    }
+}
+
 /// The layers of an overlay are paths of the host as much as what is bound.
 #[test]
 fn layers_of_an_overlay_are_sources() {

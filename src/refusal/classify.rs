@@ -136,7 +136,8 @@ impl<'a> Look<'a> {
     /// Hidden by a mask, or behind a directory that may not be searched.
     fn hidden(&self, action: &str, path: &[u8]) -> Option<Refusal> {
         if let Some(mask) = self.facts.mask_of(path) {
-            return Some(self.refusal(action, mask, Layer::MaskedPath, libc::EACCES, About::Nothing));
+            let part = self.facts.part_of(mask, path);
+            return Some(self.refusal(action, part, Layer::MaskedPath, libc::EACCES, About::Nothing));
         }
         let directory = self.unsearchable(path)?;
         Some(self.refusal(action, &directory, Layer::Permissions, libc::EACCES, About::Nothing))

@@ -6,7 +6,7 @@ use crate::seccomp::{self, Program};
 use oci_spec::runtime::Spec;
 
 /// See the fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
     /// `linux.maskedPaths`.
     pub masked: Vec<Vec<u8>>,
@@ -20,6 +20,9 @@ pub struct Facts {
     pub landlock: Option<Landlock>,
     /// Directories that are empty in it and full on the host: what is missing there is missing as a whole.
     pub emptied: &'static [&'static str],
+    /// Whether there is such a path on the host, of which a sandbox shows a part: what is asked for of a masked directory is then that
+    /// path, and not all of it.
+    pub on_host: Option<fn(&[u8]) -> bool>,
     /// The first port that needs no capability (`net.ipv4.ip_unprivileged_port_start`), where the configuration says so.
     pub first_free_port: Option<u16>,
 }
@@ -39,6 +42,7 @@ impl Facts {
             own_filter: None,
             landlock: hardening.landlock.clone(),
             emptied: &[],
+            on_host: None,
             first_free_port: port.and_then(|port| port.trim().parse().ok()),
         }
     }
@@ -54,6 +58,11 @@ impl Facts {
     pub(super) fn mask_of(&self, path: &[u8]) -> Option<&[u8]> {
         self.masked.iter().map(Vec::as_slice).find(|mask| is_below(path, mask))
     }
+
+    /// What of a masked path was asked for: a part of it where there is one on the host, else all of it.
+    pub(super) fn part_of<'a>(&self, mask: &'a [u8], path: &'a [u8]) -> &'a [u8] {
+        if self.on_host.is_some_and(|is_there| is_there(path)) { path } else { mask }
+    }
 }
 
 /// Whether a path is another one, or below it.
@@ -65,6 +74,14 @@ pub(super) fn is_below(path: &[u8], directory: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_of_a_masked_directory() {
+        let facts = Facts { on_host: Some(|path| path == b"/h/.ssh/key"), ..Facts::default() };
+        assert_eq!(facts.part_of(b"/h/.ssh", b"/h/.ssh/key"), b"/h/.ssh/key");
+        assert_eq!(facts.part_of(b"/h/.ssh", b"/h/.ssh/new"), b"/h/.ssh");
+        assert_eq!(Facts::default().part_of(b"/h/.ssh", b"/h/.ssh/key"), b"/h/.ssh");
+    }
 
     #[test]
     fn below_is_by_components() {

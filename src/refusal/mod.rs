@@ -18,7 +18,7 @@ mod text;
 mod watch;
 
 pub use facts::Facts;
-pub use record::{About, Counted, Layer, Record, Refusal};
+pub use record::{About, Counted, Layer, Record, Refusal, Registers};
 pub use remedy::{Asker, Flags, Operation, Remedy};
 pub use supervisor::Supervisor;
 pub use text::{Line, Report, VERSION};

@@ -97,6 +97,22 @@ pub struct Refusal {
     pub about: About,
 }
 
+/// What a call was made with the first time. The same call with others is no other refusal: pointers differ each time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Registers(pub [u64; 6]);
+
+impl PartialEq for Registers {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Registers {}
+
+impl std::hash::Hash for Registers {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
 /// What a remedy has to be about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum About {
@@ -108,6 +124,8 @@ pub enum About {
         arch: u32,
         /// The number.
         nr: u32,
+        /// The registers.
+        args: Registers,
         /// The shipped profile that allows it, where the profile is what denies it and could be another.
         profile: Option<String>,
     },

@@ -4,8 +4,9 @@
 use super::facts::is_below;
 use super::record::{About, Layer, Refusal};
 use super::text::shell_word;
+use crate::seccomp::{self, Program};
 use crate::spec::capability;
-use oci_spec::runtime::{Mount, Spec};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall, Mount, Spec};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
@@ -79,6 +80,8 @@ pub struct Flags {
     pub tmpfs: Vec<Vec<u8>>,
     /// Paths that are absent in the sandbox, and there on the host.
     pub hidden: Vec<Vec<u8>>,
+    /// Where `--ro` and `--rw` have put something of the host.
+    pub given: Vec<Vec<u8>>,
     /// The working directory: what is written there is meant to stay.
     pub own: Vec<u8>,
     /// The caller's home.
@@ -231,7 +234,12 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         }
         // In memory where that is as good, or where the host's own directory would refuse as well.
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty, permitted }) => {
-            let stays = permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
+            // What is given by itself is no place for memory.
+            let given = flags.given.iter().any(|given| subject == given);
+            if given && !permitted {
+                return none("the directory is somebody else's on the host as well");
+            }
+            let stays = given || permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
             give(if stays { "--rw" } else { "--tmpfs" }, subject)
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
@@ -254,7 +262,10 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
             }
             None => none("put the program where programs may be executed"),
         },
-        (Layer::NoNetwork | Layer::NoRoute, About::Address(address)) if flags.single_hosts => {
+        // The proxy is for connections.
+        (Layer::NoNetwork | Layer::NoRoute, About::Address(address))
+            if flags.single_hosts && refusal.action == "connect" =>
+        {
             Remedy::Flags { flags: format!("--net {address}") }
         }
         (Layer::NoNetwork | Layer::NoRoute, _) => Remedy::Flags { flags: "--net host".into() },
@@ -299,7 +310,10 @@ fn patch(operation: Operation) -> Remedy {
 fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
     let subject = refusal.subject.as_slice();
     match (refusal.layer, &refusal.about) {
-        (Layer::Seccomp, About::Call { .. }) if refusal.detail.is_empty() => allow_call(spec, refusal),
+        (Layer::Seccomp, About::Call { arch, nr, args, .. }) if refusal.detail.is_empty() => {
+            let meets = |filter: &Program| filter.verdict(*arch, *nr, args.0);
+            allow_call(spec, refusal, meets)
+        }
         (Layer::Seccomp, _) => none(format!("profile {}", refusal.detail)),
         (Layer::Capability, About::Capability(number, false)) => {
             give_capability(spec, &capability::names(1 << number).concat())
@@ -332,19 +346,30 @@ fn bundle(spec: &Spec, refusal: &Refusal) -> Remedy {
     }
 }
 
-/// Every rule that denies the call loses its name, and where the default denies, a rule allows it.
-fn allow_call(spec: &Spec, refusal: &Refusal) -> Remedy {
+/// Every rule that has denied the call loses its name, and where the default denies, a rule allows it. `verdict`: of a filter, for the
+/// call as it was made.
+fn allow_call(spec: &Spec, refusal: &Refusal, verdict: impl Fn(&Program) -> u32) -> Remedy {
     use oci_spec::runtime::LinuxSeccompAction as Action;
     const RULES: &str = "/linux/seccomp/syscalls";
     let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let Some(policy) = policy.filter(|_| refusal.call != "unknown") else {
         return none("the filter is not config.json's");
     };
+    let name = refusal.call.to_owned();
     let allows = |action: Action| matches!(action, Action::ScmpActAllow | Action::ScmpActLog);
+    let is_conditional = |rule: &LinuxSyscall| rule.args().as_ref().is_some_and(|args| !args.is_empty());
     let mut patch = Vec::new();
     // From the last to the first, so that the places of the others stay what they are.
     let rules = policy.syscalls().as_deref().unwrap_or_default();
-    for (at, rule) in rules.iter().enumerate().rev().filter(|(_, rule)| !allows(rule.action())) {
+    // What is allowed on conditions would be allowed without.
+    let excepted = |rule: &LinuxSyscall| allows(rule.action()) && is_conditional(rule) && rule.names().contains(&name);
+    if let Some(at) = rules.iter().position(excepted).filter(|_| !allows(policy.default_action())) {
+        return none(format!("a rule with conditions: {RULES}/{at}"));
+    }
+    // Rules for other arguments have not denied this one, and stay.
+    let denies =
+        |rule: &LinuxSyscall| !allows(rule.action()) && (!is_conditional(rule) || holds(rule, policy, &verdict));
+    for (at, rule) in rules.iter().enumerate().rev().filter(|(_, rule)| denies(rule)) {
         let named: Vec<_> = rule.names().iter().enumerate().filter(|(_, name)| *name == refusal.call).collect();
         if !named.is_empty() && named.len() == rule.names().len() {
             patch.push(remove(format!("{RULES}/{at}")));
@@ -360,6 +385,16 @@ fn allow_call(spec: &Spec, refusal: &Refusal) -> Remedy {
         });
     }
     if patch.is_empty() { none("the filter is not config.json's") } else { Remedy::Patch { patch } }
+}
+
+/// Whether the conditions of a rule hold: whether a filter that has no other denies the call.
+fn holds(rule: &LinuxSyscall, policy: &LinuxSeccomp, verdict: impl Fn(&Program) -> u32) -> bool {
+    use oci_spec::runtime::LinuxSeccompAction as Action;
+    let mut alone = rule.clone();
+    alone.set_action(Action::ScmpActErrno);
+    let mut only = policy.clone();
+    only.set_default_action(Action::ScmpActAllow).set_syscalls(Some(vec![alone]));
+    seccomp::compile(&only).is_ok_and(|filter| verdict(&filter) != libc::SECCOMP_RET_ALLOW)
 }
 
 fn give_capability(spec: &Spec, name: &str) -> Remedy {
@@ -450,7 +485,7 @@ fn network_namespace(spec: &Spec) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::tests::refusal;
+    use super::super::record::{Registers, tests::refusal};
     use super::*;
 
     fn spec() -> Spec {
@@ -524,7 +559,12 @@ mod tests {
     fn calls_are_allowed_unless_that_is_unwise() {
         let call = |action: &str, call: &'static str| Refusal {
             call,
-            ..about(action, "", Layer::Seccomp, About::Call { arch: 0, nr: 0, profile: None })
+            ..about(
+                action,
+                "",
+                Layer::Seccomp,
+                About::Call { arch: 0, nr: 0, args: Registers::default(), profile: None },
+            )
         };
         let chroot = of_bundle(&call("chroot()", "chroot"));
         assert_eq!(
@@ -538,17 +578,41 @@ mod tests {
         assert_eq!(of_bundle(&call("socket(AF_INET)", "socket"))["kind"], "patch");
     }
 
+    /// Rules about other arguments are not given up with those that were met.
+    #[test]
+    fn rules_that_have_not_denied_a_call_stay() {
+        let deny = |value: u64| json!({ "names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }] });
+        let with = |default: &str, rules: Value| {
+            let mut spec = serde_json::to_value(spec()).expect("JSON");
+            spec["linux"]["seccomp"] = json!({ "defaultAction": default, "syscalls": rules });
+            let spec: Spec = serde_json::from_value(spec).expect("a configuration");
+            let abi = seccomp::Abi::NATIVE.expect("an architecture with seccomp");
+            let (_, nr) = seccomp::syscalls::on(abi).find(|(name, _)| *name == "socket").expect("socket");
+            let args = Registers([libc::AF_INET.unsigned_abs().into(), 1, 0, 0, 0, 0]);
+            let call = About::Call { arch: abi.audit_arch(), nr, args, profile: None };
+            let refused = Refusal { call: "socket", ..about("socket(AF_INET)", "", Layer::Seccomp, call) };
+            serde_json::to_value(Asker::Bundle(&spec).remedy(&refused)).expect("JSON")
+        };
+        let (inet, alg) = (libc::AF_INET.unsigned_abs().into(), libc::AF_ALG.unsigned_abs().into());
+        let remedy = with("SCMP_ACT_ALLOW", json!([deny(alg), deny(inet)]));
+        assert_eq!(remedy["patch"], json!([{ "op": "remove", "path": "/linux/seccomp/syscalls/1" }]));
+        let unix = json!({ "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 1, "op": "SCMP_CMP_EQ" }] });
+        let remedy = with("SCMP_ACT_ERRNO", json!([unix]));
+        assert_eq!(remedy["why"], "a rule with conditions: /linux/seccomp/syscalls/0");
+    }
+
     #[test]
     fn a_sandbox_is_given_flags() {
         let flags = Flags {
             tmpfs: [&b"/dev"[..], b"/tmp", b"/dev/shm"].map(<[u8]>::to_vec).to_vec(),
             hidden: vec![b"/home/u/.ssh/key".to_vec()],
+            given: vec![b"/srv/given".to_vec()],
             own: b"/home/u/work".to_vec(),
             home: b"/home/u".to_vec(),
             single_hosts: true,
             image: false,
         };
-        let some_profile = About::Call { arch: 0, nr: 0, profile: Some("build".into()) };
+        let some_profile = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
             Remedy::Flags { flags } => flags,
             other => format!("{other:?}"),
@@ -558,6 +622,9 @@ mod tests {
         assert_eq!(write("/var/cache/app", directory(true, true)), "--tmpfs /var/cache/app");
         assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
+        assert_eq!(write("/srv/given", directory(true, true)), "--rw /srv/given");
+        assert!(write("/srv/given", directory(true, false)).contains("somebody else's"));
+        assert_eq!(write("/srv/given/cache", directory(true, true)), "--tmpfs /srv/given/cache");
         assert_eq!(write("/home/u/it's mine", directory(false, true)), r"--rw '/home/u/it'\''s mine'");
         assert_eq!(write("/home/u", directory(false, true)), "--home tmpfs");
         assert!(write("/usr/share/app", directory(false, false)).contains("somebody else's"));
@@ -589,6 +656,7 @@ mod tests {
         assert!(!place(false).contains("--net"));
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
+        assert_eq!(remedy(about("send", "", Layer::NoNetwork, About::Address(address))), "--net host");
         assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");
         assert_eq!(remedy(about("use", "", Layer::MemoryLimit, About::Limit(Some(16 << 20)))), "--memory 32M");
     }

@@ -4,7 +4,7 @@
 use super::caller::{Caller, look_up};
 use super::classify::Look;
 use super::facts::Facts;
-use super::record::{About, Layer, Record, Refusal};
+use super::record::{About, Layer, Record, Refusal, Registers};
 use super::{decode, watch};
 use crate::launch;
 use crate::plan::Supervised;
@@ -143,7 +143,7 @@ impl Supervisor {
             detail,
             errno,
             call: name,
-            about: About::Call { arch: call.arch, nr: call.nr, profile },
+            about: About::Call { arch: call.arch, nr: call.nr, args: Registers(call.args), profile },
         }
     }
 

@@ -255,7 +255,7 @@ fn lines(refusals: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::refusal;
-    use super::super::record::{About, Refusal};
+    use super::super::record::{About, Refusal, Registers};
     use super::super::remedy::Flags;
     use super::*;
 
@@ -293,7 +293,7 @@ mod tests {
             call: "socket",
             errno: libc::EPERM,
             detail: "restricted".into(),
-            about: About::Call { arch: 0xc000_003e, nr: 41, profile: None },
+            about: About::Call { arch: 0xc000_003e, nr: 41, args: Registers::default(), profile: None },
             ..refusal("socket(AF_ALG)", "", Layer::Seccomp)
         });
         record.add(Refusal { about: directory, ..refusal("write", "/x\x1b]0;y\x07", Layer::ReadOnlyRoot) });

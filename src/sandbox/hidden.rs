@@ -325,18 +325,21 @@ pub fn host_keys() -> (&'static Path, fn(&str) -> bool) {
     (Path::new(HOST_KEYS.0), |name| name.starts_with(HOST_KEYS.1) && name.ends_with(HOST_KEYS.2))
 }
 
-/// The paths of UNIX sockets that somebody listens at or takes datagrams at, from `/proc/net/unix` (proc(5)): a read-only mount does
-/// not keep a program from connecting to one.
+/// The paths of UNIX sockets that somebody listens at or takes datagrams at, from `/proc/net/unix` (proc(5)), as they were bound: a
+/// relative one is from where its process was then. A read-only mount does not keep a program from connecting to one.
 #[must_use]
 pub fn listening_sockets(table: &str) -> Vec<PathBuf> {
     const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
     const DATAGRAMS: u32 = 2;
     let sockets = table.lines().skip(1).filter_map(|line| {
         let mut fields = line.split_ascii_whitespace();
+        let inode = fields.clone().nth(6)?;
         let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
         let kind = u32::from_str_radix(fields.next()?, 16).ok()?;
-        // The path may have blanks: it is all that is left, after type, state and inode.
-        let path = line.split_once('/').map(|(_, path)| format!("/{path}"))?;
+        // The path may have blanks: it is all that is left, after type, state and inode. What begins with @ is abstract.
+        let (_, rest) = line.split_once(": ")?;
+        let path = rest.split_once(&format!(" {inode} "))?.1;
+        let path = path.strip_prefix('@').filter(|path| path.starts_with('/')).unwrap_or(path);
         (flags & ACCEPTS_CONNECTIONS != 0 || kind == DATAGRAMS).then_some(PathBuf::from(path))
     });
     let mut sockets: Vec<_> = sockets.collect();
@@ -484,6 +487,7 @@ mod tests {
 0000000000000000: 00000002 00000000 00010000 0001 01 21341 @/tmp/.X11-unix/X0
 0000000000000000: 00000002 00000000 00010000 0005 01 21342 /srv/a b
 0000000000000000: 00000002 00000000 00000000 0002 01 21344 /var/spool/postfix/dev/log
+0000000000000000: 00000002 00000000 00010000 0001 01    43 run/of it/s
 0000000000000000: 00000002 00000000 00010000 0001 01 21343
 ";
         let found = listening_sockets(table);
@@ -492,6 +496,7 @@ mod tests {
             found.contains(&PathBuf::from("/var/lib/mysql/mysql.sock")) && found.contains(&PathBuf::from("/srv/a b"))
         );
         assert!(found.contains(&PathBuf::from("/var/spool/postfix/dev/log")));
+        assert!(found.contains(&PathBuf::from("run/of it/s")), "{found:?}");
         assert!(!found.contains(&PathBuf::from("/var/lib/other")));
     }
 }

@@ -68,7 +68,7 @@ const MAPPABLE: &[&str] =
 /// Decides what the program sees.
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
     let mut table = Table { planned: Vec::new(), notes: Vec::new() };
-    let mut refusals = Vec::new();
+    let mut refusals: Vec<Refusal> = both_given_and_in_memory(request).collect();
     let hidden = all_hidden(host);
     let (grants, masked) = match &request.rootfs {
         None => {
@@ -136,6 +136,18 @@ fn hidden_below<'a>(hidden: &'a [Hidden], grants: impl IntoIterator<Item = &'a G
     })
 }
 
+/// One place is either the host's or in memory.
+fn both_given_and_in_memory(request: &Request) -> impl Iterator<Item = Refusal> {
+    let in_memory = |grant: &&Grant| request.tmpfs.iter().any(|tmpfs| tmpfs.target == grant.target);
+    request.grants.iter().filter(in_memory).map(|grant| {
+        let (flag, path) = (if grant.writable { "--rw" } else { "--ro" }, grant.target.display());
+        Refusal {
+            message: format!("{flag} and --tmpfs are both for {path}"),
+            hint: format!("leave out one of them, or have it writable as it is: --rw {path}"),
+        }
+    })
+}
+
 /// Nothing runs without these, and nothing is ever made in an image.
 fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
     let missing =
@@ -166,7 +178,9 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     // To root's files the program is a stranger, unless they are mapped.
     let is_private = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
     let is_foreign = |path: &Path| host.closed.iter().any(|closed| !closed.of_root && closed.path == path);
-    let home = host.home.as_deref().filter(|home| request.home == Home::Readonly && !is_foreign(home));
+    let in_memory = |path: &Path| request.tmpfs.iter().any(|tmpfs| tmpfs.target == path);
+    let home =
+        host.home.as_deref().filter(|home| request.home == Home::Readonly && !is_foreign(home) && !in_memory(home));
     all.extend(home.filter(|home| host.is_root || is_private(home)).map(implicit));
     let directory = host.directory.as_path();
     let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));

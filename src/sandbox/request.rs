@@ -71,6 +71,25 @@ pub struct Tmpfs {
     pub exec: bool,
 }
 
+impl Tmpfs {
+    /// What was asked for of the same directories, together: of two numbers the later one counts.
+    #[must_use]
+    pub fn merged(asked: Vec<Self>) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for more in asked {
+            match all.iter_mut().find(|known| known.target == more.target) {
+                Some(known) => {
+                    known.size = more.size.or(known.size);
+                    known.mode = more.mode.or(known.mode);
+                    known.exec |= more.exec;
+                }
+                None => all.push(more),
+            }
+        }
+        all
+    }
+}
+
 /// `--home`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Home {

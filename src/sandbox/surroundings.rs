@@ -209,15 +209,39 @@ fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[Ho
     let keys = fs::read_dir(directory).into_iter().flatten().flatten();
     paths.extend(keys.filter(|entry| entry.file_name().to_str().is_some_and(is_key)).map(|entry| entry.path()));
     let mut found: Vec<Hidden> = paths.iter().filter_map(|path| exists(path)).collect();
-    let table = fs::read("/proc/net/unix").unwrap_or_default();
-    let sockets = hidden::listening_sockets(&String::from_utf8_lossy(&table));
     let is_socket = |path: &Path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    found.extend(sockets.iter().filter(|path| is_socket(path)).filter_map(|path| exists(path)));
+    found.extend(sockets().iter().filter(|path| is_socket(path)).filter_map(|path| exists(path)));
     // A second view of the host's processes (in a chroot, say), and through it of all their files.
     let views = mounts.iter().filter(|mount| mount.kind == "proc" && !mount.point.starts_with("/proc"));
     found.extend(views.filter_map(|mount| exists(&mount.point)));
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup();
+    found
+}
+
+/// Where sockets may be that somebody listens at: in the caller's network namespace and in those of the processes that it may look at.
+/// Those with relative names are looked for where any of these processes is.
+fn sockets() -> BTreeSet<PathBuf> {
+    let listening = |table: PathBuf| {
+        let table = fs::read(table).unwrap_or_default();
+        hidden::listening_sockets(&String::from_utf8_lossy(&table))
+    };
+    let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let processes: Vec<PathBuf> = all.filter(|path| is_process(path)).collect();
+    let mut seen: BTreeSet<PathBuf> = fs::read_link("/proc/self/ns/net").into_iter().collect();
+    let mut names = listening("/proc/self/net/unix".into());
+    for process in &processes {
+        if fs::read_link(process.join("ns/net")).is_ok_and(|network| seen.insert(network)) {
+            names.extend(listening(process.join("net/unix")));
+        }
+    }
+    let (mut found, relative): (BTreeSet<_>, BTreeSet<_>) = names.into_iter().partition(|name| name.is_absolute());
+    if !relative.is_empty() {
+        let directories: BTreeSet<PathBuf> =
+            processes.iter().filter_map(|process| fs::read_link(process.join("cwd")).ok()).collect();
+        found.extend(directories.iter().flat_map(|directory| relative.iter().map(|name| directory.join(name))));
+    }
     found
 }
 

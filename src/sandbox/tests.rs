@@ -188,6 +188,29 @@ fn what_cannot_be_had_is_said_with_what_to_do() {
     view(&Request { tmpfs: vec![in_memory], ..run(&["true"]) }, &ann());
 }
 
+/// The grant would have taken the place of the directory in memory without a word.
+#[test]
+fn one_place_is_the_hosts_or_in_memory() {
+    let request =
+        |path: &str| Request { grants: vec![grant("/srv/data", false)], tmpfs: vec![tmpfs(path)], ..run(&["true"]) };
+    assert_eq!(
+        refused(&request("/srv/data"), &ann()),
+        "--ro and --tmpfs are both for /srv/data\n  leave out one of them, or have it writable as it is: --rw /srv/data\n"
+    );
+    view(&request("/srv/data/cache"), &ann());
+    // The home is there without being asked for.
+    let home = Request { tmpfs: vec![tmpfs("/root")], ..run(&["true"]) };
+    assert!(view(&home, &root()).contains("/root tmpfs "));
+}
+
+#[test]
+fn options_of_one_directory_in_memory_add_up() {
+    let asked = |size, exec| Tmpfs { size, exec, ..tmpfs("/tmp") };
+    let merged = Tmpfs::merged(vec![asked(Some(1 << 20), false), tmpfs("/run"), asked(None, true)]);
+    assert_eq!(merged, [asked(Some(1 << 20), true), tmpfs("/run")]);
+    assert_eq!(Tmpfs::merged(vec![asked(Some(1), false), asked(Some(2), false)]), [asked(Some(2), false)]);
+}
+
 #[test]
 fn root_of_a_user_namespace_is_called_otherwise() {
     let contained = Surroundings { is_root: false, ..root() };

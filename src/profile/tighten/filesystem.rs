@@ -1,7 +1,7 @@
 //! The root filesystem, mounts, and hidden paths.
 #![forbid(unsafe_code)]
 
-use super::Cut;
+use super::{Cut, UserNamespace};
 use crate::profile::format::{Mode, Rule, Tmpfs, Writable};
 use crate::profile::values::{Absolute, Octal, Size};
 use crate::spec::clean;
@@ -26,7 +26,7 @@ struct Asked {
 
 impl Asked {
     fn of(mount: &Mount) -> Self {
-        let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
+        let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let is_bind = options.bind.is_some() || mount.typ().as_deref() == Some("bind");
         let kind = if options.remount {
             "remount".to_owned()
@@ -35,6 +35,10 @@ impl Asked {
         } else {
             mount.typ().clone().unwrap_or_default()
         };
+        if kind != "bind" && kind != "remount" {
+            // As the plan has it: of a new filesystem, the recursive half counts in the end.
+            options.attributes = options.attributes.then(options.recursive);
+        }
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let source = mount.source().as_deref().filter(|_| is_bind);
         Self {
@@ -163,6 +167,7 @@ impl<'a> Cut<'a> {
     pub(super) fn filesystem(&mut self, spec: &mut Spec) {
         let mut mounts = Vec::new();
         let mut dropped = BTreeMap::new();
+        let user_namespace = UserNamespace::of(spec);
         for (at, mut mount) in spec.mounts().clone().unwrap_or_default().into_iter().enumerate() {
             let asked = Asked::of(&mount);
             let path = format!("mounts[{at}]");
@@ -173,6 +178,8 @@ impl<'a> Cut<'a> {
             } else if !self.mount(&path, &asked, &mut mount) {
                 dropped.extend(self.done.changes.last().map(|change| (asked.destination, change.rule)));
                 continue;
+            } else {
+                self.owners(&path, &user_namespace, &mut mount);
             }
             mounts.push(mount);
         }
@@ -340,8 +347,8 @@ impl<'a> Cut<'a> {
                     options.push(parts.join(","));
                 }
             }
-            options.extend(enforced);
             mount.set_options(Some(options));
+            add(mount, &enforced);
         }
     }
 
@@ -432,6 +439,25 @@ impl<'a> Cut<'a> {
                 options.filter(|option| !matches!(option.as_str(), "shared" | "rshared")).cloned().collect();
             options.push("rprivate".to_owned());
             mount.set_options(Some(options));
+        }
+    }
+
+    /// Root's files as those of another user, whom the program can be where it has the host's ids.
+    fn owners(&mut self, path: &str, user_namespace: &UserNamespace, mount: &mut Mount) {
+        if self.profile.user.non_root != Some(true) || user_namespace.own || self.host.in_user_namespace {
+            return;
+        }
+        let mut mappings = mount.uid_mappings().iter().flatten();
+        let Some(of_root) = mappings.find(|mapping| mapping.container_id() == 0 && mapping.host_id() != 0) else {
+            return;
+        };
+        let requested = format!("root's files in {} as uid {}'s", mount.destination().display(), of_root.host_id());
+        if self.beyond(Rule::User, format!("{path}.uidMappings"), requested, "the files as they are") {
+            mount.set_uid_mappings(None);
+            mount.set_gid_mappings(None);
+            let options = mount.options().iter().flatten();
+            let kept = options.filter(|option| !matches!(option.as_str(), "idmap" | "ridmap")).cloned().collect();
+            mount.set_options(Some(kept));
         }
     }
 
@@ -540,8 +566,8 @@ impl<'a> Cut<'a> {
     }
 
     fn add_paths(&mut self, rule: Rule, path: &str, paths: &mut Vec<String>, wanted: Vec<String>) {
-        let known: BTreeSet<String> = paths.iter().map(|path| clean(path)).collect();
-        let missing: Vec<_> = wanted.into_iter().filter(|path| !known.contains(path)).collect();
+        // To the letter: another spelling may lead elsewhere by a link, or nowhere.
+        let missing: Vec<_> = wanted.into_iter().filter(|path| !paths.contains(path)).collect();
         if !missing.is_empty() && self.open(rule, path, missing.join(", ")) {
             paths.extend(missing);
         }
@@ -561,10 +587,20 @@ fn attributes_around(mounts: &[Mount], path: &Path) -> u64 {
     changes.iter().chain(nearest).fold(0, |all, asked| all | set(asked))
 }
 
-/// Options at the end: the last of two that contradict each other counts.
-fn add(mount: &mut Mount, options: &[&str]) {
+/// Options, without those that would undo them: the recursive ones do so from wherever they are.
+fn add<S: AsRef<str>>(mount: &mut Mount, options: &[S]) {
+    let undoes = |option: &str| {
+        options.iter().any(|added| match added.as_ref() {
+            "ro" | "rro" => matches!(option, "rw" | "rrw"),
+            "nosuid" | "rnosuid" => matches!(option, "suid" | "rsuid"),
+            "nodev" | "rnodev" => matches!(option, "dev" | "rdev"),
+            "noexec" => matches!(option, "exec" | "rexec"),
+            _ => false,
+        })
+    };
     let mut all = mount.options().clone().unwrap_or_default();
-    all.extend(options.iter().map(|option| (*option).to_owned()));
+    all.retain(|option| !undoes(option));
+    all.extend(options.iter().map(|option| option.as_ref().to_owned()));
     mount.set_options(Some(all));
 }
 

@@ -5,7 +5,32 @@ use super::{Cut, HookCheck};
 use crate::plan::hardening::{Need, Requirement};
 use crate::profile::format::{Mode, Reach, Rule};
 use oci_spec::runtime::{Hook, LinuxNamespace, LinuxNamespaceType, Spec};
-use std::path::Path;
+
+/// Variables with which a program loads code before or in the place of its own; a `*` at the end stands for anything.
+const LOADS_CODE: [&str; 18] = [
+    "LD_*",
+    "GCONV_PATH",
+    "GLIBC_TUNABLES",
+    "MALLOC_CHECK_",
+    "BASH_ENV",
+    "BASH_FUNC_*",
+    "ENV",
+    "SHELLOPTS",
+    "PYTHON*",
+    "PERL5*",
+    "PERLLIB",
+    "RUBYLIB",
+    "RUBYOPT",
+    "NODE_*",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "JDK_JAVA_OPTIONS",
+    "OPENSSL_*",
+];
+
+fn loads_code(name: &str) -> bool {
+    LOADS_CODE.iter().any(|known| known.strip_suffix('*').map_or(name == *known, |start| name.starts_with(start)))
+}
 
 fn is_new(namespace: &LinuxNamespace) -> bool {
     namespace.path().as_ref().is_none_or(|path| path.as_os_str().is_empty())
@@ -108,10 +133,10 @@ impl Cut<'_> {
         if !namespaces.is_empty() {
             linux.set_namespaces(Some(namespaces));
         }
-        if reach == Reach::None && linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
             let mut names: Vec<_> = linux.net_devices().iter().flatten().map(|(name, _)| name.clone()).collect();
             names.sort();
-            if self.beyond(Rule::Network, "linux.netDevices", names.join(", "), "no device but loopback") {
+            if self.beyond(Rule::Network, "linux.netDevices", names.join(", "), "no device of the host") {
                 linux.set_net_devices(None);
             }
         }
@@ -172,21 +197,22 @@ impl Cut<'_> {
             ("poststop", oci_spec::runtime::Hooks::poststop, oci_spec::runtime::Hooks::set_poststop),
         ] {
             let Some(listed) = get(hooks).clone() else { continue };
-            let (mut kept, count) = (Vec::new(), listed.len());
-            for (at, hook) in listed.into_iter().enumerate() {
+            let mut kept = Vec::new();
+            for (at, mut hook) in listed.iter().cloned().enumerate() {
                 let path = format!("hooks.{kind}[{at}]");
-                if self.hook(&path, hook.path()) {
+                if self.hook(&path, &mut hook) {
                     kept.push(hook);
                 }
             }
-            if kept.len() < count {
+            if kept != listed {
                 set(hooks, Some(kept).filter(|kept| !kept.is_empty()));
             }
         }
     }
 
     /// Whether a hook is kept.
-    fn hook(&mut self, at: &str, path: &Path) -> bool {
+    fn hook(&mut self, at: &str, hook: &mut Hook) -> bool {
+        let path = hook.path().as_path();
         let allowed = self.profile.hooks.allow.iter().flatten().find(|hook| hook.path.path() == path);
         let Some(allowed) = allowed else {
             return !self.beyond(Rule::Hooks, format!("{at}.path"), path.display(), "no such hook");
@@ -199,7 +225,21 @@ impl Cut<'_> {
                 profile: self.profile.name.clone(),
             });
         }
+        self.hook_environment(at, hook);
         true
+    }
+
+    /// It is the program that the profile names only as long as it runs no other code.
+    fn hook_environment(&mut self, at: &str, hook: &mut Hook) {
+        let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+        let names: Vec<_> = hook.env().iter().flatten().map(|variable| name(variable)).collect();
+        let names: Vec<_> = names.into_iter().filter(|name| loads_code(name)).collect();
+        if !names.is_empty()
+            && self.beyond(Rule::Hooks, format!("{at}.env"), names.join(", "), "no variable that makes it load code")
+        {
+            let kept = hook.env().iter().flatten().filter(|variable| !loads_code(&name(variable))).cloned().collect();
+            hook.set_env(Some(kept));
+        }
     }
 }
 
