@@ -195,6 +195,10 @@ impl Cgroup {
             if resources.cpu().as_ref().is_some_and(|cpu| cpu.period().unwrap_or(0) != 0 && !given(cpu.quota())) {
                 now.cpu_quota = primary.read_if_any("cpu.max")?.split(' ').next().and_then(|quota| quota.parse().ok());
             }
+            if self.unit.is_some() && resources.cpu().as_ref().is_some_and(|cpu| given(cpu.quota())) {
+                let max = primary.read_if_any("cpu.max")?;
+                now.cpu_period = max.split_whitespace().nth(1).and_then(|period| period.parse().ok());
+            }
         }
         let UpdateContext { rootless, oci_version } = context;
         let plan = compile_update(primary.is_v2(), resources, DEFAULT_RULES, rootless, oci_version, now)

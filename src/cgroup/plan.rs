@@ -207,6 +207,8 @@ pub struct Now {
     pub memory_max: Option<i64>,
     /// The quota in `cpu.max` in microseconds; nothing when unlimited or unknown.
     pub cpu_quota: Option<u64>,
+    /// The period in `cpu.max` in microseconds, where one that is not asked for has to be told.
+    pub cpu_period: Option<u64>,
 }
 
 impl Draft<'_> {

@@ -383,13 +383,28 @@ fn every_error_is_reported_at_once() {
 fn an_update_speaks_of_the_resources_only() {
     let resources: LinuxResources =
         serde_json::from_value(json!({"memory": {"swap": 8192}, "cpu": {"period": 50000}})).unwrap();
-    let now = Now { memory_max: Some(4096), cpu_quota: Some(7000) };
+    let now = Now { memory_max: Some(4096), cpu_quota: Some(7000), ..Now::default() };
     let plan = compile_update(true, &resources, DEFAULT_RULES, false, "1.2.0", now).unwrap();
     let writes: Vec<_> = plan.limits.writes.iter().map(|write| format!("{}={}", write.file, write.value)).collect();
     assert_eq!(writes, ["memory.swap.max=4096", "cpu.max=7000 50000"]);
     assert_eq!(plan.limits.writes[0].spec_path, "memory.swap");
     assert_eq!(plan.limits.devices, DevicePlan::Untouched);
     assert_eq!(plan.directories, []);
+}
+
+/// systemd is told how much of a second a quota is.
+#[test]
+fn an_update_of_the_quota_has_the_period_in_force() {
+    let quota = |quota: i64, now| {
+        let resources: LinuxResources = serde_json::from_value(json!({"cpu": {"quota": quota}})).unwrap();
+        let plan = compile_update(true, &resources, DEFAULT_RULES, false, "1.2.0", now).unwrap();
+        plan.limits.writes.into_iter().map(|write| write.value).collect::<Vec<_>>()
+    };
+    let slow = Now { cpu_period: Some(200_000), ..Now::default() };
+    assert_eq!(quota(50_000, slow), ["50000 200000"]);
+    assert_eq!(quota(-1, slow), ["max 200000"]);
+    assert_eq!(quota(50_000, Now::default()), ["50000"]);
+    assert!(quota(0, slow).is_empty());
 }
 
 #[test]

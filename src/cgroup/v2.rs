@@ -108,6 +108,7 @@ fn compile_cpu(draft: &mut Draft<'_>, cpu: &LinuxCpu) {
         draft.write("cpu", "cpu.idle", 1, "cpu.idle");
     }
     let (quota, period) = (cpu.quota().unwrap_or(0), cpu.period().unwrap_or(0));
+    let period = if period == 0 && quota != 0 { draft.now.cpu_period.unwrap_or(0) } else { period };
     let max = convert::cpu_max(quota, period, draft.now.cpu_quota);
     if let Some(burst) = cpu.burst() {
         // The kernel wants burst <= quota at all times: whichever must come first.
