@@ -215,7 +215,7 @@ fn sockets_of_services_are_hidden() {
 fn sockets_of_relative_names_and_other_networks_are_hidden() {
     sandboxed!();
     as_each(|caller| {
-        let service = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('socket')\nos.chmod('socket', 0o777)\ns.listen()\nprint('ready', flush=True)\ninput()";
+        let service = "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.bind('socket')\nos.chmod('socket', 0o777)\ns.listen()\nprint('ready', flush=True)\nos.read(0, 1)";
         let mut command = std::process::Command::new("setpriv");
         let user = caller.user.unwrap_or(0);
         command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".into()]);
