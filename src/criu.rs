@@ -400,7 +400,7 @@ pub fn sources(
     masks: &[String],
     known: impl Fn(&Path) -> Option<PathBuf>,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-    let masked = |at: &Path| masks.iter().any(|mask| mask.as_bytes() == at.as_os_str().as_bytes());
+    let masked = |at: &Path| masks.iter().any(|mask| Path::new(mask) == at);
     let source = |at: &PathBuf| {
         let source = known(at).or_else(|| masked(at).then(|| "/dev/null".into()));
         source.map(|source| (at.clone(), source)).ok_or_else(|| Error::UnknownMount(at.clone()))
