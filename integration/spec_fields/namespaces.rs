@@ -163,6 +163,35 @@ fn a_mount_namespace_is_joined_by_path_or_refused() {
     }
 }
 
+/// Of the runtime and of the first process, which have mount namespaces apart here, and none is the machine's.
+#[test]
+fn the_hosts_mount_namespace_is_not_joined() {
+    privileged!();
+    lacks!("runc" < "never": "a look at whose mount namespace it is", "crun" < "never": "the same");
+    let script = "look() { cat /proc/self/mountinfo /proc/1/mountinfo; }\nbefore=$(look)
+        \"$@\" && status=0 || status=$?\ntest \"$before\" = \"$(look)\" && echo untouched\nexit $status";
+    for whose in ["self", "1"] {
+        let path = PathBuf::from(format!("/proc/{whose}/ns/mnt"));
+        let container = Container::new(Bundle::new("mnthost").namespace("mount", Some(&path)));
+        let run = container.run_command(&[]);
+        let mut apart = Command::new("unshare");
+        apart.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            "unshare --mount sh -c \"$@\"; exit $?",
+            "sh",
+        ]);
+        apart.args([script, "sh"]).arg(run.get_program()).args(run.get_args());
+        let outcome = apart.finish().refused().says("is the host's mount namespace");
+        outcome.prints("untouched");
+        container.leaves_nothing();
+    }
+}
+
 #[test]
 fn a_namespace_path_of_another_type_is_refused() {
     privileged!();

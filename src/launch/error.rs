@@ -3,7 +3,7 @@
 
 use super::child::parts;
 use super::wire::Failure;
-use super::{hooks, idmap, sources};
+use super::{hooks, idmap, prepare, sources};
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Module, Namespace, Prepare, Source};
 use crate::report::Hint;
@@ -187,6 +187,9 @@ fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
 fn prepare_message(op: &Prepare, failure: &Failure) -> String {
     match op {
         Prepare::CloneMount(source) => source_message(source, failure),
+        Prepare::OpenNamespace { path, spec_path, .. } if failure.part == prepare::HOSTS_MOUNTS => {
+            format!("{spec_path}: {path} is the host's mount namespace: the container's mounts would be the host's")
+        }
         Prepare::OpenNamespace { path, spec_path, .. } => {
             format!("{spec_path}: cannot open namespace {path}: {}", errno(failure))
         }
@@ -211,6 +214,9 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
 fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
     match op {
         Prepare::CloneMount(source) => source_hint(source, failure),
+        Prepare::OpenNamespace { .. } if failure.part == prepare::HOSTS_MOUNTS => {
+            Some("leave the path out: a new one is made".into())
+        }
         Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
         Prepare::RaiseRlimit { name: "RLIMIT_NOFILE", .. } => Some("fs.nr_open is the largest there can be".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),

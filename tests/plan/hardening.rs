@@ -234,6 +234,20 @@ fn what_is_there_satisfies_what_is_required() {
     userns.expect("a plan");
 }
 
+/// Before its inode is compared, its mounts are replaced.
+#[test]
+fn a_mount_namespace_that_is_joined_is_none_of_the_containers_own() {
+    let mut config = default_config();
+    for namespace in config["linux"]["namespaces"].as_array_mut().expect("namespaces") {
+        if namespace["type"] == "mount" {
+            namespace["path"] = json!("/proc/4711/ns/mnt");
+        }
+    }
+    hardened(&config, &v2(), &Hardening::default()).expect("a plan");
+    let found = hardened(&config, &v2(), &require(&["mntns"])).expect_err("an error");
+    assert!(said(&found).contains("mntns is required: the mount namespace is an existing one"), "{}", said(&found));
+}
+
 #[test]
 fn a_required_cgroup_is_not_left_out() {
     let mut config = rootless_config();
