@@ -160,6 +160,7 @@ impl Launch<'_> {
             in_directory: false,
             entered: 0,
             network: None,
+            umask: 0,
             executable: None,
             listener: None,
             ruleset: None,
@@ -201,12 +202,14 @@ impl Launch<'_> {
     }
 }
 
-/// A process that stays is again what it was: a container's score and processors must not be the runtime's.
+/// This process is again what it was: its hooks do not inherit the container's time and score, and where it stays, it does not keep the
+/// container's processors.
 fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
-    if !stays {
-        return Ok(());
+    if let Some(time) = &prepared.before.time {
+        clone::setns(time.as_fd(), libc::c_int::try_from(clone::NEWTIME).unwrap_or(0))
+            .map_err(|errno| Error::System { what: "go back to the time namespace", errno })?;
     }
-    if let Some(cpus) = &prepared.before.cpus {
+    if let Some(cpus) = prepared.before.cpus.as_ref().filter(|_| stays) {
         numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
     }
     match &prepared.before.oom_score {
@@ -231,13 +234,13 @@ fn make_network() -> Result<OwnedFd, Error> {
 
 /// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
 /// program's again.
-fn enter(child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
+fn enter(mut child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
     crate::alloc::forbid();
     // While the parent's end is open here, its death would go unnoticed.
     if fd::close(parents_end.as_raw_fd()).is_err() {
         clone::exit_group(1);
     }
-    cred::set_umask(0);
+    child.umask = cred::set_umask(0);
     if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals(ignored).is_err() {
         clone::exit_group(1);
     }

@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) host_namespaces: [u64; 8],
     /// Signals that this process ignores, a mask: what of its dispositions a child inherits.
     pub(super) ignored: u64,
-    /// To be put back in a process that stays.
+    /// To be put back.
     pub(super) before: Before,
 }
 
@@ -34,6 +34,7 @@ pub(super) struct Prepared {
 pub(super) struct Before {
     pub(super) oom_score: Option<String>,
     pub(super) cpus: Option<Vec<u64>>,
+    pub(super) time: Option<OwnedFd>,
 }
 
 pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
@@ -99,6 +100,7 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
         Prepare::SetOomScore { score } => before.oom_score = set_oom_score(*score)?,
         Prepare::RaiseRlimit { resource, hard, .. } => cred::raise_rlimit(*resource, *hard)?,
         Prepare::SetTimeOffsets { lines } => {
+            before.time = Some(fd::open(fd::CWD, c"/proc/self/ns/time", libc::O_RDONLY)?);
             clone::unshare(0x80)?;
             let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
             fd::write(file.as_fd(), lines.to_bytes())?;
@@ -124,7 +126,7 @@ fn ignored_signals() -> u64 {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(u64::MAX)
 }
 
-/// Inherited by the child; returns what it was before, for a process that stays.
+/// Inherited by the child; returns what it was before.
 fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
     let before = fd::read_file(OOM_SCORE).ok().and_then(|text| String::from_utf8(text).ok());
     let before = before.map(|text| text.trim_end().to_owned());

@@ -175,10 +175,10 @@ pub fn gids() -> Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// umask(2).
-pub fn set_umask(mask: u32) {
+/// umask(2): the mask before.
+pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: no pointers, cannot fail.
-    let _previous = unsafe { libc::umask(mask) };
+    unsafe { libc::umask(mask) }
 }
 
 /// setsid(2).

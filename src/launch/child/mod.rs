@@ -74,6 +74,8 @@ pub(super) struct Child<'a> {
     pub(super) entered: libc::c_int,
     /// What the parent has made, between getting it and entering it.
     pub(super) network: Option<OwnedFd>,
+    /// The caller's file mode creation mask.
+    pub(super) umask: u32,
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
@@ -194,10 +196,10 @@ impl<'a> Child<'a> {
             Op::OwnStdio { uid, gid } => self.own_stdio(*uid, *gid),
             Op::SetHome { uid } => self.set_home(*uid),
             Op::SetUmask { mask } => {
-                crate::sys::cred::set_umask(*mask);
+                let _setups = crate::sys::cred::set_umask(*mask);
                 Ok(())
             }
-            Op::SetGroups { groups } => Ok(crate::sys::cred::set_groups(groups)?),
+            Op::SetGroups { groups } => Self::set_groups(groups),
             Op::SetGid { gid } => Ok(crate::sys::cred::set_gid(*gid)?),
             Op::DropBounding { keep } => self.drop_bounding(*keep),
             Op::SetUid { uid } => self.set_uid(*uid),
@@ -330,10 +332,15 @@ impl<'a> Child<'a> {
             // Where runc has them run, and what some take for granted.
             crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
         }
+        // Those of the program have its own, which is set by then.
+        let mask = (kind == HookKind::CreateContainer).then(|| crate::sys::cred::set_umask(self.umask));
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
                 hook.run_inside(pid, self.env.argv(), filter).map_err(|failure| failure.at(index))?;
             }
+        }
+        if let Some(setups) = mask {
+            let _callers = crate::sys::cred::set_umask(setups);
         }
         Ok(())
     }
