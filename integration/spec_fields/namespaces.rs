@@ -256,6 +256,35 @@ fn a_user_namespace_is_joined_by_path() {
     assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
 }
 
+/// What an ordinary user makes with a single group mapped.
+#[test]
+fn a_user_namespace_that_denies_setgroups_is_joined() {
+    privileged!();
+    lacks!("runc" < "1.2": "a user namespace by path without mappings");
+    let keeper = Keeper::new(&["--user", "--map-root-user"], "user");
+    assert_eq!(fs::read_to_string(format!("/proc/{}/setgroups", keeper.0.id())).expect("setgroups"), "deny\n");
+    let bundle = Bundle::new("usernsdeny").namespace("user", Some(&keeper.path("user")));
+    let container = Container::new(bundle.without_mount("/dev/pts").sleeping());
+    let mut with_groups = Command::new("setpriv");
+    let create = container.create_command(&[]);
+    with_groups.args(["--groups", "4,5"]).arg(create.get_program()).args(create.get_args());
+    container.keep(with_groups.finish()).ok();
+    container.start().ok();
+    let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("status");
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).expect("groups");
+    assert_eq!(groups.trim(), "", "the caller's groups stay outside");
+    container.exec(["grep", "Groups:", "/proc/self/status"]).ok().prints("Groups:");
+}
+
+/// The namespace is there as long as somebody has it open, but for new processes it is over.
+#[test]
+fn a_pid_namespace_whose_first_process_has_ended_is_refused() {
+    privileged!();
+    let keeper = Keeper::new(&["--pid", "sh", "-c", "/bin/true; exec \"$@\"", "sh"], "pid_for_children");
+    let bundle = Bundle::new("pidended").namespace("pid", Some(&keeper.path("pid_for_children")));
+    bundle.run().refused().explains("the first process of the pid namespace has ended");
+}
+
 #[test]
 fn namespaces_of_others_are_joined_beside_a_user_namespace() {
     privileged!();

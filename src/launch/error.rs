@@ -474,6 +474,9 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
+        (Op::SetGroups { groups }, Errno::EPERM) if !groups.is_empty() => {
+            "the user namespace may have been made without the right to set groups: leave additionalGids out".into()
+        }
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {
             "the id is not mapped in the container's user namespace".into()
         }

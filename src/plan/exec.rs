@@ -76,11 +76,11 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let labels = process::open_labels(&mut b, request.process, "process");
     let keep = std::iter::once(init).chain(shield).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
     b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
-    b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
-
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups = namespaces::groups(&mut b, request.spec, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
+    b.child.extend(namespaces::drop_groups(request.host, groups).filter(|_| own_user_namespace));
+    b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
     if own_user_namespace {
         b.child.push(namespaces::become_owner_again(linux, request.process.user(), groups));
     }

@@ -208,6 +208,7 @@ impl fmt::Display for Child {
             Self::Birth { new } => {
                 write!(f, "clone with new namespaces: {}: the new process walks the rest", Kinds(new))
             }
+            Self::DropGroups => f.write_str("give up the caller's supplementary groups"),
             Self::EnterNamespace { kind, .. } => write!(f, "enter {} namespace", kind.file()),
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterNetwork => f.write_str("enter the network namespace that was made meanwhile"),

@@ -347,6 +347,9 @@ pub enum Child {
     ShieldBinary { file: Slot },
     /// Opens the running binary through a read-only mount (where the parent may not).
     OpenBinary { mount: Slot, file: Slot, path: Text },
+    /// Gives the caller's supplementary groups up where that may still be done: an existing user namespace, which is entered next,
+    /// may deny it (user_namespaces(7)). Whether any are left is seen by those who set them later.
+    DropGroups,
     /// Enters an existing namespace.
     EnterNamespace {
         kind: Namespace,

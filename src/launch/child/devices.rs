@@ -178,7 +178,7 @@ impl Child<'_> {
     pub(super) fn become_user(uid: u32, gid: u32, drop_groups: bool) -> Done {
         cred::set_gid(gid)?;
         if drop_groups {
-            cred::set_groups(&[])?;
+            Self::set_groups(&[])?;
         }
         Ok(cred::set_uid(uid)?)
     }

@@ -127,6 +127,7 @@ impl<'a> Child<'a> {
             Op::SetNonDumpable => Ok(crate::sys::cred::set_dumpable(false)?),
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
+            Op::DropGroups => Self::drop_groups(),
             Op::EnterNamespace { kind, slot, early } => self.enter_namespace(*slot, clone_flag(kind.flag()), *early),
             Op::EnterNetwork => {
                 let network = self.network.take().ok_or(Errno::EBADF)?;
