@@ -369,7 +369,7 @@ fn enter_namespaces(
 
 fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) {
     if !request.options.no_new_keyring {
-        b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+        b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)), found: true });
     }
     // A session belongs to its first process: one that is born later makes its own.
     if !namespaces.born_last {

@@ -89,7 +89,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     }
     // Where the rights for it come only with the container's user namespace.
     b.child.extend(shield.map(|file| Child::ShieldBinary { file }));
-    b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+    b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)), found: false });
     let terminal = process::terminal(&mut b, request.process, None);
     super::numa::exec_affinity(&mut b, request.process.exec_cpu_affinity().as_ref());
     process::surroundings(&mut b, linux);

@@ -219,7 +219,8 @@ impl fmt::Display for Child {
             Self::DieWithRuntime => f.write_str("be killed when pent ends"),
             Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
-            Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
+            Self::JoinKeyring { name, found: true } => write!(f, "join new session keyring {name}"),
+            Self::JoinKeyring { name, found: false } => write!(f, "join session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
             Self::VerifyNamespaces { new, joined, .. } => {
                 write!(f, "verify namespaces: new {}", Kinds(new))?;

@@ -374,8 +374,8 @@ pub enum Child {
     BecomeUser { uid: u32, gid: u32, drop_groups: bool },
     /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
     JoinCgroup,
-    /// A new session keyring.
-    JoinKeyring { name: Text },
+    /// The session keyring of this name, a new one where there is none. `found`: those who join the container find it by its name.
+    JoinKeyring { name: Text, found: bool },
     /// A new session.
     NewSession,
     /// Compares the namespaces this process is in with what was asked for.

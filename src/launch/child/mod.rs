@@ -140,7 +140,7 @@ impl<'a> Child<'a> {
             Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
             Op::BecomeUser { uid, gid, drop_groups } => Self::become_user(*uid, *gid, *drop_groups),
             Op::JoinCgroup => self.join_cgroup(),
-            Op::JoinKeyring { name } => self.join_keyring(name),
+            Op::JoinKeyring { name, found } => Self::join_keyring(name, *found),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
             Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
