@@ -186,13 +186,14 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if !request.options.keep_processors {
         b.child.push(Child::ResetCpuAffinity);
     }
+    // Opens files, of which the limits may allow no more.
+    process::home(&mut b, program);
     process::limits(&mut b, program, "process", namespaces.is_own(Namespace::User));
     process::surroundings(&mut b, linux);
     b.child.push(Child::VerifyMounts);
     if parent_is_late {
         b.child.push(Child::Meet { point: Point::ParentDone });
     }
-    process::home(&mut b, program);
     process::credentials(&mut b, &context);
     if request.options.init {
         // After the credentials: the kernel forgets it when they change.

@@ -110,8 +110,9 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         preserve_fds: request.preserve_fds,
         born_last: true,
     };
-    process::limits(&mut b, request.process, "process", own_user_namespace);
+    // As in `compile`: opens files, of which the limits may allow no more.
     process::home(&mut b, request.process);
+    process::limits(&mut b, request.process, "process", own_user_namespace);
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
         let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);

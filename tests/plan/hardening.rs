@@ -112,7 +112,7 @@ fn a_plan_that_loses_or_moves_its_restriction_is_refused() {
     let mut lost = good.clone();
     lost.child.remove(at);
     assert!(order::check(&lost).is_err());
-    for earlier in [at - 1, at - 5] {
+    for earlier in [at - 2, at - 6] {
         let mut early = good.clone();
         let op = early.child.remove(at);
         early.child.insert(earlier, op);
