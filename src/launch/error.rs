@@ -47,6 +47,12 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+    /// The container that a process was to join has ended.
+    #[error("cannot exec in a stopped container")]
+    Stopped,
+    /// Nothing can be born in the pid namespace that was to be joined.
+    #[error("linux.namespaces: the first process of the pid namespace has ended, and no other can start in it")]
+    PidNamespaceEnded,
     /// The child ended without a word.
     #[error("the container's first process died while it was set up ({})", status_text(*status))]
     Died {
@@ -144,7 +150,11 @@ impl Hint for Error {
 impl Error {
     /// A failure the child has reported.
     pub(super) fn child(plan: &Plan, index: u32, failure: Failure, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Self {
-        match usize::try_from(index).ok().and_then(|index| plan.child.iter().nth_back(index)) {
+        let op = usize::try_from(index).ok().and_then(|index| plan.child.iter().nth_back(index));
+        if let Some(ended) = op.and_then(|op| ended(plan, op, &failure)) {
+            return ended;
+        }
+        match op {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
@@ -160,6 +170,26 @@ impl Error {
             }
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }
+    }
+}
+
+/// What the kernel says of namespaces whose processes have ended, which reads like something else: alloc_pid of a pid namespace without
+/// its first process is ENOMEM (pid_namespaces(7)).
+fn ended(plan: &Plan, op: &Op, failure: &Failure) -> Option<Error> {
+    let entered = |wanted: fn(&Op) -> bool| plan.child.iter().any(wanted);
+    match (op, Errno::from_raw(failure.errno)) {
+        (Op::EnterProcess { .. }, Errno::ESRCH) => Some(Error::Stopped),
+        (Op::Birth { .. }, Errno::ENOMEM)
+            if entered(|op| matches!(op, Op::EnterProcess { kinds, .. } if kinds.contains(&Namespace::Pid))) =>
+        {
+            Some(Error::Stopped)
+        }
+        (Op::Birth { .. }, Errno::ENOMEM)
+            if entered(|op| matches!(op, Op::EnterNamespace { kind: Namespace::Pid, .. })) =>
+        {
+            Some(Error::PidNamespaceEnded)
+        }
+        _ => None,
     }
 }
 
@@ -311,6 +341,9 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
             parts::TARGET => format!("cannot make or open mount point {target}: {why}"),
             _ => format!("cannot mount on {target}: {why}"),
         },
+        Op::CopyUp { target, .. } if failure.part == parts::TOO_DEEP => {
+            format!("cannot copy up {target}: it has more than {} directories in one another", failure.value)
+        }
         Op::MaskPaths { paths, .. } => format!("cannot mask {}: {why}", item(paths, index)),
         Op::ReadonlyPaths { paths } => format!("cannot make {} read-only: {why}", item(paths, index)),
         Op::WriteSysctls { values, .. } => match values.get(index) {

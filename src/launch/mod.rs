@@ -348,9 +348,19 @@ impl Running {
             Some(message) => Ok(message),
             None => {
                 let status = clone::wait(self.pidfd.as_fd()).unwrap_or(-1);
-                Err(Error::Died { status })
+                Err(if self.joined_has_ended(plan) { Error::Stopped } else { Error::Died { status } })
             }
         }
+    }
+
+    /// Whether the container that the child was to join ends, and takes it along: its first process is the last to be gone.
+    fn joined_has_ended(&self, plan: &Plan) -> bool {
+        const A_MOMENT_MS: i32 = 100;
+        let init = plan.prepare.iter().find_map(|op| match op {
+            crate::plan::op::Prepare::OpenProcess { slot, .. } => self.opened.get(usize::from(slot.0))?.as_ref(),
+            _ => None,
+        });
+        init.is_some_and(|init| clone::wait_readable(init.as_fd(), A_MOMENT_MS).unwrap_or(false))
     }
 
     fn run_hooks(&self, kind: HookKind) -> Result<(), Error> {
@@ -370,14 +380,18 @@ impl Running {
         });
         let Some(init) = init else { return Ok(()) };
         let system = |errno| Error::System { what: "compare namespaces with init's", errno };
+        let ended = |errno| match errno {
+            Errno::ENOENT | Errno::ESRCH => Error::Stopped,
+            errno => system(errno),
+        };
         let open = |pid: i32| {
             let path = CString::new(format!("/proc/{pid}/ns")).map_err(|_| Errno::EINVAL)?;
             fd::open(fd::CWD, &path, libc::O_PATH | libc::O_DIRECTORY)
         };
-        let (own, its) = (open(self.pid).map_err(system)?, open(init).map_err(system)?);
+        let (its, own) = (open(init).map_err(ended)?, open(self.pid).map_err(system)?);
         for kind in kinds {
-            let inode = |ns: &OwnedFd| child::namespace(ns.as_fd(), child::namespace_file(*kind)).map_err(system);
-            if inode(&own)? != inode(&its)? {
+            let inode = |ns: &OwnedFd| child::namespace(ns.as_fd(), child::namespace_file(*kind));
+            if inode(&its).map_err(ended)? != inode(&own).map_err(system)? {
                 return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
             }
         }
