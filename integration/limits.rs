@@ -62,6 +62,22 @@ fn the_pids_limit_is_set_and_bites() {
 }
 
 #[test]
+fn a_container_at_its_pids_limit_can_be_entered() {
+    controllers!("pids");
+    let script = "for i in 1 2 3; do sleep 1000 & done; echo all; wait";
+    for limit in [4, 5] {
+        let container = limited("pidsfull", "pids", json!({ "limit": limit })).shell(script).started();
+        container.wait_output("all");
+        let told = container.exec(["cat", "/proc/self/cgroup"]).ok().stdout();
+        let own = format!("/{}", container.id());
+        let outside = |line: &&str| !line.ends_with(&own) && !line.starts_with("0::/\n");
+        let of_pids = told.lines().find(|line| cgroup2_only() || line.contains(":pids:")).filter(|line| !outside(line));
+        assert!(of_pids.is_some(), "{told}");
+        container.sh("sleep 1000 & echo one more").exits(2);
+    }
+}
+
+#[test]
 fn a_negative_pids_limit_is_none() {
     controllers!("pids");
     lacks!("crun" < "1.9": "a negative limit of processes");

@@ -1,9 +1,9 @@
 //! Plans, without root: what is decided for known bundles (snapshots), and what holds for every bundle (properties).
 #![forbid(unsafe_code)]
 
-use pent::cgroup::{Hierarchy, Layout, OwnCgroup};
+use pent::cgroup::{Driver, Hierarchy, Layout, OwnCgroup};
 use pent::host::{Binary, Host};
-use pent::plan::op::{Child, Namespace, Parent, Prepare};
+use pent::plan::op::{Child, Namespace, Parent, Point, Prepare};
 use pent::plan::{ExecRequest, Hardening, Options, Plan, Request, compile, compile_exec, order};
 use pent::report::Diagnostic;
 use pent::spec;
@@ -194,6 +194,42 @@ fn a_joined_pid_namespace() {
     let place = |wanted: fn(&Child) -> bool| before_6_17.child.iter().position(wanted).expect("the step");
     let birth = place(|op| matches!(op, Child::Birth { .. }));
     assert!(birth < place(|op| matches!(op, Child::MakeFilesystem(_))), "only a process in there can make its procfs");
+}
+
+/// The root of a cgroup namespace is the cgroup that its maker is in: the scope only after systemd has moved the process there.
+#[test]
+fn a_cgroup_namespace_is_made_when_systemd_has_moved_the_process() {
+    let host = Host { user_manager: Some("/user.slice/user-1000.slice/user@1000.service".into()), ..ordinary_user() };
+    let options = Options { cgroup_driver: Driver::Systemd, ..Options::default() };
+    for (joined, procfs_pidns) in [("user", true), ("pid", true), ("pid", false), ("time", true)] {
+        let mut config = rootless_config();
+        config["linux"]["cgroupsPath"] = json!("user.slice:pent:box");
+        let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != joined && namespace["type"] != "cgroup");
+        namespaces.push(json!({ "type": joined, "path": format!("/proc/4711/ns/{joined}") }));
+        namespaces.push(json!({ "type": "cgroup" }));
+        let spec = spec::parse(config.to_string().as_bytes()).expect("a configuration").spec;
+        let host = Host { procfs_pidns, ..host.clone() };
+        let hardening = Hardening::default();
+        let request = Request {
+            id: "box",
+            bundle: Path::new("/bundle"),
+            spec: &spec,
+            host: &host,
+            options: &options,
+            hardening: &hardening,
+        };
+        let plan = compile(&request).expect("a plan");
+        assert_eq!(order::check(&plan), Ok(()));
+        let place = |wanted: fn(&Child) -> bool| plan.child.iter().position(wanted).expect("the step");
+        let moved = place(|op| matches!(op, Child::Meet { point: Point::UserNamespaceMapped }));
+        assert!(place(|op| matches!(op, Child::UnshareCgroup)) > moved, "{joined}: {plan}");
+        let early = plan.child.iter().any(|op| match op {
+            Child::Birth { new } | Child::MakeNamespaces { new } => new.contains(&Namespace::Cgroup),
+            _ => false,
+        });
+        assert!(!early && !plan.new_namespaces.contains(&Namespace::Cgroup), "{joined}: {plan}");
+    }
 }
 
 #[test]

@@ -174,6 +174,13 @@ static void give_key(const char *content)
     puts(given ? "ok" : error());
 }
 
+/* CONTENT: a key in the session keyring that there is. */
+static void add_key(const char *content)
+{
+    long key = syscall(SYS_add_key, "user", "pent-canary", content, strlen(content), KEY_SPEC_SESSION_KEYRING);
+    puts(key < 0 ? error() : "ok");
+}
+
 /* All keys that this user may have. */
 static void use_up_keys(void)
 {
@@ -269,6 +276,8 @@ static void perform(char **argv)
         printf("%d\n", prctl(PR_GET_DUMPABLE));
     else if (!strcmp(verb, "release_agent"))
         release_agent(one);
+    else if (!strcmp(verb, "add_key"))
+        add_key(one);
     else if (!strcmp(verb, "give_key"))
         give_key(one);
     else if (!strcmp(verb, "use_up_keys"))

@@ -4,6 +4,7 @@
 use crate::support::{Bundle, Container, Finish as _, lacks, privileged, seconds};
 use serde_json::{Value, json};
 use std::fs;
+use std::process::Command;
 use std::time::Instant;
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -122,6 +123,31 @@ fn hooks_are_told_the_state() {
             _ => [json!(pid), json!(pid)],
         };
         assert!(expected.contains(&state["pid"]), "{kind}: {state}");
+    }
+}
+
+#[test]
+fn hooks_before_start_are_processes_of_the_caller() {
+    privileged!();
+    lacks!("runc" < "1.2": "time namespaces", "crun" < "never": "hooks that the container's time and score are not for");
+    let look = "{ umask; cat /proc/self/oom_score_adj; readlink /proc/self/ns/time; } >FILE";
+    let mut bundle = Bundle::new("hookcaller").set("/process/oomScoreAdj", 700).namespace("time", None);
+    let (volume, rootfs) = (bundle.dir("volume"), bundle.rootfs());
+    bundle = bundle.set("/linux/timeOffsets/boottime", json!({ "secs": 1_000_000, "nanosecs": 0 }));
+    for kind in ["prestart", "createRuntime"] {
+        bundle = hook(bundle, kind, &look.replace("FILE", &volume.join(kind).to_string_lossy()));
+    }
+    bundle = hook(bundle, "createContainer", &format!("umask >{}/umask", rootfs.display()));
+    let container = Container::new(bundle.args(["cat", "/umask"]));
+    let run = container.run_command(&[]);
+    let mut masked = Command::new("sh");
+    masked.args(["-c", "umask 027; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    masked.finish().ok().prints("0027");
+    let own = |file: &str| fs::read_to_string(file).expect("its own");
+    let time = fs::read_link("/proc/self/ns/time").expect("namespace");
+    let expected = format!("0027\n{}{}\n", own("/proc/self/oom_score_adj"), time.display());
+    for kind in ["prestart", "createRuntime"] {
+        assert_eq!(own(&volume.join(kind).to_string_lossy()), expected, "{kind}");
     }
 }
 

@@ -239,6 +239,15 @@ fn tmpcopyup_keeps_what_the_image_has_there() {
 }
 
 #[test]
+fn tmpcopyup_of_directories_without_end_is_refused() {
+    privileged!();
+    lacks!("runc" < "never": "a limit on what is copied up", "crun" < "never": "the same");
+    let bundle = Bundle::new("copydeep").mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
+    fs::create_dir_all(bundle.rootfs().join("data").join("d/".repeat(200))).expect("directories");
+    bundle.run().refused().says("cannot copy up /data: it has more than 128 directories in one another");
+}
+
+#[test]
 fn an_overlay_is_mounted_with_its_own_options() {
     privileged!();
     let bundle = Bundle::new("overlay");

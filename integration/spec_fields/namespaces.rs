@@ -163,6 +163,35 @@ fn a_mount_namespace_is_joined_by_path_or_refused() {
     }
 }
 
+/// Of the runtime and of the first process, which have mount namespaces apart here, and none is the machine's.
+#[test]
+fn the_hosts_mount_namespace_is_not_joined() {
+    privileged!();
+    lacks!("runc" < "never": "a look at whose mount namespace it is", "crun" < "never": "the same");
+    let script = "look() { cat /proc/self/mountinfo /proc/1/mountinfo; }\nbefore=$(look)
+        \"$@\" && status=0 || status=$?\ntest \"$before\" = \"$(look)\" && echo untouched\nexit $status";
+    for whose in ["self", "1"] {
+        let path = PathBuf::from(format!("/proc/{whose}/ns/mnt"));
+        let container = Container::new(Bundle::new("mnthost").namespace("mount", Some(&path)));
+        let run = container.run_command(&[]);
+        let mut apart = Command::new("unshare");
+        apart.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            "unshare --mount sh -c \"$@\"; exit $?",
+            "sh",
+        ]);
+        apart.args([script, "sh"]).arg(run.get_program()).args(run.get_args());
+        let outcome = apart.finish().refused().says("is the host's mount namespace");
+        outcome.prints("untouched");
+        container.leaves_nothing();
+    }
+}
+
 #[test]
 fn a_namespace_path_of_another_type_is_refused() {
     privileged!();
@@ -225,6 +254,35 @@ fn a_user_namespace_is_joined_by_path() {
     assert_eq!(lines[0], fs::read_link(path("user")).expect("link").to_string_lossy());
     assert_eq!(lines[1], fs::read_link(path("net")).expect("link").to_string_lossy());
     assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
+}
+
+/// What an ordinary user makes with a single group mapped.
+#[test]
+fn a_user_namespace_that_denies_setgroups_is_joined() {
+    privileged!();
+    lacks!("runc" < "1.2": "a user namespace by path without mappings");
+    let keeper = Keeper::new(&["--user", "--map-root-user"], "user");
+    assert_eq!(fs::read_to_string(format!("/proc/{}/setgroups", keeper.0.id())).expect("setgroups"), "deny\n");
+    let bundle = Bundle::new("usernsdeny").namespace("user", Some(&keeper.path("user")));
+    let container = Container::new(bundle.without_mount("/dev/pts").sleeping());
+    let mut with_groups = Command::new("setpriv");
+    let create = container.create_command(&[]);
+    with_groups.args(["--groups", "4,5"]).arg(create.get_program()).args(create.get_args());
+    container.keep(with_groups.finish()).ok();
+    container.start().ok();
+    let status = fs::read_to_string(format!("/proc/{}/status", container.pid())).expect("status");
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).expect("groups");
+    assert_eq!(groups.trim(), "", "the caller's groups stay outside");
+    container.exec(["grep", "Groups:", "/proc/self/status"]).ok().prints("Groups:");
+}
+
+/// The namespace is there as long as somebody has it open, but for new processes it is over.
+#[test]
+fn a_pid_namespace_whose_first_process_has_ended_is_refused() {
+    privileged!();
+    let keeper = Keeper::new(&["--pid", "sh", "-c", "/bin/true; exec \"$@\"", "sh"], "pid_for_children");
+    let bundle = Bundle::new("pidended").namespace("pid", Some(&keeper.path("pid_for_children")));
+    bundle.run().refused().explains("the first process of the pid namespace has ended");
 }
 
 #[test]

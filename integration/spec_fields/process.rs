@@ -155,6 +155,22 @@ fn rlimits_are_set() {
     assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["100", "200"]);
 }
 
+/// Setting the container up takes more descriptors than the program may have.
+#[test]
+fn few_open_files_are_enough_for_the_program() {
+    privileged!();
+    lacks!("runc" < "never": "a limit that its own descriptors need not keep", "crun" < "never": "the same");
+    let mut bundle = Bundle::new("fewfiles");
+    let volume = bundle.dir("volume");
+    for number in 0..60 {
+        bundle = bundle.mount(&format!("/v{number}"), "bind", &volume, &["bind"]);
+    }
+    let limits = json!([{ "type": "RLIMIT_NOFILE", "soft": 8, "hard": 8 }]);
+    let container = bundle.set("/process/rlimits", limits).shell("echo $HOME; sleep 1000").started();
+    container.wait_output("/");
+    container.sh("ulimit -n").ok().prints("8");
+}
+
 /// In a user namespace nobody may raise a limit: it is done before.
 #[test]
 fn a_hard_limit_is_raised_for_a_container_with_a_user_namespace() {
@@ -411,7 +427,11 @@ fn preserve_fds_of_a_missing_descriptor_is_refused() {
     let run = container.run_command(&["--preserve-fds", "2"]);
     let mut without = Command::new("sh");
     without.args(["-c", "exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
-    without.finish().refused();
+    without.finish().refused().explains("--preserve-fds: file descriptor 4");
+    let mut without = Command::new("sh");
+    without.args(["-c", "export LISTEN_FDS=2; exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program());
+    let run = container.run_command(&[]);
+    without.args(run.get_args()).finish().refused().explains("LISTEN_FDS: file descriptor 4");
     container.leaves_nothing();
 }
 

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::loot::Loot;
-use crate::support::{Bundle, Container, Finish as _, Outcome, privileged, probe};
+use crate::support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, probe};
 use serde_json::json;
 use std::process::Command;
 
@@ -12,7 +12,11 @@ const SECRET: &str = "the caller's key";
 const USER: u32 = 1_234_500;
 
 fn bundle(name: &str, verbs: &[&str]) -> Bundle {
-    let map = json!([{ "containerID": 0, "hostID": USER, "size": 1000 }]);
+    bundle_of(USER, name, verbs)
+}
+
+fn bundle_of(user: u32, name: &str, verbs: &[&str]) -> Bundle {
+    let map = json!([{ "containerID": 0, "hostID": user, "size": 1000 }]);
     let bundle = Bundle::new(name).namespace("user", None).set("/linux/uidMappings", map.clone());
     let words: Vec<&str> = [&["/bin/look"], verbs].concat();
     bundle.set("/linux/gidMappings", map).with_probe("look").set("/process/args", json!(words))
@@ -47,4 +51,13 @@ fn c_keys_of_the_caller_stay_out_when_the_containers_user_may_have_no_more() {
     let outcome = with_key(&next.run_command(&[]));
     loot.take_if(stolen(&outcome), || format!("by another container: {outcome:?}"));
     loot.must_be_empty();
+}
+
+#[test]
+fn keys_of_the_container_are_there_for_a_process_that_joins() {
+    privileged!();
+    lacks!("crun" < "never": "the container's session keyring in exec");
+    let container = bundle_of(USER + 1000, "keysjoined", &["add_key", SECRET, "--", "wait"]).started();
+    container.wait_output("wait: ok");
+    container.exec(["/bin/look", "steal_key"]).ok().prints(&format!("steal_key: {SECRET}"));
 }

@@ -55,17 +55,31 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         hardening: &hardening,
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
-    let plan = plan::compile_exec(&request).map_err(invalid).explained()?;
+    let mut plan = plan::compile_exec(&request).map_err(invalid).explained()?;
     session.report.warn_of(&plan.warnings);
     check_terminal(args, plan.terminal)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let attendance = if args.detach { None } else { Some(attend::Attendance::begin()?) };
-    let mut running = launched(args, &plan, &state, status, &mut cgroup)?;
     let rdt = match spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         Some(_) => dir.load_rdt().explained()?,
         None => None,
     };
-    running.make_ready(&plan, &mut Joining { cgroup: &cgroup, rdt }).explained()?;
+    let ready =
+        |plan: &Plan, mut running: Running, owner: &mut Joining<'_>| running.make_ready(plan, owner).map(|()| running);
+    let inside = launched(args, &plan, &state, status, &mut cgroup)
+        .and_then(|running| ready(&plan, running, &mut Joining::inside(&cgroup, rdt.as_ref())));
+    let mut running = match inside {
+        // Of the processes that the container may have it takes two on its way in, its own and its maker's. One that is moved there
+        // takes none that is not left: no limit forbids that.
+        Err(launch::Error::Clone { errno: Errno::EAGAIN, .. }) if !cgroup.is_none() => {
+            plan =
+                plan::compile_exec(&ExecRequest { cgroup_by_clone: true, ..request }).map_err(invalid).explained()?;
+            attempt(args, &plan, &state, status, &Cgroup::default())
+                .and_then(|running| ready(&plan, running, &mut Joining::from_outside(&cgroup, rdt.as_ref())))
+        }
+        inside => inside,
+    }
+    .explained()?;
     settle_terminal(console.as_ref(), &mut running).inspect_err(|_| running.kill())?;
     let terminal = running.terminal.take().map(|(master, _)| master);
     running.start(&plan).explained()?;
@@ -116,14 +130,31 @@ fn hold(
 
 /// A process in the making: what it joins that the plan does not know.
 struct Joining<'a> {
-    rdt: Option<Rdt>,
+    rdt: Option<&'a Rdt>,
     cgroup: &'a Cgroup,
+    /// How many processes are left outside of the cgroup, until one is moved into it.
+    outside: Option<u32>,
+}
+
+impl<'a> Joining<'a> {
+    fn inside(cgroup: &'a Cgroup, rdt: Option<&'a Rdt>) -> Self {
+        Self { rdt, cgroup, outside: None }
+    }
+
+    /// The maker, which runs nothing of the container's, stays where the runtime is.
+    fn from_outside(cgroup: &'a Cgroup, rdt: Option<&'a Rdt>) -> Self {
+        Self { rdt, cgroup, outside: Some(1) }
+    }
 }
 
 impl launch::Owner for Joining<'_> {
     fn known(&mut self, pid: i32) -> Result<(), launch::Error> {
-        self.cgroup.attach(pid)?;
-        join_rdt(self.rdt.as_ref(), pid)
+        match self.outside {
+            Some(0) if !self.cgroup.joins_by_bus()? => self.cgroup.add(pid.unsigned_abs())?,
+            Some(left @ 1..) => self.outside = Some(left - 1),
+            None | Some(0) => self.cgroup.attach(pid)?,
+        }
+        join_rdt(self.rdt, pid)
     }
 
     /// The container has its rules.
@@ -178,32 +209,39 @@ const CGROUP_HINT: &str =
 
 /// The process in the container's cgroup. On version 2 nothing can be there once the container has handed its controllers on to
 /// cgroups below: then it joins the first process where that is, unless the caller has said where it shall be.
-fn launched(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &mut Cgroup) -> anyhow::Result<Running> {
-    let attempt = |cgroup: &Cgroup| {
-        let launch = Launch {
-            plan,
-            cgroup,
-            gate: Gate::Parent,
-            state: joined_state(state, status),
-            bundle: &state.bundle,
-            stays: !args.detach,
-        };
-        launch.clone_child()
-    };
-    match attempt(cgroup) {
+fn launched(
+    args: &Exec,
+    plan: &Plan,
+    state: &State,
+    status: Status,
+    cgroup: &mut Cgroup,
+) -> Result<Running, launch::Error> {
+    match attempt(args, plan, state, status, cgroup) {
         Err(launch::Error::Clone { errno: Errno::EBUSY, .. }) if cgroup.is_v2() => {
             if !args.cgroup.is_empty() {
-                return Err(cgroup.no_birth(Errno::EBUSY)).explained();
+                return Err(cgroup.no_birth(Errno::EBUSY).into());
             }
-            *cgroup = cgroup.holding(state.init.pid.unsigned_abs()).explained()?;
-            attempt(cgroup).explained()
+            *cgroup = cgroup.holding(state.init.pid.unsigned_abs())?;
+            attempt(args, plan, state, status, cgroup)
         }
         Err(launch::Error::Cgroup(cgroup::Error::Open { path, source })) if !args.cgroup.is_empty() => {
             let errno = Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO));
-            Err(cgroup::Error::Birth { path, errno }).explained()
+            Err(cgroup::Error::Birth { path, errno }.into())
         }
-        other => other.explained(),
+        other => other,
     }
+}
+
+fn attempt(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &Cgroup) -> Result<Running, launch::Error> {
+    let launch = Launch {
+        plan,
+        cgroup,
+        gate: Gate::Parent,
+        state: joined_state(state, status),
+        bundle: &state.bundle,
+        stays: !args.detach,
+    };
+    launch.clone_child()
 }
 
 /// What to execute: the file of `--process`, or the container's own process with what the flags change.

@@ -474,11 +474,13 @@ fn listen(dir: &Dir) -> anyhow::Result<OwnedFd> {
 
 /// Before anything is opened: what is open now was inherited.
 pub(super) fn check_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
-    let preserve = preserve_fds.saturating_add(listen_fds());
+    let listening = listen_fds();
+    let preserve = preserve_fds.saturating_add(listening);
+    let asked = if listening == 0 { "--preserve-fds" } else { "--preserve-fds and LISTEN_FDS" };
     for number in (3..).take(usize::try_from(preserve)?) {
         if !fd::is_open(number) {
             return Err(hinted(
-                &format!("--preserve-fds: file descriptor {number} is not open"),
+                &format!("{asked}: file descriptor {number} is not open"),
                 "pass as many descriptors as are open from 3 on",
             ));
         }

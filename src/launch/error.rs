@@ -3,7 +3,7 @@
 
 use super::child::parts;
 use super::wire::Failure;
-use super::{hooks, idmap, sources};
+use super::{hooks, idmap, prepare, sources};
 use crate::plan::Plan;
 use crate::plan::op::{Child as Op, HookKind, Module, Namespace, Prepare, Source};
 use crate::report::Hint;
@@ -47,6 +47,12 @@ pub enum Error {
         /// What the kernel said.
         errno: Errno,
     },
+    /// The container that a process was to join has ended.
+    #[error("cannot exec in a stopped container")]
+    Stopped,
+    /// Nothing can be born in the pid namespace that was to be joined.
+    #[error("linux.namespaces: the first process of the pid namespace has ended, and no other can start in it")]
+    PidNamespaceEnded,
     /// The child ended without a word.
     #[error("the container's first process died while it was set up ({})", status_text(*status))]
     Died {
@@ -144,7 +150,11 @@ impl Hint for Error {
 impl Error {
     /// A failure the child has reported.
     pub(super) fn child(plan: &Plan, index: u32, failure: Failure, hooks: &[(HookKind, Vec<hooks::Prepared>)]) -> Self {
-        match usize::try_from(index).ok().and_then(|index| plan.child.iter().nth_back(index)) {
+        let op = usize::try_from(index).ok().and_then(|index| plan.child.iter().nth_back(index));
+        if let Some(ended) = op.and_then(|op| ended(plan, op, &failure)) {
+            return ended;
+        }
+        match op {
             Some(Op::Birth { new } | Op::MakeNamespaces { new }) => {
                 Self::Clone { namespaces: new.clone(), errno: Errno::from_raw(failure.errno) }
             }
@@ -160,6 +170,26 @@ impl Error {
             }
             None => Self::System { what: "understand the child", errno: Errno::EBADMSG },
         }
+    }
+}
+
+/// What the kernel says of namespaces whose processes have ended, which reads like something else: alloc_pid of a pid namespace without
+/// its first process is ENOMEM (pid_namespaces(7)).
+fn ended(plan: &Plan, op: &Op, failure: &Failure) -> Option<Error> {
+    let entered = |wanted: fn(&Op) -> bool| plan.child.iter().any(wanted);
+    match (op, Errno::from_raw(failure.errno)) {
+        (Op::EnterProcess { .. }, Errno::ESRCH) => Some(Error::Stopped),
+        (Op::Birth { .. }, Errno::ENOMEM)
+            if entered(|op| matches!(op, Op::EnterProcess { kinds, .. } if kinds.contains(&Namespace::Pid))) =>
+        {
+            Some(Error::Stopped)
+        }
+        (Op::Birth { .. }, Errno::ENOMEM)
+            if entered(|op| matches!(op, Op::EnterNamespace { kind: Namespace::Pid, .. })) =>
+        {
+            Some(Error::PidNamespaceEnded)
+        }
+        _ => None,
     }
 }
 
@@ -187,6 +217,9 @@ fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
 fn prepare_message(op: &Prepare, failure: &Failure) -> String {
     match op {
         Prepare::CloneMount(source) => source_message(source, failure),
+        Prepare::OpenNamespace { path, spec_path, .. } if failure.part == prepare::HOSTS_MOUNTS => {
+            format!("{spec_path}: {path} is the host's mount namespace: the container's mounts would be the host's")
+        }
         Prepare::OpenNamespace { path, spec_path, .. } => {
             format!("{spec_path}: cannot open namespace {path}: {}", errno(failure))
         }
@@ -211,6 +244,9 @@ fn prepare_message(op: &Prepare, failure: &Failure) -> String {
 fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
     match op {
         Prepare::CloneMount(source) => source_hint(source, failure),
+        Prepare::OpenNamespace { .. } if failure.part == prepare::HOSTS_MOUNTS => {
+            Some("leave the path out: a new one is made".into())
+        }
         Prepare::SetOomScore { .. } => Some("lowering it needs CAP_SYS_RESOURCE".into()),
         Prepare::RaiseRlimit { name: "RLIMIT_NOFILE", .. } => Some("fs.nr_open is the largest there can be".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),
@@ -305,6 +341,9 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
             parts::TARGET => format!("cannot make or open mount point {target}: {why}"),
             _ => format!("cannot mount on {target}: {why}"),
         },
+        Op::CopyUp { target, .. } if failure.part == parts::TOO_DEEP => {
+            format!("cannot copy up {target}: it has more than {} directories in one another", failure.value)
+        }
         Op::MaskPaths { paths, .. } => format!("cannot mask {}: {why}", item(paths, index)),
         Op::ReadonlyPaths { paths } => format!("cannot make {} read-only: {why}", item(paths, index)),
         Op::WriteSysctls { values, .. } => match values.get(index) {
@@ -472,6 +511,9 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
+        (Op::SetGroups { groups }, Errno::EPERM) if !groups.is_empty() => {
+            "the user namespace may have been made without the right to set groups: leave additionalGids out".into()
+        }
         (Op::SetUid { .. } | Op::SetGid { .. } | Op::SetGroups { .. }, Errno::EINVAL) => {
             "the id is not mapped in the container's user namespace".into()
         }

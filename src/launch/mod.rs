@@ -160,6 +160,7 @@ impl Launch<'_> {
             in_directory: false,
             entered: 0,
             network: None,
+            umask: 0,
             executable: None,
             listener: None,
             ruleset: None,
@@ -201,12 +202,14 @@ impl Launch<'_> {
     }
 }
 
-/// A process that stays is again what it was: a container's score and processors must not be the runtime's.
+/// This process is again what it was: its hooks do not inherit the container's time and score, and where it stays, it does not keep the
+/// container's processors.
 fn restore(prepared: &Prepared, stays: bool) -> Result<(), Error> {
-    if !stays {
-        return Ok(());
+    if let Some(time) = &prepared.before.time {
+        clone::setns(time.as_fd(), libc::c_int::try_from(clone::NEWTIME).unwrap_or(0))
+            .map_err(|errno| Error::System { what: "go back to the time namespace", errno })?;
     }
-    if let Some(cpus) = &prepared.before.cpus {
+    if let Some(cpus) = prepared.before.cpus.as_ref().filter(|_| stays) {
         numa::set_cpu_affinity(cpus).map_err(|errno| Error::System { what: "put the processors back", errno })?;
     }
     match &prepared.before.oom_score {
@@ -231,13 +234,13 @@ fn make_network() -> Result<OwnedFd, Error> {
 
 /// First thing in the child: it has a name that `state` knows, modes are meant as they are written, and signals are the
 /// program's again.
-fn enter(child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
+fn enter(mut child: child::Child<'_>, parents_end: &OwnedFd, ignored: u64) -> ! {
     crate::alloc::forbid();
     // While the parent's end is open here, its death would go unnoticed.
     if fd::close(parents_end.as_raw_fd()).is_err() {
         clone::exit_group(1);
     }
-    cred::set_umask(0);
+    child.umask = cred::set_umask(0);
     if cred::set_name(crate::state::SETUP_COMM).is_err() || child::process_parts::reset_signals(ignored).is_err() {
         clone::exit_group(1);
     }
@@ -345,9 +348,19 @@ impl Running {
             Some(message) => Ok(message),
             None => {
                 let status = clone::wait(self.pidfd.as_fd()).unwrap_or(-1);
-                Err(Error::Died { status })
+                Err(if self.joined_has_ended(plan) { Error::Stopped } else { Error::Died { status } })
             }
         }
+    }
+
+    /// Whether the container that the child was to join ends, and takes it along: its first process is the last to be gone.
+    fn joined_has_ended(&self, plan: &Plan) -> bool {
+        const A_MOMENT_MS: i32 = 100;
+        let init = plan.prepare.iter().find_map(|op| match op {
+            crate::plan::op::Prepare::OpenProcess { slot, .. } => self.opened.get(usize::from(slot.0))?.as_ref(),
+            _ => None,
+        });
+        init.is_some_and(|init| clone::wait_readable(init.as_fd(), A_MOMENT_MS).unwrap_or(false))
     }
 
     fn run_hooks(&self, kind: HookKind) -> Result<(), Error> {
@@ -367,14 +380,18 @@ impl Running {
         });
         let Some(init) = init else { return Ok(()) };
         let system = |errno| Error::System { what: "compare namespaces with init's", errno };
+        let ended = |errno| match errno {
+            Errno::ENOENT | Errno::ESRCH => Error::Stopped,
+            errno => system(errno),
+        };
         let open = |pid: i32| {
             let path = CString::new(format!("/proc/{pid}/ns")).map_err(|_| Errno::EINVAL)?;
             fd::open(fd::CWD, &path, libc::O_PATH | libc::O_DIRECTORY)
         };
-        let (own, its) = (open(self.pid).map_err(system)?, open(init).map_err(system)?);
+        let (its, own) = (open(init).map_err(ended)?, open(self.pid).map_err(system)?);
         for kind in kinds {
-            let inode = |ns: &OwnedFd| child::namespace(ns.as_fd(), child::namespace_file(*kind)).map_err(system);
-            if inode(&own)? != inode(&its)? {
+            let inode = |ns: &OwnedFd| child::namespace(ns.as_fd(), child::namespace_file(*kind));
+            if inode(&its).map_err(ended)? != inode(&own).map_err(system)? {
                 return Err(Error::Mismatch(format!("the {} namespace is not the container's", kind.file())));
             }
         }

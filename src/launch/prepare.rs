@@ -11,7 +11,7 @@ use crate::sys::exec::{Argv, Environment};
 use crate::sys::{cred, exe, fd, numa};
 use nix::errno::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A plan with its descriptors open and its strings in place.
 pub(super) struct Prepared {
@@ -25,7 +25,7 @@ pub(super) struct Prepared {
     pub(super) host_namespaces: [u64; 8],
     /// Signals that this process ignores, a mask: what of its dispositions a child inherits.
     pub(super) ignored: u64,
-    /// To be put back in a process that stays.
+    /// To be put back.
     pub(super) before: Before,
 }
 
@@ -34,6 +34,7 @@ pub(super) struct Prepared {
 pub(super) struct Before {
     pub(super) oom_score: Option<String>,
     pub(super) cpus: Option<Vec<u64>>,
+    pub(super) time: Option<OwnedFd>,
 }
 
 pub(super) fn prepare(plan: &Plan) -> Result<Prepared, Error> {
@@ -75,7 +76,13 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
     let mut fill = |slot: Slot, fd: OwnedFd| slots[usize::from(slot.0)] = Some(fd);
     match op {
         Prepare::OpenProcess { slot, pid, start_time } => fill(*slot, open_process(*pid, *start_time)?),
-        Prepare::OpenNamespace { slot, path, .. } => fill(*slot, fd::open(fd::CWD, path, libc::O_RDONLY)?),
+        Prepare::OpenNamespace { slot, kind, path, .. } => {
+            let namespace = fd::open(fd::CWD, path, libc::O_RDONLY)?;
+            if *kind == Namespace::Mount && is_of_the_host(namespace.as_fd())? {
+                return Err(Failure::mismatch(HOSTS_MOUNTS, 0));
+            }
+            fill(*slot, namespace);
+        }
         Prepare::MakeIdMapping { slot, uids, gids } => fill(*slot, idmap::namespace(uids, gids)?),
         Prepare::CloneMount(source) => {
             let namespace = source.idmap.as_ref().and_then(|map| slots[usize::from(map.namespace.0)].as_ref());
@@ -93,6 +100,7 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
         Prepare::SetOomScore { score } => before.oom_score = set_oom_score(*score)?,
         Prepare::RaiseRlimit { resource, hard, .. } => cred::raise_rlimit(*resource, *hard)?,
         Prepare::SetTimeOffsets { lines } => {
+            before.time = Some(fd::open(fd::CWD, c"/proc/self/ns/time", libc::O_RDONLY)?);
             clone::unshare(0x80)?;
             let file = fd::open(fd::CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
             fd::write(file.as_fd(), lines.to_bytes())?;
@@ -118,7 +126,7 @@ fn ignored_signals() -> u64 {
     digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or(u64::MAX)
 }
 
-/// Inherited by the child; returns what it was before, for a process that stays.
+/// Inherited by the child; returns what it was before.
 fn set_oom_score(score: i32) -> Result<Option<String>, Failure> {
     let before = fd::read_file(OOM_SCORE).ok().and_then(|text| String::from_utf8(text).ok());
     let before = before.map(|text| text.trim_end().to_owned());
@@ -135,6 +143,17 @@ const OOM_SCORE: &CStr = c"/proc/self/oom_score_adj";
 pub(super) fn write_oom_score(score: &str) -> crate::sys::Result<()> {
     let file = fd::open(fd::CWD, OOM_SCORE, libc::O_WRONLY)?;
     fd::write(file.as_fd(), score.as_bytes())
+}
+
+/// The mount namespace to be joined is the runtime's own, or that of the first process: its mounts would be replaced before anything
+/// could be compared.
+pub(super) const HOSTS_MOUNTS: u32 = 1;
+
+/// Whether a mount namespace is one that must stay as it is; that of the first process, where this process may look at it.
+fn is_of_the_host(namespace: BorrowedFd<'_>) -> crate::sys::Result<bool> {
+    let inode = fd::stat(namespace)?.st_ino;
+    let own = fd::stat_at(fd::CWD, c"/proc/self/ns/mnt", 0)?.st_ino;
+    Ok(inode == own || fd::stat_at(fd::CWD, c"/proc/1/ns/mnt", 0).is_ok_and(|st| st.st_ino == inode))
 }
 
 /// The container's init, unless its pid belongs to another process by now.

@@ -96,14 +96,14 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         b.child.append(&mut shield.raise);
     }
     let labels = process::open_labels(&mut b, program, "process");
-    enter_namespaces(&mut b, &namespaces, request.options.preserve_fds);
     let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
+    enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
     }
-    if !cgroup_by_clone && !namespaces.needs_birth() && namespaces.is_new(Namespace::Cgroup) {
+    if !cgroup_by_clone && (joined_by_bus || !namespaces.needs_birth()) && namespaces.is_new(Namespace::Cgroup) {
         // Its root is the cgroup that the child is in.
         b.child.push(Child::UnshareCgroup);
     }
@@ -187,13 +187,14 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if !request.options.keep_processors {
         b.child.push(Child::ResetCpuAffinity);
     }
+    // Opens files, of which the limits may allow no more.
+    process::home(&mut b, program);
     process::limits(&mut b, program, "process", namespaces.is_own(Namespace::User));
     process::surroundings(&mut b, linux);
     b.child.push(Child::VerifyMounts);
     if parent_is_late {
         b.child.push(Child::Meet { point: Point::ParentDone });
     }
-    process::home(&mut b, program);
     process::credentials(&mut b, &context);
     if request.options.init {
         // After the credentials: the kernel forgets it when they change.
@@ -336,29 +337,41 @@ fn compile_cgroup(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux) -> 
 
 /// Existing namespaces. Where a process has to be born in them, they are entered by one that has left the host's descriptors
 /// behind; and where others could look on, in a joined pid namespace, the birth comes at the very end.
-fn enter_namespaces(b: &mut Builder<'_>, namespaces: &Namespaces, preserve: u32) {
+fn enter_namespaces(
+    b: &mut Builder<'_>,
+    namespaces: &Namespaces,
+    groups: namespaces::Groups,
+    joined_by_bus: bool,
+    preserve: u32,
+) {
     if namespaces.needs_birth() {
         b.child.push(Child::LeaveHost { keep: Vec::new(), preserve });
     }
     // Some may belong to the user namespace that is entered, others to the host's: no order suits all.
     let user = namespaces.joined.iter().any(|(kind, _)| *kind == Namespace::User);
+    if user {
+        b.child.extend(namespaces::drop_groups(b.host, groups));
+    }
     let early =
         namespaces.joined.iter().filter(|(kind, _)| user && *kind != Namespace::User && *kind != Namespace::Mount);
     b.child.extend(early.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: true }));
     let all = namespaces.joined.iter();
     b.child.extend(all.map(|&(kind, slot)| Child::EnterNamespace { kind, slot, early: false }));
+    let mut new = namespaces.new.clone();
+    // Its root is the cgroup that the child is in, once systemd has moved it.
+    new.retain(|kind| *kind != Namespace::Cgroup || !joined_by_bus);
     if namespaces.born_last {
-        if !namespaces.new.is_empty() {
-            b.child.push(Child::MakeNamespaces { new: namespaces.new.clone() });
+        if !new.is_empty() {
+            b.child.push(Child::MakeNamespaces { new });
         }
     } else if namespaces.needs_birth() {
-        b.birth(namespaces.new.clone());
+        b.birth(new);
     }
 }
 
 fn session(b: &mut Builder<'_>, request: &Request<'_>, namespaces: &Namespaces) {
     if !request.options.no_new_keyring {
-        b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+        b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)), found: true });
     }
     // A session belongs to its first process: one that is born later makes its own.
     if !namespaces.born_last {

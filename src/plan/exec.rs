@@ -76,11 +76,11 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     let labels = process::open_labels(&mut b, request.process, "process");
     let keep = std::iter::once(init).chain(shield).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
     b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
-    b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
-
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups = namespaces::groups(&mut b, request.spec, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
+    b.child.extend(namespaces::drop_groups(request.host, groups).filter(|_| own_user_namespace));
+    b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
     if own_user_namespace {
         b.child.push(namespaces::become_owner_again(linux, request.process.user(), groups));
     }
@@ -89,7 +89,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     }
     // Where the rights for it come only with the container's user namespace.
     b.child.extend(shield.map(|file| Child::ShieldBinary { file }));
-    b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)) });
+    b.child.push(Child::JoinKeyring { name: Text::new(format!("_ses.{}", request.id)), found: false });
     let terminal = process::terminal(&mut b, request.process, None);
     super::numa::exec_affinity(&mut b, request.process.exec_cpu_affinity().as_ref());
     process::surroundings(&mut b, linux);
@@ -110,8 +110,9 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         preserve_fds: request.preserve_fds,
         born_last: true,
     };
-    process::limits(&mut b, request.process, "process", own_user_namespace);
+    // As in `compile`: opens files, of which the limits may allow no more.
     process::home(&mut b, request.process);
+    process::limits(&mut b, request.process, "process", own_user_namespace);
     process::credentials(&mut b, &context);
     if request.host.is_privileged() {
         let known = b.parent.iter().position(|op| matches!(op, Parent::Adopt)).map_or(b.parent.len(), |at| at + 1);

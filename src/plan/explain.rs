@@ -212,6 +212,7 @@ impl fmt::Display for Child {
             Self::Birth { new } => {
                 write!(f, "clone with new namespaces: {}: the new process walks the rest", Kinds(new))
             }
+            Self::DropGroups => f.write_str("give up the caller's supplementary groups"),
             Self::EnterNamespace { kind, .. } => write!(f, "enter {} namespace", kind.file()),
             Self::LeaveHost { .. } => f.write_str("close the host's descriptors"),
             Self::EnterNetwork => f.write_str("enter the network namespace that was made meanwhile"),
@@ -222,7 +223,8 @@ impl fmt::Display for Child {
             Self::DieWithRuntime => f.write_str("be killed when pent ends"),
             Self::BecomeInit => f.write_str("make the program's process, and look after it"),
             Self::JoinCgroup => f.write_str("join the cgroup"),
-            Self::JoinKeyring { name } => write!(f, "join new session keyring {name}"),
+            Self::JoinKeyring { name, found: true } => write!(f, "join new session keyring {name}"),
+            Self::JoinKeyring { name, found: false } => write!(f, "join session keyring {name}"),
             Self::NewSession => f.write_str("start new session"),
             Self::VerifyNamespaces { new, joined, .. } => {
                 write!(f, "verify namespaces: new {}", Kinds(new))?;

@@ -174,6 +174,11 @@ fn groups_denied(host: &Host, linux: &Linux, namespaces: &Namespaces) -> bool {
     host.setgroups_denied || gives_up
 }
 
+/// Before an existing user namespace is entered. Without root nobody could give up groups outside of it.
+pub(super) fn drop_groups(host: &Host, groups: Groups) -> Option<Child> {
+    (groups == Groups::Replaced && host.is_privileged()).then_some(Child::DropGroups)
+}
+
 pub(super) fn id_map(mappings: Option<&Vec<LinuxIdMapping>>) -> IdMap {
     mappings.into_iter().flatten().map(|m| (m.container_id(), m.host_id(), m.size())).collect()
 }

@@ -355,6 +355,9 @@ pub enum Child {
     ShieldBinary { file: Slot },
     /// Opens the running binary through a read-only mount (where the parent may not).
     OpenBinary { mount: Slot, file: Slot, path: Text },
+    /// Gives the caller's supplementary groups up where that may still be done: an existing user namespace, which is entered next,
+    /// may deny it (user_namespaces(7)). Whether any are left is seen by those who set them later.
+    DropGroups,
     /// Enters an existing namespace.
     EnterNamespace {
         kind: Namespace,
@@ -379,8 +382,8 @@ pub enum Child {
     BecomeUser { uid: u32, gid: u32, drop_groups: bool },
     /// Moves this process to where CLONE_INTO_CGROUP did not put it: the version 1 hierarchies.
     JoinCgroup,
-    /// A new session keyring.
-    JoinKeyring { name: Text },
+    /// The session keyring of this name, a new one where there is none. `found`: those who join the container find it by its name.
+    JoinKeyring { name: Text, found: bool },
     /// A new session.
     NewSession,
     /// Compares the namespaces this process is in with what was asked for.

@@ -231,10 +231,11 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
     }
+    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
     if let Some((ruleset, false)) = context.landlock {
+        // The check opens sockets, which a limit on open files has room for now.
         b.child.push(landlock::restriction(ruleset));
     }
-    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
     if context.born_last {
         birth(b, process);
     }

@@ -125,6 +125,11 @@ fn lacking(b: &Builder<'_>, need: Need, facts: &Facts<'_>) -> Option<(String, &'
         Need::Memory => some("no limit on memory will be set", "set linux.resources.memory.limit"),
         Need::Pids if facts.cgroup.pids => None,
         Need::Pids => some("no limit on the number of processes will be set", "set linux.resources.pids.limit"),
+        // Its mounts are replaced before anything tells whose it is.
+        Need::Namespace(Namespace::Mount) if facts.joined.contains(&Namespace::Mount) => some(
+            "the mount namespace is an existing one, which may be the host's",
+            "leave its path out of linux.namespaces",
+        ),
         Need::Namespace(kind) if facts.own.contains(&kind) || facts.joined.contains(&kind) => None,
         Need::Namespace(kind) => Some((
             format!("the container shares the {} namespace of the runtime", kind.file()),

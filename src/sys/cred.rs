@@ -175,10 +175,10 @@ pub fn gids() -> Result<[u32; 3]> {
     Ok(ids)
 }
 
-/// umask(2).
-pub fn set_umask(mask: u32) {
+/// umask(2): the mask before.
+pub fn set_umask(mask: u32) -> u32 {
     // SAFETY: no pointers, cannot fail.
-    let _previous = unsafe { libc::umask(mask) };
+    unsafe { libc::umask(mask) }
 }
 
 /// setsid(2).
@@ -274,11 +274,23 @@ pub fn set_scheduler(pid: i32, attr: &SchedAttr) -> Result<()> {
     unsafe { syscall!(libc::SYS_sched_setattr, pid, attr, 0) }.map(drop)
 }
 
-/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: a new, empty session keyring of that name.
-pub fn join_session_keyring(name: &CStr) -> Result<()> {
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`: the session keyring of that name, a new, empty one where there is none: its serial number.
+pub fn join_session_keyring(name: &CStr) -> Result<usize> {
     const KEYCTL_JOIN_SESSION_KEYRING: i32 = 1;
     // SAFETY: `name` is NUL-terminated and only read.
-    unsafe { syscall!(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }.map(drop)
+    unsafe { syscall!(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) }
+}
+
+/// keyctl(2) `KEYCTL_SETPERM`: what a new session keyring allows (keyrings(7)), and searching it to its user, which is what joining it by
+/// name takes.
+pub fn let_user_search_keyring(serial: usize) -> Result<()> {
+    const KEYCTL_SETPERM: i32 = 5;
+    const POSSESSOR_ALL: u32 = 0x3f00_0000;
+    const USER_VIEW_READ_LINK: u32 = 0x0013_0000;
+    const USER_SEARCH: u32 = 0x0008_0000;
+    let allowed = POSSESSOR_ALL | USER_VIEW_READ_LINK | USER_SEARCH;
+    // SAFETY: no pointers.
+    unsafe { syscall!(libc::SYS_keyctl, KEYCTL_SETPERM, serial, allowed) }.map(drop)
 }
 
 /// rt_sigprocmask(2): unblocks every signal.

@@ -112,7 +112,7 @@ fn a_plan_that_loses_or_moves_its_restriction_is_refused() {
     let mut lost = good.clone();
     lost.child.remove(at);
     assert!(order::check(&lost).is_err());
-    for earlier in [at - 1, at - 5] {
+    for earlier in [at - 2, at - 6] {
         let mut early = good.clone();
         let op = early.child.remove(at);
         early.child.insert(earlier, op);
@@ -232,6 +232,20 @@ fn what_is_there_satisfies_what_is_required() {
     exec(&config, &hardening);
     let userns = hardened(&rootless_config(), &ordinary_user(), &require(&["userns", "nnp"]));
     userns.expect("a plan");
+}
+
+/// Before its inode is compared, its mounts are replaced.
+#[test]
+fn a_mount_namespace_that_is_joined_is_none_of_the_containers_own() {
+    let mut config = default_config();
+    for namespace in config["linux"]["namespaces"].as_array_mut().expect("namespaces") {
+        if namespace["type"] == "mount" {
+            namespace["path"] = json!("/proc/4711/ns/mnt");
+        }
+    }
+    hardened(&config, &v2(), &Hardening::default()).expect("a plan");
+    let found = hardened(&config, &v2(), &require(&["mntns"])).expect_err("an error");
+    assert!(said(&found).contains("mntns is required: the mount namespace is an existing one"), "{}", said(&found));
 }
 
 #[test]

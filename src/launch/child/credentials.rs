@@ -7,6 +7,21 @@ use crate::sys::cred::{self, CapSets};
 use nix::errno::Errno;
 
 impl Child<'_> {
+    pub(super) fn drop_groups() -> Done {
+        match cred::set_groups(&[]) {
+            Ok(()) | Err(Errno::EPERM) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Exactly these: where they may not be set, there is nothing to be done if none are asked for and there are none.
+    pub(super) fn set_groups(groups: &[u32]) -> Done {
+        match cred::set_groups(groups) {
+            Err(Errno::EPERM) if groups.is_empty() && cred::group_count()? == 0 => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
     pub(super) fn drop_bounding(&mut self, keep: u64) -> Done {
         for cap in 0..64u8 {
             if keep & 1 << cap == 0 {

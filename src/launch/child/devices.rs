@@ -178,16 +178,21 @@ impl Child<'_> {
     pub(super) fn become_user(uid: u32, gid: u32, drop_groups: bool) -> Done {
         cred::set_gid(gid)?;
         if drop_groups {
-            cred::set_groups(&[])?;
+            Self::set_groups(&[])?;
         }
         Ok(cred::set_uid(uid)?)
     }
 
-    pub(super) fn join_keyring(&mut self, name: &CStr) -> Done {
+    pub(super) fn join_keyring(name: &CStr, found: bool) -> Done {
         match cred::join_session_keyring(name) {
+            // A filter may allow the one and not the other.
+            Ok(serial) if found => match cred::let_user_search_keyring(serial) {
+                Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+                Err(errno) => Err(errno.into()),
+            },
             // Kernels without keyrings, and callers whose own seccomp filter forbids them (Docker in Docker): nothing in the container
             // can use the caller's either. Not so when the container itself has used up all keys that its user may have.
-            Ok(()) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+            Ok(_) | Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

@@ -74,6 +74,8 @@ pub(super) struct Child<'a> {
     pub(super) entered: libc::c_int,
     /// What the parent has made, between getting it and entering it.
     pub(super) network: Option<OwnedFd>,
+    /// The caller's file mode creation mask.
+    pub(super) umask: u32,
     pub(super) executable: Option<&'a CString>,
     /// Of the seccomp filter, between loading it and handing it over.
     pub(super) listener: Option<OwnedFd>,
@@ -125,6 +127,7 @@ impl<'a> Child<'a> {
             Op::SetNonDumpable => Ok(crate::sys::cred::set_dumpable(false)?),
             Op::OpenBinary { mount, file, path } => self.open_binary(*mount, *file, path),
             Op::ShieldBinary { file } => Ok(crate::sys::exe::switch(self.segments, self.slot(*file)?)?),
+            Op::DropGroups => Self::drop_groups(),
             Op::EnterNamespace { kind, slot, early } => self.enter_namespace(*slot, clone_flag(kind.flag()), *early),
             Op::EnterNetwork => {
                 let network = self.network.take().ok_or(Errno::EBADF)?;
@@ -137,7 +140,7 @@ impl<'a> Child<'a> {
             Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
             Op::BecomeUser { uid, gid, drop_groups } => Self::become_user(*uid, *gid, *drop_groups),
             Op::JoinCgroup => self.join_cgroup(),
-            Op::JoinKeyring { name } => self.join_keyring(name),
+            Op::JoinKeyring { name, found } => Self::join_keyring(name, *found),
             Op::NewSession => Ok(crate::sys::cred::new_session()?),
             Op::VerifyNamespaces { new, joined, apart } => self.verify_namespaces(new, joined, apart),
             Op::LoopbackUp => Ok(crate::sys::cred::loopback_up()?),
@@ -194,10 +197,10 @@ impl<'a> Child<'a> {
             Op::OwnStdio { uid, gid } => self.own_stdio(*uid, *gid),
             Op::SetHome { uid } => self.set_home(*uid),
             Op::SetUmask { mask } => {
-                crate::sys::cred::set_umask(*mask);
+                let _setups = crate::sys::cred::set_umask(*mask);
                 Ok(())
             }
-            Op::SetGroups { groups } => Ok(crate::sys::cred::set_groups(groups)?),
+            Op::SetGroups { groups } => Self::set_groups(groups),
             Op::SetGid { gid } => Ok(crate::sys::cred::set_gid(*gid)?),
             Op::DropBounding { keep } => self.drop_bounding(*keep),
             Op::SetUid { uid } => self.set_uid(*uid),
@@ -330,10 +333,15 @@ impl<'a> Child<'a> {
             // Where runc has them run, and what some take for granted.
             crate::sys::fd::chdir(self.slot(self.root.ok_or(nix::errno::Errno::EBADF)?)?)?;
         }
+        // Those of the program have its own, which is set by then.
+        let mask = (kind == HookKind::CreateContainer).then(|| crate::sys::cred::set_umask(self.umask));
         for (_, hooks) in self.hooks.iter().filter(|(own, _)| *own == kind) {
             for (index, hook) in hooks.iter().enumerate() {
                 hook.run_inside(pid, self.env.argv(), filter).map_err(|failure| failure.at(index))?;
             }
+        }
+        if let Some(setups) = mask {
+            let _callers = crate::sys::cred::set_umask(setups);
         }
         Ok(())
     }
@@ -394,7 +402,7 @@ pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
     pub(in crate::launch) use super::landlock::{IN_FORCE, PORT, RULE};
-    pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET};
+    pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET, TOO_DEEP};
     pub(in crate::launch) use super::process::OUTSIDE;
 }
 

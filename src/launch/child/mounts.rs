@@ -24,6 +24,8 @@ pub(in crate::launch) const FILESYSTEM: u32 = 3;
 pub(in crate::launch) const NOT_PLAIN: u32 = 4;
 /// The item of a list; `value` is its index.
 pub(in crate::launch) const ITEM: u32 = 5;
+/// Directories are nested deeper than `value`.
+pub(in crate::launch) const TOO_DEEP: u32 = 6;
 
 /// The attributes that protect, of those that can be set.
 const CHECKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
@@ -195,7 +197,7 @@ impl Child<'_> {
         let to = self.slot(slot)?;
         fd::chown(to, c"", st.st_uid, st.st_gid)?;
         fd::chmod(to, c".", st.st_mode & 0o7777)?;
-        Ok(copy_directory(from.as_fd(), to, 0)?)
+        copy_directory(from.as_fd(), to, 0)
     }
 
     pub(super) fn symlink(&mut self, dir: &CStr, name: &CStr, target: &CStr) -> Done {
@@ -268,10 +270,10 @@ fn proc_fd<'b>(fd: BorrowedFd<'_>, name: &'b mut [u8; 32]) -> &'b CStr {
 }
 
 /// Copies everything in one directory into another; bounded depth, buffers on the stack.
-fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> crate::sys::Result<()> {
+fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> Done {
     const MAX_DEPTH: u32 = 128;
     if depth == MAX_DEPTH {
-        return Err(Errno::ELOOP);
+        return Err(Failure::mismatch(TOO_DEEP, MAX_DEPTH.into()));
     }
     let mut buf = [0u8; 4096];
     loop {
@@ -285,7 +287,7 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> crate
     }
 }
 
-fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32) -> crate::sys::Result<()> {
+fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32) -> Done {
     // Looked up once: in a volume that others write to, a second look could find a device of the host's in a file's place.
     let entry = fd::open(from, name, libc::O_PATH | libc::O_NOFOLLOW)?;
     let st = fd::stat(entry.as_fd())?;
@@ -308,12 +310,12 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr, depth: u32)
             let len = fd::readlink(entry.as_fd(), c"", &mut target[..libc::PATH_MAX as usize])?;
             target[len] = 0;
             fd::symlink(CStr::from_bytes_until_nul(&target).unwrap_or_default(), to, name)?;
-            return fd::chown(to, name, st.st_uid, st.st_gid);
+            return Ok(fd::chown(to, name, st.st_uid, st.st_gid)?);
         }
         _ => fd::mknod(to, name, st.st_mode, st.st_rdev)?,
     }
     fd::chown(to, name, st.st_uid, st.st_gid)?;
-    fd::chmod(to, name, mode)
+    Ok(fd::chmod(to, name, mode)?)
 }
 
 impl Child<'_> {
