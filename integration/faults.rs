@@ -5,6 +5,7 @@
 
 mod support;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -152,7 +153,10 @@ impl SmallDisk {
     }
 
     fn remount(&self, flags: MsFlags) {
-        mount(None::<&str>, &self.path, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>).expect("remount");
+        let remounted = || mount(None::<&str>, &self.path, None::<&str>, MsFlags::MS_REMOUNT | flags, None::<&str>);
+        // Busy as long as the container's first process has the socket that start has removed: until its exec.
+        wait_until("nothing that was removed is in use", seconds(10), || remounted() != Err(Errno::EBUSY));
+        remounted().expect("remount");
     }
 }
 

@@ -297,7 +297,11 @@ fn poststop_hooks_run_without_the_bundle() {
     lacks!("crun" < "never": "hooks without the bundle");
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("down");
-    let container = hook(Bundle::new("hookbundle"), "poststop", &format!("touch {}", file.display())).started();
+    let mut container =
+        Container::new(hook(Bundle::new("hookbundle"), "poststop", &format!("touch {}", file.display())));
+    container.runtime.root = directory.path().join("state");
+    container.create().ok();
+    container.start().ok();
     container.wait_status("stopped");
     let (bundle, aside) = (container.bundle.path(), directory.path().join("bundle"));
     fs::rename(bundle, &aside).expect("the bundle goes");
