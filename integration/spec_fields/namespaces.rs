@@ -91,6 +91,8 @@ fn a_network_namespace_is_complete_and_the_runtime_stays_outside() {
     assert_eq!(said.next().as_deref(), Some("lo"));
     assert!(said.next().is_some_and(|line| line.contains("UP LOOPBACK RUNNING")));
     let of = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).expect("namespace").to_string_lossy().into_owned();
+    // runc writes it when the program runs already.
+    wait_until("the pid file is written", seconds(10), || container.pid_file().exists());
     assert_eq!(of(run.id()), own("net"));
     assert_ne!(of(container.pid().unsigned_abs()), own("net"));
     container.kill("KILL").ok();
