@@ -153,8 +153,11 @@ impl Image {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, images: &Path) -> io::Result<()> {
-        fs::write(images.join(FILE), serde_json::to_vec(self)?)
+    pub fn save(&self, images: &Path) -> Result<(), crate::output::Error> {
+        let path = images.join(FILE);
+        let text = serde_json::to_vec(self)
+            .map_err(|error| crate::output::Error::Io { path: path.clone(), source: error.into() })?;
+        crate::output::write(&path, &text)
     }
 
     /// Reads what [`Image::save`] wrote.

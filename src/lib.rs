@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod host;
 pub mod image;
 pub mod launch;
+pub mod output;
 pub mod path;
 pub mod plan;
 pub mod posture;

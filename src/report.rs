@@ -6,9 +6,8 @@ use crate::time;
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -225,8 +224,10 @@ impl Reporter {
         match &self.log {
             None => say(&line),
             Some(path) => {
-                if let Err(error) = open_log(path).and_then(|mut log| log.write_all(line.as_bytes())) {
-                    say(&format!("cannot write log {}: {error}\n", path.display()));
+                let written = open_log(path).map_err(|error| error.cause());
+                let written = written.and_then(|mut log| log.write_all(line.as_bytes()).map_err(|why| why.to_string()));
+                if let Err(why) = written {
+                    say(&format!("cannot write log {}: {why}\n", path.display()));
                 }
             }
         }
@@ -234,8 +235,8 @@ impl Reporter {
 }
 
 /// Opened for each line: there is at most one, unless `--debug`.
-fn open_log(path: &std::path::Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+fn open_log(path: &std::path::Path) -> Result<File, crate::output::Error> {
+    crate::output::append(path, true)
 }
 
 /// Writes to stderr. There is nobody left to tell when that fails.

@@ -6,8 +6,8 @@ use crate::cli::{Checkpoint, Criu};
 use crate::criu::{self, Dump, Image, Options};
 use crate::state::Status;
 use anyhow::{Context as _, bail};
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session<'_>, args: &Checkpoint) -> anyhow::Result<u8
     };
     let freezer = state.cgroup.place("freezer").map(crate::cgroup::Place::directory);
     let arguments = criu::dump_arguments(state.init.pid, &state.rootfs, freezer.as_deref(), &image, &options, &dump);
-    image.save(&options.images).with_context(|| format!("cannot write to {}", options.images.display()))?;
+    image.save(&options.images).explained()?;
     session.report.debug(format_args!("criu {arguments:?}"));
     criu::run(if args.pre_dump { "pre-dump" } else { "dump" }, &arguments, &options).explained()?;
     if args.pre_dump || args.leave_running {
@@ -107,5 +107,31 @@ fn directory(path: &Path) -> anyhow::Result<PathBuf> {
         .mode(0o700)
         .create(&path)
         .with_context(|| format!("cannot make {}", path.display()))?;
+    check_directory(&path)?;
     Ok(path)
+}
+
+/// CRIU opens its files by their names, as root: nothing may be there that leads elsewhere.
+fn check_directory(path: &Path) -> anyhow::Result<()> {
+    // CRIU's own, to the images that these are the difference to.
+    const PARENT: &str = "parent";
+    let failed = || format!("cannot read {}", path.display());
+    let refuse = |what: &Path, is: &str| {
+        let message = format!("cannot use {} for images: {} is {is}", path.display(), what.display());
+        Err(hinted(&message, "name an empty directory, or one that CRIU has filled"))
+    };
+    if !fs::symlink_metadata(path).with_context(failed)?.is_dir() {
+        return refuse(path, "a link");
+    }
+    for entry in fs::read_dir(path).with_context(failed)? {
+        let entry = entry.with_context(failed)?;
+        let kind = entry.file_type().with_context(failed)?;
+        if kind.is_symlink() && entry.file_name() != PARENT {
+            return refuse(&entry.path(), "a link");
+        }
+        if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
+            return refuse(&entry.path(), "no regular file");
+        }
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{CgroupManager, Make, SPEC_VERSION};
 use crate::host::Host;
 use crate::launch::{self, Gate, Launch, Running, hooks};
+use crate::output;
 use crate::plan::hardening::{Need, Requirement};
 use crate::plan::op::HookKind;
 use crate::plan::{self, Hardening, Options, Plan, Request};
@@ -559,13 +560,7 @@ pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> anyhow::Result<()> {
 
 /// Decimal digits, no newline, there all at once.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> anyhow::Result<()> {
-    let name = path.file_name().with_context(|| format!("--pid-file: {} names no file", path.display()))?;
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
-    let draft = path.with_file_name(draft);
-    std::fs::write(&draft, pid.to_string())
-        .and_then(|()| std::fs::rename(&draft, path))
-        .with_context(|| format!("--pid-file: cannot write {}", path.display()))
+    output::write(path, pid.to_string().as_bytes()).explained().context("--pid-file")
 }
 
 /// Runs the poststart hooks; one that fails stops the container (runtime.md, Lifecycle).

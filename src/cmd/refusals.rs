@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::make::{Bundle, Made};
-use super::{Session, hinted};
+use super::{Explained as _, Session, hinted};
 use crate::launch;
+use crate::output::{self, Links, Output};
 use crate::refusal::keeper;
 use crate::refusal::{About, Asker, Layer, Record, Refusal, Report, Supervisor, Watch};
 use crate::sys::seccomp;
 use anyhow::Context as _;
 use oci_spec::runtime::Spec;
-use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ pub(super) enum Reporting {
     /// To stderr.
     Full,
     /// To a file, as JSON; in short to the terminal, too.
-    File(File, PathBuf),
+    File(Output),
 }
 
 impl Reporting {
@@ -46,13 +46,17 @@ impl Reporting {
             return Ok(Self::Full);
         }
         // Before anything runs: a report that cannot be written is no report.
-        let file = File::create(path).with_context(|| format!("--report: cannot write {}", path.display()))?;
-        Ok(Self::File(file, path.to_owned()))
+        Output::begin(path, Links::OfTheSystem).map(Self::File).explained().map_err(of_report)
+    }
+
+    /// The report of an earlier run that is where this one will be.
+    pub(super) fn earlier(&self) -> Option<PathBuf> {
+        if let Self::File(output) = self { output.earlier() } else { None }
     }
 
     /// Whether somebody has asked for all of it.
     pub(super) fn is_whole(&self) -> bool {
-        matches!(self, Self::Full | Self::File(..))
+        matches!(self, Self::Full | Self::File(_))
     }
 
     /// What is heard of.
@@ -60,7 +64,7 @@ impl Reporting {
         match self {
             Self::None => None,
             Self::Short(watch) => Some(*watch),
-            Self::Full | Self::File(..) => Some(Watch::Everything),
+            Self::Full | Self::File(_) => Some(Watch::Everything),
         }
     }
 
@@ -108,9 +112,8 @@ impl Reporting {
             Self::Short(_) => short(report),
             Self::Full if report.is_empty() => "nothing was denied\n".to_owned(),
             Self::Full => report.full(),
-            Self::File(mut file, path) => {
-                file.write_all(report.json().as_bytes())
-                    .with_context(|| format!("--report: cannot write {}", path.display()))?;
+            Self::File(output) => {
+                output.write(report.json().as_bytes()).explained().map_err(of_report)?;
                 if std::io::stderr().is_terminal() { short(report) } else { String::new() }
             }
         };
@@ -118,6 +121,11 @@ impl Reporting {
         drop(std::io::stderr().write_all(text.as_bytes()));
         Ok(())
     }
+}
+
+/// Which flag named the file.
+fn of_report(error: anyhow::Error) -> anyhow::Error {
+    error.context("--report")
 }
 
 /// The annotation that has refusals of a container written down that an engine runs.
@@ -180,11 +188,8 @@ impl launch::Supervisor for Keeper<'_> {
 
 /// The file of refusals in the directory of the log.
 fn open_beside(log: &Path) -> anyhow::Result<OwnedFd> {
-    use std::os::unix::fs::OpenOptionsExt as _;
     let path = log.with_file_name(FILE);
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&path);
-    file.map(OwnedFd::from).with_context(|| format!("cannot write {}", path.display()))
+    output::append(&path, false).map(OwnedFd::from).explained()
 }
 
 /// What the cgroup refused.
