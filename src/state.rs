@@ -14,7 +14,7 @@ mod tests;
 
 pub use dir::Dir;
 pub use process::{INIT_COMM, Process, SETUP_COMM};
-pub use root::Root;
+pub use root::{Root, SYSTEM_ROOT, fallback_root, is_in_user_namespace};
 
 use crate::cgroup::{self, Cgroup};
 use crate::report::Hint;
@@ -57,10 +57,12 @@ pub enum Error {
     #[error("container is locked by another command")]
     Busy,
     /// A state directory that somebody else made or can write to.
-    #[error("state directory {} is not a directory that only its owner, the caller, can write to", path.display())]
+    #[error("state directory {}: {why}, so that what is in it is not believed", path.display())]
     Planted {
         /// The directory.
         path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// A state file this program did not write.
     #[error("cannot read {}: {source}", path.display())]
@@ -111,7 +113,9 @@ impl Hint for Error {
                 let root = path.parent().unwrap_or(path);
                 Some(format!("looked in {}; was it created with another --root?", root.display()))
             }
-            Self::Planted { .. } => Some("remove it, or pass --root".into()),
+            Self::Planted { .. } => {
+                Some("pass --root with a directory that is yours and that nobody else can write to, or have this one removed".into())
+            }
             Self::Corrupt { path, .. } => {
                 let id = path.parent().and_then(Path::file_name).unwrap_or_default();
                 Some(format!("`pent delete --force {}` removes what is left", id.display()))

@@ -143,6 +143,16 @@ impl Dir {
         &self.path
     }
 
+    /// Whether the directory is the caller's and nobody else may write to it, as it is made.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn is_own(&self) -> Result<bool, Error> {
+        let about = fstat(self.as_fd()).map_err(|errno| Error::io("stat", &self.path, errno.into()))?;
+        Ok(about.st_uid == nix::unistd::geteuid().as_raw() && about.st_mode & 0o022 == 0)
+    }
+
     /// Waits for other commands that change this container and keeps them out while this value lives.
     ///
     /// # Errors
@@ -448,7 +458,8 @@ impl Dir {
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let failed = |source| Error::io("read", &self.path.join(name), source);
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // A FIFO reads as empty.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let file = match openat(self, name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::ENOENT) => return Ok(None),

@@ -12,8 +12,17 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     path: PathBuf,
-    /// Whether this program chose the path below a directory others can write to, so that it may have been planted.
-    check_owner: bool,
+    /// Given with `--root`.
+    explicit: bool,
+}
+
+/// Where root's state is.
+pub const SYSTEM_ROOT: &str = "/run/pent";
+
+/// Where an ordinary user's state is without `XDG_RUNTIME_DIR`.
+#[must_use]
+pub fn fallback_root(uid: u32) -> PathBuf {
+    format!("/tmp/pent-{uid}").into()
 }
 
 impl Root {
@@ -22,11 +31,13 @@ impl Root {
     ///
     /// # Errors
     ///
-    /// [`Error::Planted`] when the default directory belongs to somebody else or others may write to it.
+    /// [`Error::Planted`] when it is a link, belongs to somebody else, or others may write to it.
     pub fn find(explicit: Option<&Path>) -> Result<Self, Error> {
         if let Some(path) = explicit {
             let path = std::path::absolute(path).map_err(|source| Error::io("resolve", path, source))?;
-            return Ok(Self { path, check_owner: false });
+            let root = Self { path, explicit: true };
+            root.check()?;
+            return Ok(root);
         }
         let uid = nix::unistd::geteuid().as_raw();
         let rootless = uid != 0 || is_in_user_namespace();
@@ -37,14 +48,14 @@ impl Root {
 
     fn default_for(uid: u32, rootless: bool, runtime_dir: Option<&OsStr>) -> Self {
         if !rootless {
-            return Self { path: "/run/pent".into(), check_owner: false };
+            return Self { path: SYSTEM_ROOT.into(), explicit: false };
         }
         // The XDG specification: a relative path is to be treated as unset.
         let path = match runtime_dir.map(Path::new).filter(|dir| dir.is_absolute()) {
             Some(dir) => dir.join("pent"),
-            None => PathBuf::from(format!("/tmp/pent-{uid}")),
+            None => fallback_root(uid),
         };
-        Self { path, check_owner: true }
+        Self { path, explicit: false }
     }
 
     /// Where it is.
@@ -63,27 +74,34 @@ impl Root {
         self.check()
     }
 
-    /// Refuses a default directory that somebody else has made in a world-writable place. A missing one is fine.
+    /// Refuses a directory in which somebody else could have written what a later command believes. A missing one is fine.
+    ///
+    /// One that the caller names may be root's, whom everybody trusts, and its group may write to it: many users are alone in theirs.
     fn check(&self) -> Result<(), Error> {
-        if !self.check_owner {
-            return Ok(());
-        }
         let about = match fs::symlink_metadata(&self.path) {
             Ok(about) => about,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(Error::io("stat", &self.path, source)),
         };
-        let mine = about.uid() == nix::unistd::geteuid().as_raw();
-        if about.is_dir() && mine && about.mode() & 0o022 == 0 {
-            Ok(())
+        let mine = about.uid() == nix::unistd::geteuid().as_raw() || self.explicit && about.uid() == 0;
+        let why = if about.is_symlink() {
+            "it is a link, which others may have planted"
+        } else if !about.is_dir() {
+            "it is not a directory"
+        } else if !mine {
+            "it belongs to somebody else"
+        } else if about.mode() & if self.explicit { 0o002 } else { 0o022 } != 0 {
+            "others can write to it"
         } else {
-            Err(Error::Planted { path: self.path.clone() })
-        }
+            return Ok(());
+        };
+        Err(Error::Planted { path: self.path.clone(), why })
     }
 }
 
 /// Whether user id 0 here is not user id 0 of the machine (user_namespaces(7): the initial map is the identity on all ids).
-fn is_in_user_namespace() -> bool {
+#[must_use]
+pub fn is_in_user_namespace() -> bool {
     let Ok(map) = fs::read_to_string("/proc/self/uid_map") else { return false };
     map.split_ascii_whitespace().ne(["0", "0", "4294967295"])
 }
@@ -108,7 +126,7 @@ mod tests {
     fn a_planted_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pent");
-        let root = Root { path: path.clone(), check_owner: true };
+        let root = Root { path: path.clone(), explicit: false };
         root.check().unwrap();
         root.make().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
@@ -123,5 +141,21 @@ mod tests {
             std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
             assert!(matches!(root.check(), Err(Error::Planted { .. })));
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_named_is_looked_at_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let find = || Root::find(Some(&path)).map_err(|error| error.to_string());
+        find().unwrap();
+        fs::create_dir(&path).unwrap();
+        for (mode, fine) in [(0o700, true), (0o755, true), (0o775, true), (0o777, false), (0o1777, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(find().is_ok(), fine, "{mode:o}");
+        }
+        fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink(dir.path(), &path).unwrap();
+        assert!(find().unwrap_err().contains("it is a link"));
     }
 }
