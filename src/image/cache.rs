@@ -8,7 +8,7 @@ use super::unpack::{self, Tally};
 use super::{Config, Error, Result, digest};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -99,7 +99,7 @@ impl Cache {
     /// The entry of this id, and the right to use it.
     pub(super) fn find(&self, id: &str) -> Result<Option<(Entry, PathBuf, Lease)>> {
         let dir = self.dir.join(id);
-        let lock = match File::open(&dir) {
+        let lock = match open_directory(&dir) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::File { path: dir, source }),
@@ -107,7 +107,10 @@ impl Cache {
         lock.lock_shared().map_err(failed(&dir))?;
         // It may have been removed before it was locked.
         match read_about(&dir) {
-            Ok(entry) => Ok(Some((entry, dir.join(ROOT), Lease { _lock: lock }))),
+            Ok(entry) => {
+                check_entry(&lock, &dir, &entry, id)?;
+                Ok(Some((entry, dir.join(ROOT), Lease { _lock: lock })))
+            }
             Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -139,7 +142,8 @@ impl Cache {
         let about = path.join(ABOUT);
         let text = serde_json::to_vec_pretty(&entry)
             .map_err(|error| Error::File { path: about.clone(), source: error.into() })?;
-        fs::write(&about, text).map_err(failed(&about))?;
+        let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&about);
+        made.and_then(|mut file| file.write_all(&text)).map_err(failed(&about))?;
         let place = self.dir.join(id);
         match fs::rename(path, &place) {
             Ok(()) => dir.keep(),
@@ -191,7 +195,7 @@ impl Cache {
             _ => return Err(Error::ManyEntries { id: prefix.to_owned() }),
         };
         let dir = self.dir.join(&id);
-        let lock = File::open(&dir).map_err(failed(&dir))?;
+        let lock = open_directory(&dir).map_err(failed(&dir))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(Error::InUse { id }),
@@ -208,7 +212,7 @@ impl Cache {
     /// Removes the notes on an image that is gone; one that stays does no harm.
     fn forget(&self, id: &str) {
         for note in fs::read_dir(self.dir.join(NOTES)).into_iter().flatten().flatten() {
-            if fs::read_to_string(note.path()).is_ok_and(|noted| noted == id) {
+            if read_own(&note.path()).is_ok_and(|noted| noted == id.as_bytes()) {
                 fs::remove_file(note.path()).unwrap_or_default();
             }
         }
@@ -217,7 +221,7 @@ impl Cache {
     /// The image that was found in this file before, if nothing about the file has changed.
     pub(super) fn noted(&self, file: &File, pick: &str, owner: Option<(u32, u32)>) -> Option<String> {
         let note = self.note(file, pick, owner)?;
-        fs::read_to_string(note).ok().filter(|id| digest::is_hex(id))
+        read_own(&note).ok().and_then(|id| String::from_utf8(id).ok()).filter(|id| digest::is_hex(id))
     }
 
     /// Notes which image a file has. `before` is what [`mark`] said before the file was read.
@@ -229,8 +233,8 @@ impl Cache {
         // Without the note the file is read again next time.
         let dir = self.dir.join(NOTES);
         let written = DirBuilder::new().recursive(true).mode(0o700).create(&dir).and_then(|()| {
-            let new = tempfile::NamedTempFile::new_in(&dir)?;
-            fs::write(new.path(), id)?;
+            let mut new = tempfile::NamedTempFile::new_in(&dir)?;
+            new.write_all(id.as_bytes())?;
             new.persist(&note).map_err(|error| error.error).map(drop)
         });
         written.unwrap_or_default();
@@ -267,7 +271,7 @@ impl Cache {
     fn sweep(&self) {
         for name in self.names().unwrap_or_default().iter().filter(|name| name.starts_with(UNFINISHED)) {
             let path = self.dir.join(name);
-            let Ok(lock) = File::open(&path) else { continue };
+            let Ok(lock) = open_directory(&path) else { continue };
             // Held until it is gone, so that whoever has just made it sees that it is.
             if lock.try_lock().is_ok() {
                 drop(Unfinished(Some(path)));
@@ -285,8 +289,49 @@ pub(super) fn mark(file: &File) -> Option<String> {
 
 fn read_about(dir: &Path) -> Result<Entry> {
     let path = dir.join(ABOUT);
-    let text = fs::read(&path).map_err(failed(&path))?;
+    let text = read_own(&path).map_err(failed(&path))?;
     serde_json::from_slice(&text).map_err(|error| Error::File { path, source: error.into() })
+}
+
+/// Opens a directory that is no link.
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a file of the cache's own: a regular one, without a link, and the caller's.
+fn read_own(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() || !is_own(&about) {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others may have written it"));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The caller's, and nobody else may write to it.
+fn is_own(about: &fs::Metadata) -> bool {
+    about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & 0o022 == 0
+}
+
+/// Whether an entry can be what [`Cache::add`] made: the caller's own directory, with a root that is a directory, for the image that
+/// is asked for. Its files are as they were unpacked as long as nobody else can write there, which is what sandboxes see to.
+fn check_entry(dir: &File, path: &Path, entry: &Entry, id: &str) -> Result<()> {
+    if !is_own(&dir.metadata().map_err(failed(path))?) {
+        return Err(Error::Shared { path: path.to_owned() });
+    }
+    let root = path.join(ROOT);
+    if !root.symlink_metadata().map_err(failed(&root))?.is_dir() {
+        return Err(Error::File { path: root, source: io::Error::from_raw_os_error(libc::ENOTDIR) });
+    }
+    if entry.id != id {
+        let source = io::Error::new(io::ErrorKind::InvalidData, format!("it is of another image, {}", entry.id));
+        return Err(Error::File { path: path.join(ABOUT), source });
+    }
+    Ok(())
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
