@@ -63,6 +63,36 @@ impl Cgroup {
         Self { places: plan.directories.iter().map(place).collect(), unit, holder: None }
     }
 
+    /// Where the cgroup of another container would be, which differs in its id only.
+    #[must_use]
+    pub fn of_another(&self, own_id: &str, id: &str) -> Self {
+        let renamed = |path: &str| {
+            let (parent, name) = path.rsplit_once('/').map_or((None, path), |(parent, name)| (Some(parent), name));
+            let name = name.replace(own_id, id);
+            parent.map_or(name.clone(), |parent| format!("{parent}/{name}"))
+        };
+        let place = |place: &Place| {
+            Place::new(place.mount.clone(), renamed(&place.path), place.controllers.clone(), place.optional)
+        };
+        let unit = self.unit.as_ref().map(|unit| Unit { name: unit.name.replace(own_id, id), ..unit.clone() });
+        Self { places: self.places.iter().map(place).collect(), unit, holder: None }
+    }
+
+    /// What of it is exactly as in `expected`.
+    #[must_use]
+    pub fn only_as(self, expected: &Self) -> Self {
+        if self.unit != expected.unit {
+            return Self::default();
+        }
+        let is_expected = |place: &Place| {
+            let same = |other: &Place| {
+                (&other.mount, &other.path, &other.controllers) == (&place.mount, &place.path, &place.controllers)
+            };
+            expected.places.iter().any(same)
+        };
+        Self { places: self.places.into_iter().filter(is_expected).collect(), unit: self.unit, holder: None }
+    }
+
     /// Makes the directories of `plan`, enables version 2 controllers, inherits version 1 cpusets.
     ///
     /// With systemd, it makes the cgroup, and something is in it until [`Self::settle`].
@@ -715,6 +745,30 @@ mod tests {
         let back: Cgroup = serde_json::from_str(&json).unwrap();
         assert!(!back.is_v2() && !back.is_none());
         assert!(serde_json::from_str::<Cgroup>(r#"{"places":[]}"#).unwrap().is_none());
+    }
+
+    #[test]
+    fn another_s_cgroup_is_known_by_its_id() {
+        let place = |path: &str| Place::new("/sys/fs/cgroup".into(), path.to_owned(), Vec::new(), false);
+        let unit = |name: &str| Some(Unit { name: name.to_owned(), manager: None });
+        let own = Cgroup {
+            places: vec![place("system.slice/pent-sandbox-7.scope")],
+            unit: unit("pent-sandbox-7.scope"),
+            holder: None,
+        };
+        let expected = own.of_another("sandbox-7", "sandbox-12");
+        let kept = |path, name| Cgroup { places: vec![place(path)], unit: unit(name), holder: None }.only_as(&expected);
+        assert_eq!(kept("system.slice/pent-sandbox-12.scope", "pent-sandbox-12.scope").places.len(), 1);
+        for (path, name) in [
+            ("system.slice/pent-sandbox-12.scope", "sshd.service"),
+            ("system.slice/sshd.service", "pent-sandbox-12.scope"),
+            ("system.slice", "pent-sandbox-12.scope"),
+            ("system.slice/pent-sandbox-7.scope", "pent-sandbox-7.scope"),
+        ] {
+            assert!(kept(path, name).is_none(), "{path} {name}");
+        }
+        let here = Cgroup { places: vec![place("a/sandbox-7")], ..Cgroup::default() };
+        assert_eq!(here.of_another("sandbox-7", "sandbox-8").places[0].path, "a/sandbox-8");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Explained, Session, hinted};
+use crate::cgroup::Cgroup;
 use crate::cli::Delete;
 use crate::launch::hooks;
 use crate::plan::compile_hooks;
@@ -62,27 +63,58 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
     Ok(0)
 }
 
-/// Deletes what containers with ids that begin like this have left, whose first process has ended and whom nobody looks after any
-/// more. What cannot be deleted is left to the next time.
-pub(super) fn sweep(session: &Session<'_>, prefix: &str) -> Result<()> {
+/// Deletes what sandboxes have left whose pent was killed: those with an id of `prefix` and the pid of a pent that is gone. What cannot
+/// be deleted is left to the next time.
+///
+/// What is in such a directory is not believed: no hook of its runs, and of cgroups only that is killed and removed which pent makes
+/// for this id; `own_id` and `own` are this sandbox's, from which it is known.
+pub(super) fn sweep(session: &Session<'_>, prefix: &str, own_id: &str, own: &Cgroup) -> Result<()> {
     let root = session.root()?;
-    for id in Dir::list(&root).explained()?.iter().filter(|id| id.starts_with(prefix)) {
-        let Ok(mut dir) = Dir::open(&root, id) else { continue };
-        if !dir.try_lock().unwrap_or(false) {
+    for id in Dir::list(&root).explained()? {
+        let Some(pid) = id.strip_prefix(prefix).and_then(pid_of) else { continue };
+        // Whoever has that pid now may be its pent, with another state directory.
+        if id != own_id && is_alive(pid) {
             continue;
         }
-        let swept = match dir.load() {
-            Ok(Some(state)) if state.status(&dir).is_ok_and(|status| status == Status::Stopped) => {
-                destroy(dir, &state, session.report)
-            }
-            Ok(Some(_)) => continue,
-            _ => wipe(dir),
-        };
-        if let Err(error) = swept {
+        let Ok(mut dir) = Dir::open(&root, &id) else { continue };
+        if !dir.is_own().unwrap_or(false) || !dir.try_lock().unwrap_or(false) {
+            continue;
+        }
+        if let Err(error) = sweep_one(dir, own, own_id) {
             session.report.debug(format_args!("cannot delete what is left of {id}: {error:#}"));
         }
     }
     Ok(())
+}
+
+/// As pent writes it: one number has one id.
+fn pid_of(text: &str) -> Option<i32> {
+    text.parse().ok().filter(|pid: &i32| *pid > 0 && pid.to_string() == text)
+}
+
+fn is_alive(pid: i32) -> bool {
+    !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(nix::errno::Errno::ESRCH))
+}
+
+fn sweep_one(dir: Dir, own: &Cgroup, own_id: &str) -> Result<()> {
+    let kept = match dir.load() {
+        // It ends by itself, and soon: whoever has started it is gone.
+        Ok(Some(state)) if !state.status(&dir).is_ok_and(|status| status == Status::Stopped) => return Ok(()),
+        Ok(Some(state)) => state.cgroup,
+        _ => dir.load_intent().unwrap_or_default(),
+    };
+    let expected = own.of_another(own_id, dir.id());
+    let known = kept.places().len();
+    let cgroup = kept.only_as(&expected);
+    if cgroup.places().len() != known && dir.id() != own_id {
+        // Made from somewhere else, or forged: from there it can be swept.
+        return Ok(());
+    }
+    if !cgroup.is_none() {
+        cgroup.kill_all(libc::SIGKILL).explained()?;
+        cgroup.delete().explained()?;
+    }
+    dir.remove().explained()
 }
 
 fn refusal(id: &str, status: Status) -> String {
@@ -213,6 +245,14 @@ fn poststop_hooks(config: &[u8]) -> serde_json::Result<Vec<Hook>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_has_a_pid() {
+        assert_eq!(pid_of("4711"), Some(4711));
+        for other in ["", "0", "-1", "+1", "01", "1x", "4711-old", "99999999999"] {
+            assert_eq!(pid_of(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn hooks_of_a_configuration() {
