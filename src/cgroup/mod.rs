@@ -78,6 +78,7 @@ pub use stats::{
     Throttling,
 };
 
+pub(crate) use systemd::outer_uid;
 pub(crate) use systemd::unit::ANNOTATION as SYSTEMD_PROPERTY;
 pub use systemd::{Properties, Scope, Unit, probe_user_manager};
 

@@ -9,7 +9,7 @@ use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
 use super::refusals::Reporting;
 use super::{Explained as _, Session, delete, hinted, make, profiles};
-use crate::cgroup::Driver;
+use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
 use crate::image::{self, Image};
@@ -19,6 +19,7 @@ use crate::profile;
 use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
+use crate::sandbox::own;
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
 use crate::sys::{clone, cred, numa};
@@ -76,7 +77,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let image = args.image.as_deref().map(|name| open_image(name, is_root)).transpose()?;
     let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref())? };
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
-    let surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let mut surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    surroundings.own = own_places(session, &request, &reporting)?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
     host.probe_limits().explained()?;
@@ -108,7 +110,6 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         ..Options::default()
     };
     let id = format!("{PREFIX}{}", std::process::id());
-    delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
@@ -117,6 +118,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
+    delete::sweep(session, PREFIX, &id, &Cgroup::planned(&bundle.plan.cgroup))?;
     let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
@@ -246,6 +248,15 @@ fn is_on_host(path: &[u8]) -> bool {
     !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
 }
 
+/// Where pent's own files are, made where the program could make them otherwise.
+fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -> anyhow::Result<Vec<own::Place>> {
+    let root = session.root()?;
+    let mut places = own::probe(&own::candidates(&own::Caller::of_process(root.path())));
+    own::prepare(&mut places, &request.grants).explained()?;
+    places.extend(reporting.earlier().map(own::Place::report));
+    Ok(places)
+}
+
 /// What of the network there has to be a process for.
 fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
     let published = args.port.iter().map(|&(outside, inside)| Publish { outside, inside }).collect();
@@ -302,7 +313,11 @@ fn refuse(refusals: &[Refusal]) -> anyhow::Error {
 fn open_image(name: &str, is_root: bool) -> anyhow::Result<Image> {
     let source = image::Source::find(name).explained()?;
     let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
-    image::open(&source, image::Cache::of_caller, owner, &mut image::Progress::on_stderr()).explained()
+    let mut image =
+        image::open(&source, image::Cache::of_caller, owner, &mut image::Progress::on_stderr()).explained()?;
+    // Places of the host are compared with it.
+    image.root = fs::canonicalize(&image.root).with_context(|| format!("--image {name}"))?;
+    Ok(image)
 }
 
 /// The command line: what was typed, and of the image what was not.

@@ -9,6 +9,7 @@ pub mod hidden;
 pub mod limits;
 mod mounts;
 pub mod net;
+pub mod own;
 mod request;
 mod rootfs;
 mod surroundings;

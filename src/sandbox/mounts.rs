@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::hidden::{self, Hidden};
+use super::own::{self, Seen};
 use super::request::{Grant, Home, Network, Request};
 use super::rootfs::Rootfs;
 use super::surroundings::{PRIVATE, Surroundings};
@@ -70,7 +71,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
     let mut table = Table { planned: Vec::new(), notes: Vec::new() };
     let mut refusals: Vec<Refusal> = both_given_and_in_memory(request).collect();
     let hidden = all_hidden(host);
-    let (grants, masked) = match &request.rootfs {
+    let own = own::everywhere(&host.own, &host.mounts);
+    refusals.extend(own::refusals(request, host, &own));
+    let (grants, mut masked) = match &request.rootfs {
         None => {
             table.private(&host.private);
             table.of_run(host);
@@ -105,6 +108,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
             kind: Kind::Bind { source: grant.source.clone(), writable: grant.writable, mapped },
         });
     }
+    table.pin(&own);
+    masked.extend(table.mask(&own, request.rootfs.as_ref().map_or(Path::new("/"), |rootfs| &rootfs.path)));
+    refusals.extend(own::unsayable(&own, &grants));
     table.planned.sort_by_key(|mount| mount.target.components().count());
     refusals.extend(missing_targets(&table.planned, request, &grants));
     if refusals.is_empty() { Ok(table.write(masked.into_iter().collect())) } else { Err(refusals) }
@@ -336,6 +342,48 @@ impl Table {
                 }
             }
         }
+    }
+
+    /// Makes the directories above pent's own files mount points, as far as the program could rename them and put others in their place.
+    fn pin(&mut self, own: &[Seen]) {
+        let mut pins = Vec::new();
+        for mount in &self.planned {
+            let Kind::Bind { source, writable: true, mapped } = &mount.kind else { continue };
+            for directory in own.iter().flat_map(|own| own::pins(own, source)) {
+                let Some(target) = self.shown(mount, source, directory) else { continue };
+                let kind = Kind::Bind { source: directory.to_owned(), writable: true, mapped: *mapped };
+                pins.push(Planned { target, kind });
+            }
+        }
+        pins.into_iter().for_each(|pin| self.replace(pin));
+    }
+
+    /// Paths at which the program would see pent's own files, through a mount or in `root`, which is below all mounts.
+    fn mask(&self, own: &[Seen], root: &Path) -> Vec<String> {
+        let mut masked = Vec::new();
+        for own in own {
+            for mount in &self.planned {
+                if let Kind::Bind { source, .. } = &mount.kind {
+                    masked.extend(self.shown(mount, source, &own.path));
+                }
+            }
+            let in_root = own.path.strip_prefix(root).ok().map(|below| Path::new("/").join(below));
+            masked.extend(in_root.filter(|target| self.covering(target).is_none()));
+        }
+        masked.into_iter().filter_map(|path| path.into_os_string().into_string().ok()).collect()
+    }
+
+    /// Where the program sees this path of the host through a mount; nothing when another mount is over it.
+    fn shown(&self, mount: &Planned, source: &Path, path: &Path) -> Option<PathBuf> {
+        let below = path.strip_prefix(source).ok()?;
+        let target: PathBuf = mount.target.join(below).components().collect();
+        self.covering(&target).filter(|covering| covering.target == mount.target).map(|_| target)
+    }
+
+    /// The mount that a path of the sandbox is in.
+    fn covering(&self, path: &Path) -> Option<&Planned> {
+        let above = self.planned.iter().filter(|mount| path.starts_with(&mount.target));
+        above.max_by_key(|mount| mount.target.components().count())
     }
 
     /// The last word on a mount point is the flag's.

@@ -7,6 +7,7 @@
 )]
 
 use super::hidden::{self, Hidden, HostMount};
+use super::own;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// What is hidden and exists.
     pub hidden: Vec<Hidden>,
+    /// Where pent's own files are ([`super::own`]); whoever probes them makes some of them.
+    pub own: Vec<own::Place>,
     /// Homes of others, without links.
     pub other_homes: Vec<PathBuf>,
     /// Directories that let nobody but their owner pass, among those above what root grants; from the top down.
@@ -128,6 +131,7 @@ impl Surroundings {
             directory,
             home,
             hidden,
+            own: Vec::new(),
             other_homes,
             mounts,
             resolv_conf: fs::canonicalize("/etc/resolv.conf").ok(),

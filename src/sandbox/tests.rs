@@ -30,6 +30,7 @@ fn ann() -> Surroundings {
             set("SSH_AUTH_SOCK", "/run/user/1000/agent"),
         ],
         hidden: vec![hidden("/etc/shadow", false), hidden("/home/ann/.netrc", false), hidden("/home/ann/.ssh", true)],
+        own: Vec::new(),
         other_homes: vec!["/home/bob".into(), "/root".into()],
         closed: Vec::new(),
         mounts: parse_mounts(MOUNTS),

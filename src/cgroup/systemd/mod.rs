@@ -244,7 +244,7 @@ fn connect(user: bool) -> Result<Bus, bus::Error> {
 }
 
 /// This user's id outside of the user namespace that the caller may have made around this process.
-fn outer_uid() -> u32 {
+pub(crate) fn outer_uid() -> u32 {
     let own = nix::unistd::geteuid().as_raw();
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let numbers = map.lines().map(|line| line.split_whitespace().map(str::parse::<u32>).collect::<Vec<_>>());
