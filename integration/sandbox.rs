@@ -18,6 +18,8 @@ mod flags;
 mod image;
 #[path = "sandbox/network.rs"]
 mod network;
+#[path = "sandbox/own.rs"]
+mod own;
 #[path = "sandbox/report.rs"]
 mod report;
 #[path = "sandbox/terminals.rs"]

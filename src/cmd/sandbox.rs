@@ -118,6 +118,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.profiles = vec![profile];
+    bundle.config = kept_config(&bundle.spec, &request)?;
     delete::sweep(session, PREFIX, &id, &Cgroup::planned(&bundle.plan.cgroup))?;
     let mut supervisor = reporting.supervisor(&bundle);
 
@@ -255,6 +256,19 @@ fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -
     own::prepare(&mut places, &request.grants).explained()?;
     places.extend(reporting.earlier().map(own::Place::report));
     Ok(places)
+}
+
+/// The configuration as it is kept on disk. What `--env` gave may be a secret, and whoever joins the sandbox later can be given it again.
+fn kept_config(spec: &oci_spec::runtime::Spec, request: &Request) -> anyhow::Result<Vec<u8>> {
+    let is_given = |variable: &String| {
+        let name = variable.split('=').next().unwrap_or_default();
+        request.environment.iter().any(|(given, _)| given == name)
+    };
+    let mut spec = spec.clone();
+    if let Some(environment) = spec.process_mut().as_mut().and_then(|process| process.env_mut().as_mut()) {
+        environment.retain(|variable| !is_given(variable));
+    }
+    serde_json::to_vec(&spec).context("cannot write the configuration")
 }
 
 /// What of the network there has to be a process for.

@@ -285,3 +285,57 @@ fn an_image_without_mount_points_is_refused() {
     let request = Request { rootfs: Some(rootfs), grants: vec![missing], ..run(&["./x"]) };
     insta::assert_snapshot!(refused(&request, &ann()));
 }
+
+/// Ann, with places of pent's own.
+fn with_own() -> Surroundings {
+    let place = |path: &str, keeps, believed| own::Place { keeps, believed, ..own::Place::report(path.into()) };
+    Surroundings {
+        own: vec![
+            place("/etc/pent", own::Keeps::Configuration, true),
+            place("/home/ann/.cache/x/pent", own::Keeps::Cache, true),
+            place("/tmp/pent-1000", own::Keeps::State, true),
+            place("/tmp/pent-1001", own::Keeps::State, false),
+        ],
+        ..ann()
+    }
+}
+
+#[test]
+fn what_is_pent_s_own_is_masked_wherever_it_is_seen() {
+    let lines = |request: &Request, host: &Surroundings| {
+        let view = view(request, host);
+        let of_own = view.lines().filter(|line| line.contains("pent") || line.contains("/.cache"));
+        of_own.map(str::to_owned).collect::<Vec<_>>().join("\n")
+    };
+    let with = |grants: Vec<Grant>| Request { grants, ..run(&["./x"]) };
+    let elsewhere = |path: &str, target: &str| Grant { target: target.into(), ..grant(path, true) };
+    let seen = [
+        with(Vec::new()),
+        with(vec![grant("/home/ann", true)]),
+        with(vec![grant("/data", true), grant("/tmp", false)]),
+        with(vec![elsewhere("/tmp", "/mnt"), elsewhere("/home/ann/.cache", "/srv/c")]),
+        with(vec![grant("/home/ann", true), grant("/home/ann/.cache", false)]),
+        Request { rootfs: Some(Rootfs { path: "/home".into(), ..image() }), ..with(vec![grant("/tmp", true)]) },
+    ];
+    insta::assert_snapshot!(seen.map(|request| lines(&request, &with_own())).join("\n\n"));
+}
+
+#[test]
+fn what_is_pent_s_own_is_not_to_be_had() {
+    let host = with_own();
+    let request = Request {
+        grants: vec![grant("/tmp/pent-1001/c", false), Grant { target: "/etc/pent".into(), ..grant("/srv", true) }],
+        tmpfs: vec![tmpfs("/data/homes/ann/.cache/x/pent")],
+        workdir: Some("/tmp/pent-1000".into()),
+        ..run(&["./x"])
+    };
+    insta::assert_snapshot!(refused(&request, &host));
+    let inside = Surroundings { directory: "/tmp/pent-1000/c".into(), home: Some("/etc/pent".into()), ..host.clone() };
+    insta::assert_snapshot!(refused(&run(&["./x"]), &inside));
+    let image = Request { rootfs: Some(Rootfs { path: "/etc/pent/x".into(), unpacked: None, ..image() }), ..request };
+    insta::assert_snapshot!(refused(&image, &host));
+    let mut link = host;
+    link.own[1].links.push("/home/ann/.cache".into());
+    let request = Request { grants: vec![grant("/data/homes", true)], ..run(&["./x"]) };
+    insta::assert_snapshot!(refused(&request, &link));
+}
