@@ -20,6 +20,8 @@ mod image;
 mod network;
 #[path = "sandbox/report.rs"]
 mod report;
+#[path = "sandbox/setid.rs"]
+mod setid;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
 

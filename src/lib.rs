@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cmd;
 pub mod criu;
 pub mod doctor;
+pub mod fences;
 pub mod host;
 pub mod image;
 pub mod launch;
