@@ -29,7 +29,9 @@ impl Fence {
     #[must_use]
     pub fn why(self) -> &'static str {
         match self {
-            Self::SetId => "a set-user-id or set-group-id file would outlast the program, with its owner's rights for everybody",
+            Self::SetId => {
+                "a set-user-id or set-group-id file would outlast the program, with its owner's rights for everybody"
+            }
             Self::Leases => "a lease or notice would keep others waiting who use the file",
             Self::Terminals => "it would reach whoever uses the terminal afterwards",
         }
@@ -125,10 +127,8 @@ impl Masked {
 
 /// The calls that set a mode, with the place of the mode: as of systemd's `RestrictSUIDSGID=`. Of those that make something other
 /// than a file the kernel drops the bits today; that no filesystem does otherwise is not for this to rely on.
-const MODES: [(u8, &[&str]); 2] = [
-    (1, &["chmod", "fchmod", "creat", "mkdir", "mknod"]),
-    (2, &["fchmodat", "fchmodat2", "mkdirat", "mknodat"]),
-];
+const MODES: [(u8, &[&str]); 2] =
+    [(1, &["chmod", "fchmod", "creat", "mkdir", "mknod"]), (2, &["fchmodat", "fchmodat2", "mkdirat", "mknodat"])];
 
 /// The calls that set one only where they make a file: else the argument is what happens to be in the register. With the places of
 /// the flags and of the mode.
@@ -224,7 +224,8 @@ mod tests {
         let mut policy = LinuxSeccomp::default();
         policy.set_default_action(LinuxSeccompAction::ScmpActAllow);
         policy.set_architectures(Some(vec![Arch::ScmpArchX86, Arch::ScmpArchX32]));
-        policy.set_syscalls(Some(Fence::ALL.iter().flat_map(|fence| fence.rules()).map(|rule| rule.to_oci()).collect()));
+        policy
+            .set_syscalls(Some(Fence::ALL.iter().flat_map(|fence| fence.rules()).map(|rule| rule.to_oci()).collect()));
         compile_for(Abi::X86_64, &policy).expect("a filter")
     }
 
@@ -265,7 +266,8 @@ mod tests {
             ] {
                 assert_eq!(said(&filter, call, &args), Some(EPERM), "{call} {bits:o}");
             }
-            for flags in [libc::O_CREAT, libc::O_CREAT | libc::O_EXCL, libc::O_TMPFILE, libc::O_TMPFILE | libc::O_RDWR] {
+            for flags in [libc::O_CREAT, libc::O_CREAT | libc::O_EXCL, libc::O_TMPFILE, libc::O_TMPFILE | libc::O_RDWR]
+            {
                 let flags = u64::from(flags.cast_unsigned());
                 for flags in [flags, flags | HIGH] {
                     assert_eq!(said(&filter, "open", &[0, flags, bits]), Some(EPERM), "open {bits:o}");
@@ -314,8 +316,24 @@ mod tests {
         // TCGETS, TCSETSW, TCSBRK (tcdrain), TCFLSH, TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, FIONREAD, FIONBIO,
         // TIOCNOTTY, TIOCGPTPEER, TIOCGPTN, TIOCSPTLCK, TCGETS2, FICLONE, VIDIOC_QUERYCAP.
         for request in [
-            0x5401, 0x5403, 0x5409, 0x540b, 0x540e, 0x540f, 0x5410, 0x5413, 0x5414, 0x541b, 0x5421, 0x5422, 0x5441,
-            0x8004_5430, 0x4004_5431, 0x802c_542a, 0x4004_9409, 0x8068_5600,
+            0x5401,
+            0x5403,
+            0x5409,
+            0x540b,
+            0x540e,
+            0x540f,
+            0x5410,
+            0x5413,
+            0x5414,
+            0x541b,
+            0x5421,
+            0x5422,
+            0x5441,
+            0x8004_5430,
+            0x4004_5431,
+            0x802c_542a,
+            0x4004_9409,
+            0x8068_5600,
         ] {
             assert_eq!(said(&filter, "ioctl", &[0, request, 0]), Some(ALLOW), "{request:x}");
         }

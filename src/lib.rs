@@ -25,5 +25,6 @@ pub mod sandbox;
 pub mod seccomp;
 pub mod spec;
 pub mod state;
+pub mod streams;
 pub mod sys;
 pub mod time;

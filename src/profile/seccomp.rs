@@ -90,8 +90,7 @@ fn policy(seccomp: &Seccomp, fences: &[SeccompRule], native: Abi, only_log: bool
         let allowed = seccomp.allow.iter().flatten().any(|syscall| syscall.name() == name);
         // What is not allowed needs no fence, and keeps the answer that its callers know what to do about.
         let fences = fences.iter().filter(|_| allowed);
-        let about: Vec<_> =
-            fences.chain(seccomp.rules.iter().flatten()).filter(|rule| is_about(rule, name)).collect();
+        let about: Vec<_> = fences.chain(seccomp.rules.iter().flatten()).filter(|rule| is_about(rule, name)).collect();
         let whatever = about.iter().rev().find(|rule| rule.args.is_empty()).and_then(|rule| rule.answer);
         let families = seccomp.families.as_ref().filter(|_| name == "socket" && allowed);
         let own = seccomp.answers.iter().flatten().find(|(syscall, _)| syscall.name() == name);

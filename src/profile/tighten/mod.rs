@@ -339,12 +339,7 @@ impl<'a> Cut<'a> {
                 };
                 let only = if self.profile.mode(Rule::Seccomp) == Mode::Warn { "a log of all but" } else { "at most" };
                 let requested = if has_own { "its own filter" } else { NOTHING };
-                self.record(
-                    Rule::Seccomp,
-                    "linux.seccomp".into(),
-                    requested.into(),
-                    format!("{only} {allowed}"),
-                );
+                self.record(Rule::Seccomp, "linux.seccomp".into(), requested.into(), format!("{only} {allowed}"));
                 self.done.hardening.seccomp = Some(program);
             }
             Err(diagnostics) => {
