@@ -22,6 +22,8 @@ mod network;
 mod own;
 #[path = "sandbox/report.rs"]
 mod report;
+#[path = "sandbox/setid.rs"]
+mod setid;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
 

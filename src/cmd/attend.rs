@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::notify::Proxy;
+use super::streams::Streams;
 use crate::launch::Supervisor;
 use crate::sys::{clone, tty};
 use anyhow::Context as _;
@@ -77,6 +78,8 @@ impl Drop for KeptTerminal<'_> {
     fn drop(&mut self) {
         // Nothing better can be done with a terminal that is gone.
         for (stream, settings, size) in &self.before {
+            // What it has stopped (tcflow(3)) goes on.
+            let _on = termios::tcflow(stream, termios::FlowArg::TCOON);
             if termios::tcgetattr(stream).is_ok_and(|now| now != *settings) {
                 let _restored = termios::tcsetattr(stream, SetArg::TCSANOW, settings);
             }
@@ -134,11 +137,11 @@ impl Attendance {
         terminal: Option<OwnedFd>,
         notify: Option<Proxy>,
     ) -> anyhow::Result<u8> {
-        self.until_end(pidfd, terminal, notify, None, Bounds::default()).map(|(status, _)| status)
+        self.until_end(pidfd, terminal, notify, None, Bounds::default(), None).map(|(status, _)| status)
     }
 
     /// The same, and ends the process when it goes beyond its bounds: by SIGTERM when its time is over, and SIGKILL after that; by
-    /// SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered.
+    /// SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered, and what goes through pipes is moved.
     pub(super) fn until_end(
         self,
         pidfd: &OwnedFd,
@@ -146,6 +149,7 @@ impl Attendance {
         mut notify: Option<Proxy>,
         mut supervisor: Option<&mut dyn Supervisor>,
         mut bounds: Bounds,
+        mut streams: Option<&mut Streams>,
     ) -> anyhow::Result<(u8, End)> {
         let mut end = End::Itself;
         let raw = if terminal.is_some() { RawMode::enter()? } else { None };
@@ -166,6 +170,9 @@ impl Attendance {
             }
             if let Some(relay) = &relay {
                 relay.wait_for(&mut fds);
+            }
+            if let Some(streams) = &streams {
+                streams.wait_for(&mut fds);
             }
             match poll(&mut fds, bounds.timeout()) {
                 Err(Errno::EINTR) => continue,
@@ -199,12 +206,18 @@ impl Attendance {
             if let Some(relay) = &mut relay {
                 relay.copy();
             }
+            if let Some(streams) = &mut streams {
+                streams.copy();
+            }
             if ended {
                 break;
             }
         }
         if let Some(mut relay) = relay {
             relay.drain();
+        }
+        if let Some(streams) = streams {
+            streams.finish();
         }
         drop(raw);
         let status = clone::wait(pidfd.as_fd()).context("cannot read the container's exit status")?;

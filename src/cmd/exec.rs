@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::make::{
-    self, Console, check_descriptors, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd, settle_terminal,
-    write_pid_file,
+    self, Console, check_descriptors, check_streams, join_rdt, joined_state, kept_hardening, listen_fds, send_pidfd,
+    settle_terminal, write_pid_file,
 };
 use super::{Explained as _, Session, attend, hinted, profiles};
 use crate::cgroup::{self, Cgroup};
@@ -16,6 +16,7 @@ use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Reporter, Severity};
 use crate::spec::{self, capability};
 use crate::state::{Dir, State, Status};
+use crate::streams::To;
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use oci_spec::runtime::{Capabilities, Process, Spec};
@@ -40,7 +41,9 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
     let mut hardening = kept_hardening(&dir, &state)?;
-    hold(session, &dir, &state, &spec, &mut process, &mut host, &mut hardening)?;
+    if hold(session, &dir, &state, &spec, &mut process, &mut host, &mut hardening)? {
+        check_streams(args.preserve_fds.saturating_add(listen_fds()), To::Held)?;
+    }
     hardening.require.extend(make::hardening(session).require);
     let request = ExecRequest {
         id: &state.id,
@@ -97,7 +100,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
 }
 
-/// Holds the process to the profiles of its container, and to the one that the caller asks for.
+/// Holds the process to the profiles of its container, and to the one that the caller asks for; whether there is any.
 fn hold(
     session: &Session<'_>,
     dir: &Dir,
@@ -106,12 +109,12 @@ fn hold(
     process: &mut Process,
     host: &mut Host,
     hardening: &mut Hardening,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let own = if state.profiles.is_empty() { Vec::new() } else { dir.load_profiles().explained()? };
     let asked = profiles::asked(session)?.map(|profile| profile.for_container(&state.id));
     let asked: Vec<_> = asked.into_iter().filter(|profile| !own.contains(profile)).collect();
     if own.is_empty() && asked.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     host.probe_limits().explained()?;
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
@@ -125,7 +128,7 @@ fn hold(
         session.report.debug(change);
     }
     *hardening = all.hardening;
-    Ok(())
+    Ok(true)
 }
 
 /// A process in the making: what it joins that the plan does not know.

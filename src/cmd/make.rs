@@ -16,6 +16,7 @@ use crate::rdt::{Rdt, RdtPlan};
 use crate::refusal::{Facts, Watch};
 use crate::report::{Diagnostic, Reporter, Severity};
 use crate::state::{AppliedLandlock, Dir, Process, State, Status};
+use crate::streams::{self, To};
 use crate::sys::{fd, socket, tty};
 use crate::{spec, time};
 use anyhow::Context as _;
@@ -289,6 +290,9 @@ pub(super) fn make(
 ) -> anyhow::Result<Made> {
     crate::state::check_id(id).explained()?;
     let bundle = Bundle::load(session, args, id, report)?;
+    if !bundle.profiles.is_empty() {
+        check_streams(args.preserve_fds.saturating_add(listen_fds()), To::Held)?;
+    }
     make_of(session, args, id, bundle, starter)
 }
 
@@ -486,10 +490,17 @@ pub(super) fn check_descriptors(preserve_fds: u32) -> anyhow::Result<()> {
             ));
         }
     }
+    check_streams(0, To::Container)?;
     // Everything else that was inherited ends at exec, even if it slips through everywhere else (threats C).
     fd::close_on_exec_from(3).context(
         "cannot mark descriptors close-on-exec (pent needs close_range with that flag, which Linux has since 5.11)",
     )
+}
+
+/// That nothing among the standard streams, and this many descriptors after them, is a way to the host.
+pub(super) fn check_streams(preserved: u32, to: To) -> anyhow::Result<()> {
+    let last = 2_i32.saturating_add_unsigned(preserved);
+    streams::check(0..=last, to).map_err(|refused| hinted(&refused.to_string(), &refused.hint()))
 }
 
 fn check_terminal(plan: &Plan, args: &Make, starter: Starter) -> anyhow::Result<()> {

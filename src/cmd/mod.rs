@@ -25,6 +25,7 @@ mod sandbox;
 mod spec;
 mod start;
 mod state;
+mod streams;
 mod update;
 
 use crate::cli::{Command, Global, Invocation, SPEC_VERSION};

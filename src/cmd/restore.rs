@@ -11,6 +11,7 @@ use crate::path::{self, Leaf};
 use crate::plan::text::Text;
 use crate::spec::{clean, mount_options::MountOptions};
 use crate::state::{Dir, Process, State};
+use crate::streams::To;
 use crate::sys::mount::{self, MountAttr};
 use crate::sys::{clone, cred, fd};
 use anyhow::Context as _;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
     checkpoint::check_rights()?;
+    make::check_streams(0, To::Container)?;
     crate::state::check_id(&args.id).explained()?;
     let make = Make { bundle: args.bundle.clone(), no_pivot: args.no_pivot, ..Make::default() };
     let bundle = Bundle::load(session, &make, &args.id, None)?;

@@ -50,7 +50,7 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
     };
     let terminal = made.running.terminal.take().map(|(master, _)| master);
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
-    let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default())?;
+    let (code, _) = attendance.until_end(&made.running.pidfd, terminal, notify, by, attend::Bounds::default(), None)?;
     let names = made.bundle.profile_names();
     let asker = if names.is_empty() { Asker::Bundle(&made.bundle.spec) } else { Asker::Held(&names) };
     session.report.speak();

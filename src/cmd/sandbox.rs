@@ -6,8 +6,9 @@
 )]
 
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
-use super::make::{Bundle, Made, Starter, check_descriptors, make_of};
+use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
 use super::refusals::Reporting;
+use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
@@ -22,6 +23,7 @@ use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
 use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
+use crate::streams::To;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
 use std::fs;
@@ -70,6 +72,7 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
+    check_streams(0, To::Held)?;
     let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
@@ -124,7 +127,13 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
-    let mut container = make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait)?;
+    let mut streams = match surroundings.terminal {
+        true => Streams::default(),
+        false => Streams::prepare(is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE)))?,
+    };
+    let flags = KeptFlags::of_stdio();
+    let make = || make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait);
+    let mut container = streams.handed_over(make)?;
     if !args.quiet {
         for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
             &request.limits,
@@ -157,8 +166,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let terminal = container.running.terminal.take().map(|(master, _)| master);
     let bounds = Bounds { deadline, keeper: parent, stops: true };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
-    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds);
-    drop(kept);
+    let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds, Some(&mut streams));
+    drop((kept, flags));
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let report = conclude(
@@ -188,6 +197,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     }
     if let Some(story) = memory {
         say(&story);
+    }
+    if let Some(failed) = streams.failure() {
+        // What the program knows of it is in its status, if it knows.
+        anyhow::ensure!(status != 0, failed);
+        say(&failed);
     }
     told.map(|()| status)
 }

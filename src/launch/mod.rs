@@ -11,6 +11,7 @@ mod idmap;
 pub mod netdevice;
 mod netlink;
 mod prepare;
+pub mod reopen;
 pub mod sources;
 pub mod wire;
 

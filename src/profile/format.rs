@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::values::{Absolute, Access, Answer, Capability, Digest, Family, Kernel, Octal, Pattern, Size, Syscall};
+use crate::fences::Fence;
 use crate::plan::hardening::Need;
 use oci_spec::runtime::{LinuxNamespaceType, PosixRlimitType};
 use serde::{Deserialize, Serialize};
@@ -232,7 +233,8 @@ section! {
 }
 
 section! {
-    /// `[seccomp]`: what may be called. A filter is made when there is an `allow`.
+    /// `[seccomp]`: what may be called. A filter is made when there is an `allow`, or when something is kept from a program by
+    /// `set_id`, `leases` or `terminal_control`; without `allow` everything else is allowed.
     Seccomp {
         /// System calls that are allowed, with any argument unless `rules` or `families` say more.
         allow: BTreeSet<Syscall>,
@@ -254,6 +256,13 @@ section! {
         architectures: Vec<oci_spec::runtime::Arch>,
         /// Rules on arguments and with answers of their own, in the place of those of the extended profile.
         rules: Vec<SeccompRule>,
+        /// Whether files may be given set-user-id and set-group-id bits. Without the key: yes.
+        set_id: bool,
+        /// Whether files may be leased and watched by signals (fcntl(2), `F_SETLEASE` and `F_NOTIFY`). Without the key: yes.
+        leases: bool,
+        /// Whether more than the settings of a terminal may be changed: who may open it, its line discipline, its console, what is
+        /// typed. Without the key: yes.
+        terminal_control: bool,
     }
 }
 
@@ -555,6 +564,14 @@ pub struct Profile {
     #[serde(default)]
     #[allow(missing_docs, reason = "the types say it")]
     pub terminal: Terminal,
+}
+
+impl Seccomp {
+    /// What the program is kept from, whatever is allowed.
+    pub(super) fn fences(&self) -> impl Iterator<Item = Fence> {
+        let open = [self.set_id, self.leases, self.terminal_control];
+        Fence::ALL.into_iter().zip(open).filter(|(_, open)| *open == Some(false)).map(|(fence, _)| fence)
+    }
 }
 
 impl Profile {

@@ -3,6 +3,7 @@
 
 use super::format::{Comparison, Condition, Mode, Profile, Rule, Seccomp, SeccompRule};
 use super::values::{Answer, Family};
+use crate::fences::{self, Fence};
 use crate::report::Diagnostic;
 use crate::seccomp::{Abi, Program, compile_ordered, syscalls};
 use oci_spec::runtime::{
@@ -55,10 +56,13 @@ pub fn compile(profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
 /// # Errors
 /// As [`compile`].
 pub(super) fn compile_for(native: Abi, profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
-    if profile.seccomp.allow.is_none() {
-        return Ok(None);
-    }
-    let policy = policy(&profile.seccomp, native, profile.mode(Rule::Seccomp) == Mode::Warn);
+    let only_log = profile.mode(Rule::Seccomp) == Mode::Warn;
+    let fences: Vec<SeccompRule> = profile.seccomp.fences().flat_map(Fence::rules).map(SeccompRule::from).collect();
+    let policy = match profile.seccomp.allow {
+        Some(_) => policy(&profile.seccomp, &fences, native, only_log),
+        None if fences.is_empty() => return Ok(None),
+        None => fences_only(&fences, native, only_log),
+    };
     let mut program = compile_ordered(native, &policy)?;
     // They are about a policy that is made here, not about anything the user wrote.
     program.warnings.clear();
@@ -71,12 +75,8 @@ type Said = (Action, Option<u32>);
 const ALLOW: Said = (Action::ScmpActAllow, None);
 
 /// The policy: every known call is named, so that what is left are the calls that came later, which answer ENOSYS.
-fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
-    let action = |answer: Answer| match answer {
-        _ if only_log => (Action::ScmpActLog, None),
-        Answer::Kill => (Action::ScmpActKillProcess, None),
-        Answer::Errno(number) => (Action::ScmpActErrno, Some(number)),
-    };
+fn policy(seccomp: &Seccomp, fences: &[SeccompRule], native: Abi, only_log: bool) -> LinuxSeccomp {
+    let action = |answer| action(answer, only_log);
     let usual = seccomp.denied.unwrap_or(Answer::EPERM);
     let architectures = architectures(seccomp, native, only_log);
     let abis = std::iter::once(native).chain(architectures.iter().filter_map(|arch| Abi::from_oci(*arch)));
@@ -88,7 +88,9 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
     let mut rules = Vec::new();
     for name in names {
         let allowed = seccomp.allow.iter().flatten().any(|syscall| syscall.name() == name);
-        let about: Vec<_> = seccomp.rules.iter().flatten().filter(|rule| is_about(rule, name)).collect();
+        // What is not allowed needs no fence, and keeps the answer that its callers know what to do about.
+        let fences = fences.iter().filter(|_| allowed);
+        let about: Vec<_> = fences.chain(seccomp.rules.iter().flatten()).filter(|rule| is_about(rule, name)).collect();
         let whatever = about.iter().rev().find(|rule| rule.args.is_empty()).and_then(|rule| rule.answer);
         let families = seccomp.families.as_ref().filter(|_| name == "socket" && allowed);
         let own = seccomp.answers.iter().flatten().find(|(syscall, _)| syscall.name() == name);
@@ -120,6 +122,44 @@ fn policy(seccomp: &Seccomp, native: Abi, only_log: bool) -> LinuxSeccomp {
     policy.set_flags(Some(Vec::new()));
     policy.set_syscalls(Some(rules));
     policy
+}
+
+/// The policy of a profile without a list: in every calling convention of the machine, nothing is denied but what the fences say.
+fn fences_only(fences: &[SeccompRule], native: Abi, only_log: bool) -> LinuxSeccomp {
+    let rules = fences.iter().filter_map(|rule| {
+        let names = rule.names.iter().map(|name| name.name().to_owned()).collect();
+        Some(syscall(names, action(rule.answer?, only_log), conditions(&rule.args)))
+    });
+    let mut policy = LinuxSeccomp::default();
+    policy.set_default_action(Action::ScmpActAllow);
+    policy.set_architectures(Some(architectures(&Seccomp::default(), native, true)));
+    policy.set_flags(Some(Vec::new()));
+    policy.set_syscalls(Some(rules.collect()));
+    policy
+}
+
+fn action(answer: Answer, only_log: bool) -> Said {
+    match answer {
+        _ if only_log => (Action::ScmpActLog, None),
+        Answer::Kill => (Action::ScmpActKillProcess, None),
+        Answer::Errno(number) => (Action::ScmpActErrno, Some(number)),
+    }
+}
+
+impl From<fences::Rule> for SeccompRule {
+    fn from(rule: fences::Rule) -> Self {
+        let condition = |masked: &fences::Masked| Condition {
+            index: masked.index,
+            op: Comparison::Masked,
+            value: masked.value,
+            mask: Some(masked.mask),
+        };
+        Self {
+            names: rule.names.iter().filter_map(|name| name.parse().ok()).collect(),
+            answer: Some(Answer::Errno(rule.errno.unsigned_abs())),
+            args: rule.args.iter().map(condition).collect(),
+        }
+    }
 }
 
 /// Calling conventions beside the native one.

@@ -1,6 +1,7 @@
 //! Calls in words: `socket(AF_ALG)`, by their numbers alone.
 #![forbid(unsafe_code)]
 
+use crate::fences::{Fence, TERMINALS};
 use crate::seccomp::{Abi, X32_BIT, syscalls};
 use std::fmt::Write as _;
 
@@ -18,8 +19,10 @@ pub(super) fn describe(abis: &[Abi], arch: u32, nr: u32, args: [u64; 6]) -> (Str
         "clone" | "unshare" => namespaces(args[0]),
         "setns" => namespaces(u64::from(low(1))),
         "prctl" => Some(named(low(0), PRCTL)),
-        "ioctl" => Some(named(low(1), IOCTL)),
+        "ioctl" => Some(ioctl(low(1))),
         "personality" => Some(format!("{:#x}", low(0))),
+        "fcntl" | "fcntl64" => Some(named(low(1), FCNTL)),
+        _ if Fence::of(name, &args) == Some(Fence::SetId) => set_id(name, args),
         _ => None,
     };
     (format!("{name}({})", argument.unwrap_or_default()), name)
@@ -105,6 +108,17 @@ fn namespaces(flags: u64) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Which of the two bits are in a mode.
+fn set_id(name: &str, args: [u64; 6]) -> Option<String> {
+    let bits = [(libc::S_ISUID, "S_ISUID"), (libc::S_ISGID, "S_ISGID")];
+    let mode = args[crate::fences::mode_of(name)?];
+    let set = bits.iter().filter(|(bit, _)| mode & u64::from(*bit) != 0).map(|(_, name)| *name);
+    Some(set.collect::<Vec<_>>().join("|"))
+}
+
+/// linux/fcntl.h.
+const FCNTL: &[(u32, &str)] = &[(1024, "F_SETLEASE"), (1026, "F_NOTIFY"), (1040, "F_SETDELEG")];
+
 /// linux/prctl.h: what filters usually look at.
 const PRCTL: &[(u32, &str)] = &[
     (8, "PR_SET_KEEPCAPS"),
@@ -123,16 +137,19 @@ const PRCTL: &[(u32, &str)] = &[
     (0x5356_4d41, "PR_SET_VMA"),
 ];
 
-/// asm-generic/ioctls.h, linux/tiocl.h.
-const IOCTL: &[(u32, &str)] = &[
-    (0x5412, "TIOCSTI"),
-    (0x541c, "TIOCLINUX"),
-    (0x5422, "TIOCGPTLCK"),
-    (0x540e, "TIOCSCTTY"),
-    (0x541d, "TIOCCONS"),
-    (0x541a, "TIOCSSOFTCAR"),
-    (0x8901, "FIOSETOWN"),
-];
+/// asm-generic/ioctls.h, beside those of [`TERMINALS`].
+const IOCTL: &[(u32, &str)] =
+    &[(0x5422, "TIOCNOTTY"), (0x540e, "TIOCSCTTY"), (0x541a, "TIOCSSOFTCAR"), (0x8901, "FIOSETOWN")];
+
+/// linux/kd.h and linux/vt.h.
+fn ioctl(request: u32) -> String {
+    match request & 0xffff_ff00 {
+        0x4b00 => "KD…".to_owned(),
+        0x5600 => "VT_…".to_owned(),
+        _ if TERMINALS.iter().any(|(known, _)| *known == request) => named(request, &TERMINALS),
+        _ => named(request, IOCTL),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +166,12 @@ mod tests {
         assert_eq!(say("socket", [99, 5, 0, 0, 0, 0]), "socket(…)");
         assert_eq!(say("unshare", [0x1002_0000, 0, 0, 0, 0, 0]), "unshare(CLONE_NEWNS|CLONE_NEWUSER)");
         assert_eq!(say("ioctl", [0, 0x5412, 0, 0, 0, 0]), "ioctl(TIOCSTI)");
+        assert_eq!(say("ioctl", [0, 0x540c, 0, 0, 0, 0]), "ioctl(TIOCEXCL)");
+        assert_eq!(say("ioctl", [0, 0x5606, 0, 0, 0, 0]), "ioctl(VT_…)");
+        assert_eq!(say("fcntl", [0, 1024, 0, 0, 0, 0]), "fcntl(F_SETLEASE)");
+        assert_eq!(say("chmod", [0, 0o6755, 0, 0, 0, 0]), "chmod(S_ISUID|S_ISGID)");
+        assert_eq!(say("openat", [3, 0, 0x40, 0o2755, 0, 0]), "openat(S_ISGID)");
+        assert_eq!(say("openat", [3, 0, 0, 0o2755, 0, 0]), "openat()");
         assert_eq!(say("mount", [0; 6]), "mount()");
         assert_eq!(
             describe(&[Abi::X86_64], Abi::X86_64.audit_arch(), 5000, [0; 6]),

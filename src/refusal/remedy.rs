@@ -2,8 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::facts::is_below;
-use super::record::{About, Layer, Refusal};
+use super::record::{About, Layer, Refusal, Registers};
 use super::text::shell_word;
+use crate::fences::Fence;
 use crate::seccomp::{self, Program};
 use crate::spec::capability;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall, Mount, Spec};
@@ -178,19 +179,21 @@ const POWERFUL: &[&str] = &[
 ];
 
 fn unwise(refusal: &Refusal) -> Option<&'static str> {
-    match refusal.about {
+    match &refusal.about {
+        About::Call { args, .. } if refusal.errno == libc::EPERM && outlasting(refusal, args).is_some() => {
+            outlasting(refusal, args)
+        }
         About::Call { .. } => {
             let family = refusal.action.strip_prefix("socket(").or_else(|| refusal.action.strip_prefix("socketpair("));
             let ordinary = ["AF_UNIX)", "AF_INET)", "AF_INET6)", "AF_NETLINK)"];
             let odd_family = family.is_some_and(|family| !ordinary.contains(&family));
-            let terminal = refusal.action == "ioctl(TIOCSTI)" || refusal.action == "ioctl(TIOCLINUX)";
             let namespaces = refusal.action.contains("CLONE_NEW");
-            let surface = odd_family || terminal || namespaces || SURFACE.contains(&refusal.call);
+            let surface = odd_family || namespaces || SURFACE.contains(&refusal.call);
             surface.then_some("kernel attack surface")
         }
         About::Capability(number, initial) => {
             let name = capability::names(1 << number).concat();
-            if initial {
+            if *initial {
                 Some("needs the host's root")
             } else if POWERFUL.contains(&name.as_str()) {
                 Some("close to the host's root")
@@ -200,6 +203,11 @@ fn unwise(refusal: &Refusal) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Why nobody should allow what would be left when the program has ended.
+fn outlasting(refusal: &Refusal, args: &Registers) -> Option<&'static str> {
+    Fence::of(refusal.call, &args.0).map(Fence::why)
 }
 
 /// Room for what the program writes.

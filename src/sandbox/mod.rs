@@ -19,6 +19,7 @@ pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
 pub use rootfs::Rootfs;
 pub use surroundings::{Closed, Error, Surroundings};
 
+use crate::fences::Fence;
 use crate::host::Host;
 use crate::profile::{self, Profile, Tightened};
 use crate::report::{Diagnostic, Severity};
@@ -189,19 +190,10 @@ fn sysctls(network: &Network) -> Value {
     }
 }
 
-/// What no profile may allow: to type into a terminal that others read (TIOCSTI, TIOCLINUX), in whatever bits the kernel
-/// ignores.
+/// What no profile may allow: what would outlast the program ([`crate::fences`]).
 fn own_rules() -> Value {
-    const LOW_WORD: u64 = 0xffff_ffff;
-    let ioctl = |request: u64| {
-        json!({
-            "names": ["ioctl"],
-            "action": "SCMP_ACT_ERRNO",
-            "errnoRet": libc::EPERM,
-            "args": [{ "index": 1, "value": LOW_WORD, "valueTwo": request, "op": "SCMP_CMP_MASKED_EQ" }],
-        })
-    };
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [ioctl(0x5412), ioctl(0x541c)] })
+    let rules: Vec<_> = Fence::ALL.iter().flat_map(|fence| fence.rules()).map(|rule| rule.to_oci()).collect();
+    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules })
 }
 
 /// Cuts a sandbox to a profile, but for what its flags name; and the profile that lets them through.

@@ -310,3 +310,43 @@ pub fn stdio(number: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: the descriptor is open, and nothing in this program closes 0 to 2 (it only replaces them in place).
     Some(unsafe { BorrowedFd::borrow_raw(number) })
 }
+
+/// fcntl(2) `F_GETFL`: access mode and status flags.
+pub fn flags(fd: BorrowedFd<'_>) -> Result<i32> {
+    // SAFETY: no pointers; reads flags only.
+    let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }.into())?;
+    i32::try_from(flags).map_err(|_| nix::errno::Errno::EINVAL)
+}
+
+/// fcntl(2) `F_SETFL`: the status flags of everybody who shares the open file.
+pub fn set_flags(fd: BorrowedFd<'_>, flags: i32) -> Result<()> {
+    // SAFETY: no pointers.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags) }.into()).map(drop)
+}
+
+/// ioctl(2) `FIONREAD`: how many bytes wait to be read.
+pub fn pending(fd: BorrowedFd<'_>) -> Result<usize> {
+    let mut waiting: libc::c_int = 0;
+    let out: *mut libc::c_int = &raw mut waiting;
+    // SAFETY: FIONREAD writes one int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD as _, out) }.into())?;
+    Ok(usize::try_from(waiting).unwrap_or(0))
+}
+
+/// getsockopt(2) `SO_DOMAIN`: the family of a socket.
+pub fn socket_domain(fd: BorrowedFd<'_>) -> Result<i32> {
+    let (mut domain, mut len): (libc::c_int, libc::socklen_t) = (0, 4);
+    let (out, out_len): (*mut libc::c_int, *mut libc::socklen_t) = (&raw mut domain, &raw mut len);
+    // SAFETY: the kernel writes one int of four bytes.
+    let got = unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN, out.cast(), out_len) };
+    check(got.into()).map(|_| domain)
+}
+
+/// A descriptor that was inherited, if there is one of that number.
+pub fn inherited(number: RawFd) -> Option<BorrowedFd<'static>> {
+    if number < 0 || !is_open(number) {
+        return None;
+    }
+    // SAFETY: the descriptor is open, and what was inherited is nobody's in this program: nothing closes it.
+    Some(unsafe { BorrowedFd::borrow_raw(number) })
+}

@@ -56,3 +56,25 @@ pub fn size(tty: BorrowedFd<'_>) -> Option<(u16, u16)> {
     check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGWINSZ, size_ptr) }.into()).ok()?;
     Some((size.ws_col, size.ws_row))
 }
+
+/// Whether this is a terminal, by `TCGETS`.
+pub fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: termios is plain data, for which all zeroes is a valid value.
+    let mut termios: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: tcgetattr fills `termios`.
+    unsafe { libc::tcgetattr(fd.as_raw_fd(), &raw mut termios) == 0 }
+}
+
+/// Whether the terminal is closed to others (`TIOCGEXCL`, Linux 3.8).
+pub fn is_exclusive(tty: BorrowedFd<'_>) -> bool {
+    let mut exclusive: libc::c_int = 0;
+    let out: *mut libc::c_int = &raw mut exclusive;
+    // SAFETY: TIOCGEXCL writes one int.
+    unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCGEXCL, out) == 0 && exclusive != 0 }
+}
+
+/// Opens the terminal to others again (`TIOCNXCL`).
+pub fn share(tty: BorrowedFd<'_>) -> Result<()> {
+    // SAFETY: TIOCNXCL takes no argument.
+    check(unsafe { libc::ioctl(tty.as_raw_fd(), libc::TIOCNXCL) }.into()).map(drop)
+}

@@ -333,15 +333,13 @@ impl<'a> Cut<'a> {
         match super::seccomp::compile(self.profile) {
             Ok(None) => {}
             Ok(Some(program)) => {
-                let allowed = self.profile.seccomp.allow.as_ref().map_or(0, std::collections::BTreeSet::len);
+                let allowed = match &self.profile.seccomp.allow {
+                    Some(allow) => format!("the {} system calls of the profile", allow.len()),
+                    None => "what leaves nothing behind".to_owned(),
+                };
                 let only = if self.profile.mode(Rule::Seccomp) == Mode::Warn { "a log of all but" } else { "at most" };
                 let requested = if has_own { "its own filter" } else { NOTHING };
-                self.record(
-                    Rule::Seccomp,
-                    "linux.seccomp".into(),
-                    requested.into(),
-                    format!("{only} the {allowed} system calls of the profile"),
-                );
+                self.record(Rule::Seccomp, "linux.seccomp".into(), requested.into(), format!("{only} {allowed}"));
                 self.done.hardening.seccomp = Some(program);
             }
             Err(diagnostics) => {
