@@ -10,6 +10,8 @@ pub mod cli;
 pub mod cmd;
 pub mod criu;
 pub mod doctor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod host;
 pub mod image;
 pub mod launch;

@@ -321,6 +321,12 @@ fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<String>> {
     Ok(words)
 }
 
+/// For the fuzz target of flags.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(args: &Args) -> anyhow::Result<Request> {
+    resolve(args, None)
+}
+
 /// Paths of the host as they really are, and everything else in the sandbox's own terms.
 fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
     let rootfs = image.map(|image| Rootfs::probe(image, args.image.as_deref().unwrap_or_default()));

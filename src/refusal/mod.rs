@@ -9,6 +9,8 @@ mod caller;
 mod classify;
 mod decode;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod keeper;
 mod network;
 mod record;

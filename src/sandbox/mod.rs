@@ -263,5 +263,11 @@ fn keep_affinity(spec: &mut Spec) {
     }
 }
 
+/// For the fuzz target of tables.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_users(passwd: &str) {
+    drop(surroundings::users(passwd));
+}
+
 #[cfg(test)]
 mod tests;

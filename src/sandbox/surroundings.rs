@@ -165,12 +165,12 @@ fn existing(paths: &[&str]) -> Vec<PathBuf> {
 }
 
 /// A line of passwd(5).
-struct User {
+pub(super) struct User {
     uid: u32,
     home: PathBuf,
 }
 
-fn users(passwd: &str) -> Vec<User> {
+pub(super) fn users(passwd: &str) -> Vec<User> {
     let lines = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let uid = fields.nth(2)?.parse().ok()?;

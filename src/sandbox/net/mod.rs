@@ -10,6 +10,8 @@
 //! nothing of the proxy is in the sandbox. Why this and not a network device: docs/decisions/0012.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inside;
 mod policy;
 mod protocol;
@@ -57,6 +59,9 @@ pub enum Tell {
     /// Whoever has started it, at the end: [`Running::denied`].
     Starter,
 }
+
+/// What is said with every host that a report advises to allow.
+pub const CHOSEN: &str = "the program chose it";
 
 /// A place that was not connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
