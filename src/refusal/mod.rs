@@ -17,6 +17,7 @@ mod record;
 mod remedy;
 mod supervisor;
 mod text;
+mod unwise;
 mod watch;
 
 pub use facts::Facts;

@@ -174,7 +174,10 @@ fn filters_of_profiles() -> Vec<(String, Program)> {
         let profile = profile::load(name).ok()?;
         Some(((*name).to_owned(), profile::compile_seccomp(&profile).ok()??))
     };
-    profile::SHIPPED.iter().filter_map(filter).collect()
+    // Of several, the one that forbids most is found first: those that others extend come after them.
+    let mut found: Vec<_> = profile::SHIPPED.iter().filter_map(filter).collect();
+    found.sort_by_key(|(name, _)| super::unwise::is_weak(name));
+    found
 }
 
 /// Whether the container cannot answer for files itself: with FUSE it could keep whoever looks at them waiting for ever. Asked of its

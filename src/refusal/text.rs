@@ -122,7 +122,7 @@ impl Line {
     }
 
     fn is_telling(&self) -> bool {
-        !self.is_usual() || matches!(self.remedy, Remedy::Flags { .. })
+        !self.is_usual() || matches!(self.remedy, Remedy::Flags { .. } | Remedy::NotRecommended { .. })
     }
 
     fn columns(&self) -> [String; 3] {
@@ -156,7 +156,8 @@ fn error_name(code: i32) -> String {
 impl std::fmt::Display for Remedy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Flags { flags } => write!(f, "allow with {flags}"),
+            Self::Flags { flags, caution: None } => write!(f, "allow with {flags}"),
+            Self::Flags { flags, caution: Some(caution) } => write!(f, "allow with {flags} ({caution})"),
             Self::Patch { patch } => {
                 f.write_str("allow in config.json: ")?;
                 for (at, operation) in patch.iter().enumerate() {
@@ -315,7 +316,7 @@ mod tests {
             "box",
             1,
             &record,
-            Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }),
+            Asker::Sandbox(&Flags { single_hosts: true, is_private: Some(|_| false), ..Flags::default() }),
             vec!["a note".into()],
         )
     }

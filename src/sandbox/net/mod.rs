@@ -63,6 +63,12 @@ pub enum Tell {
 /// What is said with every host that a report advises to allow.
 pub const CHOSEN: &str = "the program chose it";
 
+/// Whether an address is this machine's, of its own network, or one at which clouds keep credentials: never advised to be allowed.
+#[must_use]
+pub fn is_private(address: std::net::IpAddr) -> bool {
+    policy::check(address, false).is_err() || proxy::is_own(address)
+}
+
 /// A place that was not connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Denied {

@@ -203,7 +203,8 @@ impl Proxy {
             let _sent = socket::send(self.channel.as_fd(), message.as_bytes(), None);
             return;
         }
-        let remedy = if could_be_asked {
+        let is_private = matches!(policy::asked(&wanted.host), Ok(Host::Address(address)) if super::is_private(address));
+        let remedy = if could_be_asked && !is_private {
             format!("  allow with --net {place} ({})", super::CHOSEN)
         } else {
             String::new()
@@ -212,19 +213,19 @@ impl Proxy {
     }
 }
 
+/// Whether packets to an address end at this machine, by the kernel's tables; where they cannot be asked, they might.
+pub(super) fn is_own(address: IpAddr) -> bool {
+    let Ok(kernel) = Netlink::open() else { return true };
+    // Of a version 6 address that holds one of version 4, one may be without a route: then it is not connected to.
+    [address, policy::plain(address)].into_iter().any(|address| matches!(kernel.route(address), Ok(Route::Own)))
+}
+
 /// Connects to an address, unless it is this machine's and not `named`: what listens there for everybody is often meant for the machine
 /// itself. What the machine's addresses are changes all the time: the kernel is asked now, and again once there is a connection.
 fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
     let own = Failed::Refused(Refused::Own);
-    if !named {
-        let kernel = Netlink::open().map_err(|_| Failed::Unreachable)?;
-        for address in [address, policy::plain(address)] {
-            // Of a version 6 address that holds one of version 4, the other may be without a route: it is not what is connected to.
-            match kernel.route(address) {
-                Ok(Route::Own) => return Err(own),
-                Ok(Route::Other | Route::None) | Err(_) => {}
-            }
-        }
+    if !named && is_own(address) {
+        return Err(own);
     }
     let server = TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).map_err(|_| Failed::Unreachable)?;
     let ends = server.local_addr().and_then(|here| Ok((here.ip(), server.peer_addr()?.ip())));
