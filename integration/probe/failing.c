@@ -5,11 +5,10 @@
  *                                           or its process is killed by SIGKILL instead
  *
  * What the sandboxed program does is not counted: from its exec on (of a file whose name ends in "/fences"), it is let go. Where
- * to look is told on descriptor 9: "CALL number pid which" for the call that was hit, "HIT nothing" when it never came. */
+ * to look is told on descriptor 9: "CALL number pid name(arguments)" for the call that was hit, "HIT nothing" when it never came. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>
-#include <linux/ptrace.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,7 +45,8 @@ int main(int argc, char **argv)
     long count = 0;
     waitpid(first, &status, 0);
     ptrace(PTRACE_SETOPTIONS, first, 0,
-           PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC);
+           PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC |
+               PTRACE_O_EXITKILL);
     ptrace(PTRACE_SYSCALL, first, 0, 0);
     while (1) {
         pid_t pid = waitpid(-1, &status, __WALL);
@@ -78,11 +78,13 @@ int main(int argc, char **argv)
                         name[strcspn(name, "\n")] = 0;
                     if (comm)
                         fclose(comm);
-                    dprintf(9, "CALL %lld %s %s\n", regs.orig_rax, pid == first ? "parent" : "other", name);
+                    dprintf(9, "CALL %lld %s %s(%llx, %llx, %llx)\n", regs.orig_rax, pid == first ? "parent" : "other", name,
+                            regs.rdi, regs.rsi, regs.rdx);
                     if (killing) {
                         kill(pid, SIGKILL);
                     } else {
-                        regs.orig_rax = SYS_getpid; /* a call that every filter lets through, and whose answer is replaced */
+                        if (regs.orig_rax != SYS_close) /* which closes, whatever it answers */
+                            regs.orig_rax = SYS_getpid; /* a call that every filter lets through, and whose answer is replaced */
                         ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &vector);
                         forced[pid] = error;
                     }

@@ -138,7 +138,15 @@ fn metadata_is_refused_even_when_named() {
     .expect("written");
     std::fs::set_permissions(hosts.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
     as_each(|caller| {
-        for net in ["192.80.8.124:80", "100.96.0.96:80", "[64:ff9b::100.96.0.96]:80", "169.254.169.254:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80", "[fe80::a9fe:a9fe]:80"] {
+        for net in [
+            "192.80.8.124:80",
+            "100.96.0.96:80",
+            "[64:ff9b::100.96.0.96]:80",
+            "169.254.169.254:80",
+            "[fd00:ec2::254]:80",
+            "[::ffff:169.254.169.254]:80",
+            "[fe80::a9fe:a9fe]:80",
+        ] {
             let seen = caller.run(&["--net", net, "--", "true"]).exits(125);
             assert!(seen.stderr().contains("which is never allowed"), "{net}: {seen:?}");
         }
@@ -271,7 +279,11 @@ sys.exit(status)' "$@"
         };
         for name in ["four.example.org", "six.example.org", "nat.example.org"] {
             let seen = seen(&format!("{name}:8000"), name);
-            assert_eq!(seen.stdout().matches("403 Forbidden pent sandbox: an address of this machine").count(), 2, "{seen:?}");
+            assert_eq!(
+                seen.stdout().matches("403 Forbidden pent sandbox: an address of this machine").count(),
+                2,
+                "{seen:?}"
+            );
             assert!(seen.stdout().contains("socks code 2") && !seen.stdout().contains("served"), "{seen:?}");
             assert!(!seen.stderr().contains("allow with"), "{seen:?}");
         }

@@ -88,7 +88,13 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
         let file = tempfile::Builder::new().prefix("pent-report").tempfile_in("/tmp").expect("a file");
         std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
         let path = file.path().to_str().expect("text");
-        for below in ["home/.bashrc", "home/.config/autostart/x", "home/bin/tool", "home/project/.git/hooks/post-commit", "home/project/.envrc"] {
+        for below in [
+            "home/.bashrc",
+            "home/.config/autostart/x",
+            "home/bin/tool",
+            "home/project/.git/hooks/post-commit",
+            "home/project/.envrc",
+        ] {
             caller.file(below, "before", 0o700);
         }
         for (script, why) in [
@@ -117,7 +123,10 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
             let denied: Vec<String> =
                 seen.stderr().lines().filter(|line| line.starts_with("denied")).map(str::to_owned).collect();
             for line in &denied {
-                assert!(!line.contains("--ro ") || line.contains("private in a sandbox") || line.contains("(hidden: "), "{script}: {line}");
+                assert!(
+                    !line.contains("--ro ") || line.contains("private in a sandbox") || line.contains("(hidden: "),
+                    "{script}: {line}"
+                );
                 assert!(!line.contains("allow with --ro") && !line.contains("allow with --rw"), "{script}: {line}");
             }
             assert!(denied.iter().any(|line| line.contains(why)), "{script}: {seen:?}");
@@ -137,7 +146,16 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
 #[test]
 fn names_do_nothing_to_whoever_reads_them() {
     as_each(|caller| {
-        let names = ["a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\u{3164}b", "a\u{9b}31mb", "a\u{7f}b", "a\u{2028}denied  x", "\u{e0041}b"];
+        let names = [
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{3164}b",
+            "a\u{9b}31mb",
+            "a\u{7f}b",
+            "a\u{2028}denied  x",
+            "\u{e0041}b",
+        ];
         for name in names {
             caller.file(&format!("home/{name}"), "x", 0o600);
         }
@@ -149,11 +167,18 @@ fn names_do_nothing_to_whoever_reads_them() {
             for c in name.chars().filter(|c| !c.is_ascii_graphic() && *c != ' ') {
                 assert!(!report.contains(c), "{c:?}: {report:?}");
                 let denied = seen.stderr();
-                assert!(!denied.lines().filter(|line| line.starts_with("denied")).any(|line| line.contains(c)), "{c:?}: {denied:?}");
+                assert!(
+                    !denied.lines().filter(|line| line.starts_with("denied")).any(|line| line.contains(c)),
+                    "{c:?}: {denied:?}"
+                );
             }
             let parsed: Value = serde_json::from_str(&report).expect("JSON");
-            let is_it = |one: &Value| one["subject"].as_str().is_some_and(|subject| subject.ends_with(&format!("/{name}")));
-            assert!(parsed["refusals"].as_array().expect("a list").iter().any(is_it), "{name:?} is still what it is: {parsed:#}");
+            let is_it =
+                |one: &Value| one["subject"].as_str().is_some_and(|subject| subject.ends_with(&format!("/{name}")));
+            assert!(
+                parsed["refusals"].as_array().expect("a list").iter().any(is_it),
+                "{name:?} is still what it is: {parsed:#}"
+            );
         }
     });
 }
@@ -227,7 +252,10 @@ fn a_call_that_another_profile_has() {
         assert_eq!(more, "--profile build");
         // Only baseline has it, which is nothing to be talked into.
         let weak = typed(caller, &["--report"], "", "ipcmk -M 64");
-        assert!(weak.stderr().contains("not recommended (of the profiles") && !weak.stderr().contains("allow with"), "{weak:?}");
+        assert!(
+            weak.stderr().contains("not recommended (of the profiles") && !weak.stderr().contains("allow with"),
+            "{weak:?}"
+        );
     });
 }
 
@@ -270,7 +298,10 @@ fn a_single_host() {
         caller.file("home/project/client", &script, 0o644);
         // Of this machine, and so not advised; by its number it can be had.
         let first = typed(caller, &["--report"], "", "bash ./client");
-        assert!(first.stderr().contains("proxy: not in --net") && !first.stderr().contains("allow with --net"), "{first:?}");
+        assert!(
+            first.stderr().contains("proxy: not in --net") && !first.stderr().contains("allow with --net"),
+            "{first:?}"
+        );
         assert!(first.stderr().contains("not recommended (an address of this machine"), "{first:?}");
         assert_eq!(typed(caller, &[], &format!("--net {}:{port}", own.ip()), "bash ./client").code(), 0);
         let name = BY_PROXY.replace("HOST", "example.org").replace("PORT", "443");

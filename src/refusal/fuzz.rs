@@ -80,7 +80,9 @@ fn about_of(byte: u8) -> About {
         3 => About::Place { could_be_asked: one },
         4 => About::Limit(one.then_some(u64::MAX)),
         5 => About::Capability(byte % 41, one),
-        6 => About::Call { arch: 0xc000_003e, nr: 41, args: Registers::default(), profile: one.then(|| "build".into()) },
+        6 => {
+            About::Call { arch: 0xc000_003e, nr: 41, args: Registers::default(), profile: one.then(|| "build".into()) }
+        }
         _ => About::Nothing,
     }
 }

@@ -270,9 +270,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
             }
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
-        (Layer::MaskedPath, _) if CHANGES.contains(&refusal.action.as_str()) => {
-            not_recommended(unwise::to_write(subject, flags).unwrap_or("hidden: holds credentials, or is somebody else's"))
-        }
+        (Layer::MaskedPath, _) if CHANGES.contains(&refusal.action.as_str()) => not_recommended(
+            unwise::to_write(subject, flags).unwrap_or("hidden: holds credentials, or is somebody else's"),
+        ),
         // Of the kernel, which tells of the machine, and nobody's secret.
         (Layer::AbsentPath, _) if subject == b"/sys" && flags.hidden.iter().any(|hidden| subject == hidden) => {
             give("--ro", subject)
@@ -719,7 +719,9 @@ mod tests {
             assert!(matches!(found, Remedy::NotRecommended { .. }), "{action} {path}: {found:?}");
         }
         let weak = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("baseline".into()) };
-        assert!(remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, weak) }).contains("next to nothing"));
+        assert!(
+            remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, weak) }).contains("next to nothing")
+        );
         let own = "127.0.0.1:80".parse().expect("an address");
         assert!(remedy(about("connect", "", Layer::NoNetwork, About::Address(own))).contains("of this machine"));
         let place = About::Place { could_be_asked: true };
@@ -739,7 +741,9 @@ mod tests {
         assert!(!place(false).contains("--net"));
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
-        assert!(remedy(about("send", "", Layer::NoNetwork, About::Address(address))).contains("only the whole network"));
+        assert!(
+            remedy(about("send", "", Layer::NoNetwork, About::Address(address))).contains("only the whole network")
+        );
         assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");
         assert_eq!(remedy(about("use", "", Layer::MemoryLimit, About::Limit(Some(16 << 20)))), "--memory 32M");
     }

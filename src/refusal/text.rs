@@ -19,9 +19,9 @@ pub(super) fn shell_word(bytes: &[u8]) -> String {
         Ok(text) if text.chars().all(plain) => text.to_owned(),
         // Letters only that are seen: what changes the direction of writing or joins others could show another name than it is.
         Ok(text)
-            if text
-                .chars()
-                .all(|c| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric() && !is_unseen(c))) =>
+            if text.chars().all(|c| {
+                c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric() && !is_unseen(c))
+            }) =>
         {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
@@ -144,6 +144,22 @@ impl Line {
     }
 }
 
+/// JSON in which every character is seen. It lets all but the first 32 control characters through, and files are shown on terminals, too.
+/// Outside of strings there are none that would have to be spelled out.
+pub(super) fn plain_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if is_unseen(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _written = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
 const LONGEST: usize = 200;
 
 fn error_name(code: i32) -> String {
@@ -195,18 +211,7 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         // Strings and numbers always serialise.
-        let plain = serde_json::to_string_pretty(self).unwrap_or_default();
-        // JSON lets all but the first 32 characters through, and files are shown on terminals, too. Outside of strings there are none.
-        let mut text = String::with_capacity(plain.len() + 1);
-        for c in plain.chars() {
-            if is_unseen(c) && c != '\n' {
-                for unit in c.encode_utf16(&mut [0; 2]) {
-                    let _written = write!(text, "\\u{unit:04x}");
-                }
-            } else {
-                text.push(c);
-            }
-        }
+        let mut text = plain_json(&serde_json::to_string_pretty(self).unwrap_or_default());
         text.push('\n');
         text
     }

@@ -4,6 +4,7 @@
 //! tightens. Two choices are told in docs/decisions: as whom the program runs (0011), and how it reaches named hosts (0012).
 #![forbid(unsafe_code)]
 
+mod absent;
 mod environment;
 pub mod hidden;
 pub mod limits;

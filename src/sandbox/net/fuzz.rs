@@ -75,7 +75,11 @@ fn plain(first: &[u8], body: Body, mut rest: &[u8]) {
     };
     assert_eq!((count("host"), count("connection")), (1, 1), "{text:?}");
     assert!(count("content-length") + count("transfer-encoding") <= 1, "{text:?}");
-    assert_eq!(count("upgrade") + count("te") + count("proxy-connection") + count("proxy-authorization"), 0, "{text:?}");
+    assert_eq!(
+        count("upgrade") + count("te") + count("proxy-connection") + count("proxy-authorization"),
+        0,
+        "{text:?}"
+    );
     let mut sent = Vec::new();
     let done = protocol::send_body(&mut rest, &mut sent, body).is_ok();
     match body {

@@ -210,7 +210,8 @@ fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
 
 /// Of the addresses that others hold by chance, those that matter: one in a thousand addresses of version 6 holds a link-local one.
 fn is_well_known(address: IpAddr) -> bool {
-    let link_local = [[169, 254, 169, 254], [169, 254, 169, 253], [169, 254, 170, 2], [169, 254, 170, 23], [169, 254, 0, 23]];
+    let link_local =
+        [[169, 254, 169, 254], [169, 254, 169, 253], [169, 254, 170, 2], [169, 254, 170, 23], [169, 254, 0, 23]];
     METADATA.contains(&address) || link_local.iter().any(|octets| address == IpAddr::from(*octets))
 }
 

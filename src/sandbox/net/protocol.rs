@@ -272,9 +272,9 @@ pub(super) fn send_body(from: &mut impl BufRead, to: &mut impl Write, body: Body
             let line = line(from)?;
             // What follows a semicolon is an extension, which nobody has to understand.
             let digits = line.split(|b| *b == b';').next().unwrap_or_default().trim_ascii_end();
-            let digits = std::str::from_utf8(digits).ok().filter(|digits| {
-                (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit())
-            });
+            let digits = std::str::from_utf8(digits)
+                .ok()
+                .filter(|digits| (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
             let length = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             let length = length.ok_or_else(|| invalid("a chunk whose length is none"))?;
             if length == 0 {
@@ -457,7 +457,9 @@ mod tests {
         assert!(first("GET http://[::FFFF:1.2.3.4]/ HTTP/1.1\r\n\r\n").contains("Host: 1.2.3.4\r\n"));
         assert!(first("GET http://[2001:DB8::1]:80/ HTTP/1.1\r\n\r\n").contains("Host: [2001:db8::1]\r\n"));
         // Nobody takes away what a request is by way of Connection.
-        let text = first("GET http://a.example/ HTTP/1.1\r\nConnection: host, content-length\r\nHost: b\r\nContent-Length: 1\r\n\r\n");
+        let text = first(
+            "GET http://a.example/ HTTP/1.1\r\nConnection: host, content-length\r\nHost: b\r\nContent-Length: 1\r\n\r\n",
+        );
         assert!(text.contains("Host: a.example\r\nContent-Length: 1\r\n"), "{text}");
     }
 
@@ -520,7 +522,17 @@ mod tests {
         assert_eq!(send("bod", Body::Length(4)), texts(false, "bod", ""));
         let chunks = "004;x=\"\r\nbody\r\n0\r\nHost: b\r\n\r\nGET /";
         assert_eq!(send(chunks, Body::Chunked), texts(true, "4\r\nbody\r\n0\r\n\r\n", "GET /"));
-        for bad in ["-4\r\nbody", "4 \n", "4\nbody\r\n", "0x4\r\n", "4\r\nbodyX\r\n", "4\r\nbody\n0\r\n\r\n", "\r\n", "ffffffffffffffffff\r\n", ""] {
+        for bad in [
+            "-4\r\nbody",
+            "4 \n",
+            "4\nbody\r\n",
+            "0x4\r\n",
+            "4\r\nbodyX\r\n",
+            "4\r\nbody\n0\r\n\r\n",
+            "\r\n",
+            "ffffffffffffffffff\r\n",
+            "",
+        ] {
             assert!(!send(bad, Body::Chunked).0, "{bad:?}");
         }
         assert!(!send(&"a".repeat(LINE + 9), Body::Chunked).0);

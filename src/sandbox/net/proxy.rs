@@ -170,7 +170,10 @@ impl Proxy {
         let named = matches!(host, Host::Address(_));
         let mut failed = Failed::Unknown;
         for address in addresses.into_iter().take(MOST_ADDRESSES) {
-            match policy::check(address, named).map_err(Failed::Refused).and_then(|()| reach(address, wanted.port, named)) {
+            match policy::check(address, named)
+                .map_err(Failed::Refused)
+                .and_then(|()| reach(address, wanted.port, named))
+            {
                 Ok(server) => return Ok(server),
                 Err(why) => failed = why,
             }
@@ -203,7 +206,8 @@ impl Proxy {
             let _sent = socket::send(self.channel.as_fd(), message.as_bytes(), None);
             return;
         }
-        let is_private = matches!(policy::asked(&wanted.host), Ok(Host::Address(address)) if super::is_private(address));
+        let is_private =
+            matches!(policy::asked(&wanted.host), Ok(Host::Address(address)) if super::is_private(address));
         let remedy = if could_be_asked && !is_private {
             format!("  allow with --net {place} ({})", super::CHOSEN)
         } else {
@@ -227,7 +231,8 @@ fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
     if !named && is_own(address) {
         return Err(own);
     }
-    let server = TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).map_err(|_| Failed::Unreachable)?;
+    let server =
+        TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).map_err(|_| Failed::Unreachable)?;
     let ends = server.local_addr().and_then(|here| Ok((here.ip(), server.peer_addr()?.ip())));
     match ends {
         Ok((here, there)) if named || here != there => Ok(server),
