@@ -12,6 +12,8 @@ mod caller;
 mod ends;
 #[path = "sandbox/everyday.rs"]
 mod everyday;
+#[path = "sandbox/faults.rs"]
+mod faults;
 #[path = "sandbox/flags.rs"]
 mod flags;
 #[path = "sandbox/image.rs"]

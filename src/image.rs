@@ -8,6 +8,8 @@ mod archive;
 mod cache;
 mod decompress;
 mod digest;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod layout;
 mod progress;
 mod source;

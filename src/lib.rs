@@ -11,6 +11,8 @@ pub mod cmd;
 pub mod criu;
 pub mod doctor;
 pub mod fences;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod host;
 pub mod image;
 pub mod launch;

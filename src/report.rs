@@ -246,9 +246,22 @@ pub(crate) fn say(text: &str) {
     drop(io::stderr().write_all(shown(text, |c| c == '\n' || c == '\t').as_bytes()));
 }
 
-/// Text with its control characters spelled out, but for those that are kept.
+/// Whether a character does something to a terminal, or to those beside it, and is not seen itself: with it a name looks like another
+/// than it is. Control characters; what changes the direction of writing, joins and separates; blanks that take no room (Unicode's
+/// `Default_Ignorable_Code_Point`, and the format characters beside those).
+pub(crate) fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1345f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Text with the characters spelled out that are not seen ([`is_unseen`]), but for those that are kept.
 pub(crate) fn shown(text: &str, kept: impl Fn(char) -> bool) -> String {
-    let escape = |c: char| c.is_control() && !kept(c);
+    let escape = |c: char| is_unseen(c) && !kept(c);
     if !text.contains(escape) {
         return text.to_owned();
     }

@@ -90,7 +90,8 @@ fn named_places_are_reached_in_three_ways() {
         let want = "plain HTTP/1.1 403 Forbidden pent sandbox: not in --net\n\
                     connect HTTP/1.1 403 Forbidden pent sandbox: not in --net\nsocks code 2";
         assert_eq!(seen.trimmed(), want, "{seen:?}");
-        let hint = format!("denied  connect 127.0.0.1:{other}  not in --net  allow with --net 127.0.0.1:{other}");
+        // An address of this machine is nothing to paste; who means it says so.
+        let hint = format!("denied  connect 127.0.0.1:{other}  not in --net\n");
         assert_eq!(seen.stderr().matches(&hint).count(), 1, "once: {seen:?}");
         // What it says, followed literally, works.
         // Beside what was allowed before, in whatever order.
@@ -100,6 +101,9 @@ fn named_places_are_reached_in_three_ways() {
             let seen = caller.run(&[&flags[..], &[&wanted.to_string()]].concat()).ok();
             assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
         }
+        let named = client(caller, &first, "example.org", 443).ok();
+        let hint = "connect example.org:443  not in --net  allow with --net example.org:443 (the program chose it)\n";
+        assert_eq!(named.stderr().matches(hint).count(), 1, "{named:?}");
         // What is no name is not told as one.
         let seen = client(caller, &first, "127.0.0.1.", port).ok();
         assert!(seen.stderr().contains("not in --net") && !seen.stderr().contains("allow with"), "{seen:?}");
@@ -134,7 +138,15 @@ fn metadata_is_refused_even_when_named() {
     .expect("written");
     std::fs::set_permissions(hosts.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
     as_each(|caller| {
-        for net in ["169.254.169.254:80", "[fd00:ec2::254]:80", "[::ffff:169.254.169.254]:80", "[fe80::a9fe:a9fe]:80"] {
+        for net in [
+            "192.80.8.124:80",
+            "100.96.0.96:80",
+            "[64:ff9b::100.96.0.96]:80",
+            "169.254.169.254:80",
+            "[fd00:ec2::254]:80",
+            "[::ffff:169.254.169.254]:80",
+            "[fe80::a9fe:a9fe]:80",
+        ] {
             let seen = caller.run(&["--net", net, "--", "true"]).exits(125);
             assert!(seen.stderr().contains("which is never allowed"), "{net}: {seen:?}");
         }
@@ -158,6 +170,125 @@ fn metadata_is_refused_even_when_named() {
             assert!(seen.stderr().contains("metadata address") && !seen.stderr().contains("allow with"), "{seen:?}");
             assert!(!seen.stdout().contains("200"), "{host}: {seen:?}");
         }
+    });
+}
+
+/// Sends its arguments through the proxy, each with `PORT` in it filled in, and says what a server has got of all that.
+const RAW: &str = r#"
+import socket, sys
+s = socket.create_connection(("127.0.0.1", 3128), 10)
+s.sendall(sys.argv[1].encode("latin-1").decode("unicode_escape").encode("latin-1"))
+s.settimeout(10)
+data = b""
+while True:
+    more = s.recv(65536)
+    if not more: break
+    data += more
+print(data.decode("latin-1"))
+"#;
+
+/// A server that answers with all that it gets within half a second, whatever it is.
+fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(mut client) = client else { continue };
+            std::thread::spawn(move || {
+                client.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
+                let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+                while let Ok(count @ 1..) = client.read(&mut buffer) {
+                    seen.extend_from_slice(&buffer[..count]);
+                }
+                let _written = client.write_all(&[b"HTTP/1.0 200 OK\r\n\r\n", &seen[..]].concat());
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_server_gets_one_request_and_that_for_itself() {
+    sandboxed!();
+    let port = echo();
+    as_each(|caller| {
+        caller.file("home/project/raw.py", RAW, 0o600);
+        let net = format!("127.0.0.1:{port}");
+        let ask = |request: &str| {
+            let request = request.replace("PLACE", &net);
+            caller.run(&["--net", &net, "--", "python3", "raw.py", &request]).ok().stdout()
+        };
+        let foreign = ask(r"GET http://PLACE/x HTTP/1.1\r\nHost: internal.example.org\r\nA: b\r\n\r\n");
+        assert!(foreign.contains(&format!("GET /x HTTP/1.1\r\nHost: {net}\r\n")), "{foreign:?}");
+        assert!(foreign.contains("200 OK") && !foreign.contains("internal"), "{foreign:?}");
+        // A second request behind the first one, and behind a body.
+        for request in [
+            r"GET http://PLACE/x HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: SECOND\r\n\r\n",
+            r"POST http://PLACE/x HTTP/1.1\r\nContent-Length: 4\r\n\r\nbodyGET / HTTP/1.1\r\nHost: SECOND\r\n\r\n",
+            r"POST http://PLACE/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\nGET / HTTP/1.1\r\nHost: SECOND\r\n\r\n",
+        ] {
+            let seen = ask(request);
+            assert!(seen.contains("/x HTTP/1.1") && !seen.contains("SECOND"), "{seen:?}");
+            assert_eq!(seen.contains("body"), request.contains("body"), "{seen:?}");
+        }
+        for (request, why) in [
+            (r"GET http://PLACE/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "more than one Host"),
+            (r"GET http://PLACE/ HTTP/1.1\r\nHost : a\r\n\r\n", "a field whose name is none"),
+            (r"GET http://PLACE/ HTTP/1.1\r\nA: b\nHost: a\r\n\r\n", "a control character"),
+            (r"POST http://PLACE/ HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "whose length"),
+            (r"TRACE http://PLACE/ HTTP/1.1\r\n\r\n", "TRACE is not passed on"),
+        ] {
+            let seen = ask(request);
+            assert!(seen.starts_with("HTTP/1.1 400 ") && seen.contains(why), "{request}: {seen:?}");
+        }
+    });
+}
+
+/// What looks like anybody's address and is this machine's is as private as its loopback, behind a name; by its number it can be asked
+/// for.
+#[test]
+fn an_address_of_this_machine_is_private_whatever_it_looks_like() {
+    sandboxed!();
+    let hosts = tempfile::NamedTempFile::new().expect("a file");
+    let names = "127.0.0.1 localhost\n8.7.6.5 four.example.org\n2a00:1450::5 six.example.org\n64:ff9b::8.7.6.5 nat.example.org\n";
+    std::fs::write(hosts.path(), names).expect("written");
+    std::fs::set_permissions(hosts.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("readable");
+    let up = r#"mount --bind "$0" /etc/hosts && ip link set lo up && ip address add 8.7.6.5/32 dev lo \
+        && ip -6 address add 2a00:1450::5/128 dev lo nodad && ip -6 route add local 64:ff9b::/96 dev lo && exec python3 -c '
+import os, signal, socket, subprocess, sys
+s = socket.create_server(("::", 8000), family=socket.AF_INET6, dualstack_ipv6=True)
+server = os.fork()
+while not server:
+    c, _ = s.accept(); c.recv(4096); c.sendall(b"HTTP/1.0 200 OK\r\n\r\nserved"); c.close()
+s.close()
+status = subprocess.run(sys.argv[1:]).returncode
+os.kill(server, signal.SIGKILL)
+sys.exit(status)' "$@"
+"#;
+    as_each(|caller| {
+        caller.file("home/project/client.py", CLIENT, 0o600);
+        let seen = |net: &str, host: &str| {
+            let pent = caller.command(&["--net", net, "--", "python3", "client.py", host, "8000"]);
+            let mut view = std::process::Command::new("unshare");
+            view.args(["--mount", "--net", "sh", "-c", up]).arg(hosts.path());
+            view.arg(pent.get_program())
+                .args(pent.get_args())
+                .current_dir(caller.path("home/project"))
+                .env("HOME", caller.home());
+            view.finish().ok()
+        };
+        for name in ["four.example.org", "six.example.org", "nat.example.org"] {
+            let seen = seen(&format!("{name}:8000"), name);
+            assert_eq!(
+                seen.stdout().matches("403 Forbidden pent sandbox: an address of this machine").count(),
+                2,
+                "{seen:?}"
+            );
+            assert!(seen.stdout().contains("socks code 2") && !seen.stdout().contains("served"), "{seen:?}");
+            assert!(!seen.stderr().contains("allow with"), "{seen:?}");
+        }
+        let seen = seen("8.7.6.5:8000", "8.7.6.5");
+        assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
     });
 }
 

@@ -29,7 +29,8 @@ fn typed(caller: &Caller, flags: &[&str], more: &str, script: &str) -> Outcome {
 /// The flags that the lines about this layer name.
 fn remedies(text: &str, layer: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| line.starts_with("denied") && line.contains(layer));
-    lines.filter_map(|line| Some(line.split_once("allow with ")?.1.to_owned())).collect()
+    let flags = lines.filter_map(|line| Some(line.split_once("allow with ")?.1));
+    flags.map(|flags| flags.trim_end_matches(" (the program chose it)").to_owned()).collect()
 }
 
 /// The script fails by this layer, and succeeds with what the report says.
@@ -80,30 +81,105 @@ fn a_file() {
     });
 }
 
+/// A program decides what it is refused: what a line of a report opens when it is pasted is nothing that matters to anybody else.
 #[test]
-fn a_secret() {
-    as_each(|caller| {
-        let more = cured(caller, &[], "", "cat ~/.ssh/id_ed25519; first=$?; cat ~/.netrc && exit $first");
-        // Not all that is hidden with it.
-        assert_eq!(more, format!("--ro {0}/.ssh/id_ed25519 --ro {0}/.netrc", caller.home()));
-    });
-}
-
-#[test]
-fn a_file_behind_the_private_tmp() {
+fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
     as_each(|caller| {
         let file = tempfile::Builder::new().prefix("pent-report").tempfile_in("/tmp").expect("a file");
         std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
         let path = file.path().to_str().expect("text");
-        assert_eq!(cured(caller, &[], "absent path", &format!("cat {path}")), format!("--ro {path}"));
+        for below in [
+            "home/.bashrc",
+            "home/.config/autostart/x",
+            "home/bin/tool",
+            "home/project/.git/hooks/post-commit",
+            "home/project/.envrc",
+        ] {
+            caller.file(below, "before", 0o700);
+        }
+        for (script, why) in [
+            ("cat ~/.ssh/id_ed25519", "(hidden: "),
+            ("cat ~/.netrc", "(hidden: "),
+            ("echo key > ~/.ssh/new", "(hidden: "),
+            ("rm ~/.netrc", ""),
+            (&format!("cat {path}"), "(private in a sandbox: "),
+            ("echo run >> ~/.bashrc", "(starts programs later"),
+            ("rm ~/.bashrc", "(starts programs later"),
+            ("mv project ~/project2", ""),
+            ("echo run > ~/.config/autostart/x", "(starts programs later"),
+            ("echo run > ~/bin/tool", "(starts programs later"),
+            ("touch ~/bin/new", ""),
+            ("echo run > .git/hooks/post-commit", "(starts programs later"),
+            ("touch .git/hooks/new", "(starts programs later"),
+            ("echo run > .envrc", "(starts programs later"),
+            ("echo run > /etc/profile.d/x", ""),
+            ("touch /etc/x", ""),
+            ("touch /x", ""),
+            ("touch /usr/local/bin/x", ""),
+            ("echo x > /proc/sys/kernel/core_pattern", ""),
+            ("touch /home/x", ""),
+        ] {
+            let seen = typed(caller, &["--report"], "", &format!("{script}; exit 1"));
+            let denied: Vec<String> =
+                seen.stderr().lines().filter(|line| line.starts_with("denied")).map(str::to_owned).collect();
+            for line in &denied {
+                assert!(
+                    !line.contains("--ro ") || line.contains("private in a sandbox") || line.contains("(hidden: "),
+                    "{script}: {line}"
+                );
+                assert!(!line.contains("allow with --ro") && !line.contains("allow with --rw"), "{script}: {line}");
+            }
+            assert!(denied.iter().any(|line| line.contains(why)), "{script}: {seen:?}");
+            let json = typed(caller, &["--report=report.json"], "", &format!("{script}; exit 1"));
+            let report: Value = serde_json::from_str(&support::read(caller.path("home/project/report.json")))
+                .unwrap_or_else(|error| panic!("{error}: {json:?}"));
+            for refusal in report["refusals"].as_array().expect("a list") {
+                let flags = refusal["remedy"]["flags"].as_str().unwrap_or_default();
+                assert!(!flags.starts_with("--r"), "{script}: {refusal:#}");
+            }
+        }
+        // Whoever knows why says so.
+        assert_eq!(typed(caller, &[], "--ro ~/.ssh/id_ed25519", "cat ~/.ssh/id_ed25519").code(), 0);
     });
 }
 
 #[test]
-fn what_is_hidden_is_given_as_it_is_needed() {
+fn names_do_nothing_to_whoever_reads_them() {
     as_each(|caller| {
-        assert_eq!(cured(caller, &[], "", "echo key > ~/.ssh/new"), format!("--rw {}/.ssh", caller.home()));
-        assert_eq!(support::read(caller.path("home/.ssh/new")), "key");
+        let names = [
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{3164}b",
+            "a\u{9b}31mb",
+            "a\u{7f}b",
+            "a\u{2028}denied  x",
+            "\u{e0041}b",
+        ];
+        for name in names {
+            caller.file(&format!("home/{name}"), "x", 0o600);
+        }
+        let script = "cd ~; for f in a* *b; do echo x > \"$f\"; done; exit 1";
+        let seen = typed(caller, &["--report"], "", script);
+        typed(caller, &["--report=report.json"], "", script);
+        let report = support::read(caller.path("home/project/report.json"));
+        for name in names {
+            for c in name.chars().filter(|c| !c.is_ascii_graphic() && *c != ' ') {
+                assert!(!report.contains(c), "{c:?}: {report:?}");
+                let denied = seen.stderr();
+                assert!(
+                    !denied.lines().filter(|line| line.starts_with("denied")).any(|line| line.contains(c)),
+                    "{c:?}: {denied:?}"
+                );
+            }
+            let parsed: Value = serde_json::from_str(&report).expect("JSON");
+            let is_it =
+                |one: &Value| one["subject"].as_str().is_some_and(|subject| subject.ends_with(&format!("/{name}")));
+            assert!(
+                parsed["refusals"].as_array().expect("a list").iter().any(is_it),
+                "{name:?} is still what it is: {parsed:#}"
+            );
+        }
     });
 }
 
@@ -172,8 +248,14 @@ fn a_program_in_tmp() {
 #[test]
 fn a_call_that_another_profile_has() {
     as_each(|caller| {
-        let more = cured(caller, &[], "seccomp: restricted", "ipcmk -M 64");
-        assert!(more.starts_with("--profile "), "{more}");
+        let more = cured(caller, &[], "seccomp: restricted", "touch /tmp/x && chown $(id -u) /tmp/x");
+        assert_eq!(more, "--profile build");
+        // Only baseline has it, which is nothing to be talked into.
+        let weak = typed(caller, &["--report"], "", "ipcmk -M 64");
+        assert!(
+            weak.stderr().contains("not recommended (of the profiles") && !weak.stderr().contains("allow with"),
+            "{weak:?}"
+        );
     });
 }
 
@@ -189,7 +271,8 @@ fn the_network() {
         let script = format!("bash -c 'exec 3<>/dev/tcp/{}/{port}'", own.ip());
         let first = typed(caller, &["--report"], "", &script);
         // It had a proxy, and did not use it.
-        assert_eq!(remedies(&first.stderr(), "no network"), ["--net host"], "{first:?}");
+        assert_eq!(remedies(&first.stderr(), "no network"), [""; 0], "{first:?}");
+        assert!(first.stderr().contains("not recommended (only the whole network of the host has it"), "{first:?}");
         assert_eq!(typed(caller, &[], "--net host", &script).code(), 0);
     });
 }
@@ -213,13 +296,25 @@ fn a_single_host() {
     as_each(|caller| {
         let script = BY_PROXY.replace("HOST", &own.ip().to_string()).replace("PORT", &port.to_string());
         caller.file("home/project/client", &script, 0o644);
-        let more = cured(caller, &[], "proxy: not in --net", "bash ./client");
-        assert_eq!(more, format!("--net {}:{port}", own.ip()));
+        // Of this machine, and so not advised; by its number it can be had.
+        let first = typed(caller, &["--report"], "", "bash ./client");
+        assert!(
+            first.stderr().contains("proxy: not in --net") && !first.stderr().contains("allow with --net"),
+            "{first:?}"
+        );
+        assert!(first.stderr().contains("not recommended (an address of this machine"), "{first:?}");
+        assert_eq!(typed(caller, &[], &format!("--net {}:{port}", own.ip()), "bash ./client").code(), 0);
+        let name = BY_PROXY.replace("HOST", "example.org").replace("PORT", "443");
+        caller.file("home/project/client", &name, 0o644);
         let out = caller.path("home/project/report.json").to_string_lossy().into_owned();
         caller.run(&[&format!("--report={out}"), "--", "bash", "./client"]);
         let report: Value = serde_json::from_str(&support::read(&out)).expect("JSON");
         let denied = report["refusals"].as_array().expect("a list").iter().find(|one| one["layer"] == "proxy");
-        assert_eq!(denied.expect("the proxy's")["remedy"]["flags"], more, "{report:#}");
+        let remedy = &denied.expect("the proxy's")["remedy"];
+        assert_eq!(remedy["flags"], "--net example.org:443", "{report:#}");
+        assert_eq!(remedy["caution"], "the program chose it", "{report:#}");
+        let text = typed(caller, &["--report"], "", "bash ./client").stderr();
+        assert!(text.contains("allow with --net example.org:443 (the program chose it)"), "{text}");
     });
 }
 

@@ -21,7 +21,7 @@ mod ps;
 mod refusals;
 mod restore;
 mod run;
-mod sandbox;
+pub(crate) mod sandbox;
 mod spec;
 mod start;
 mod state;

@@ -101,6 +101,11 @@ impl Reporting {
                 "files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned(),
             );
         }
+        if supervisor.is_some_and(Supervisor::has_failed) {
+            notes.push(
+                "the kernel did not take an answer: from then on denied calls failed with ENOSYS, unseen".to_owned(),
+            );
+        }
         Report::new(&made.state.id, code, &record, asker, notes)
     }
 

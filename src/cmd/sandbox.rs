@@ -176,7 +176,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         supervisor.as_ref(),
         ended.as_ref().map_or(1, |(status, _)| *status),
         &request,
-        surroundings.home.as_deref(),
+        &surroundings,
         denied,
     );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
@@ -213,7 +213,7 @@ fn conclude(
     supervisor: Option<&Supervisor>,
     status: u8,
     request: &Request,
-    home: Option<&Path>,
+    surroundings: &Surroundings,
     denied: Vec<Denied>,
 ) -> Report {
     // Where the proxy is there, it says itself what it refuses.
@@ -230,9 +230,15 @@ fn conclude(
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
-    let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
-    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image };
+    let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
+    let home = surroundings.home.as_deref().map(bytes).unwrap_or_default();
+    let given = request.grants.iter().map(|grant| bytes(&grant.target)).collect();
+    let secret = surroundings.hidden.iter().map(|hidden| bytes(&hidden.path));
+    let secret = secret.chain(surroundings.other_homes.iter().map(|home| bytes(home))).collect();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let starts = std::env::split_paths(&path).filter(|path| path.is_absolute()).map(|path| bytes(&path)).collect();
+    let is_private = Some(net::is_private as fn(std::net::IpAddr) -> bool);
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, secret, starts, is_private };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
@@ -362,6 +368,12 @@ fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<String>> {
         ));
     }
     Ok(words)
+}
+
+/// For the fuzz target of flags.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzzed(args: &Args) -> anyhow::Result<Request> {
+    resolve(args, None)
 }
 
 /// Paths of the host as they really are, and everything else in the sandbox's own terms.

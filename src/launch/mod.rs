@@ -9,7 +9,7 @@ mod error;
 pub mod hooks;
 mod idmap;
 pub mod netdevice;
-mod netlink;
+pub(crate) mod netlink;
 mod prepare;
 pub mod reopen;
 pub mod sources;

@@ -1,8 +1,9 @@
-//! The little of rtnetlink(7) that moving a network device takes, by hand: messages are built and read as the kernel lays them out.
+//! The little of rtnetlink(7) that moving a network device and asking for a route take, by hand: messages are built and read as the kernel lays them out.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 type Result<T> = std::result::Result<T, Errno>;
@@ -16,6 +17,9 @@ const LINK: usize = 16;
 /// `struct ifaddrmsg`.
 const ADDRESS: usize = 8;
 
+/// `struct rtmsg`.
+const ROUTE: usize = 12;
+
 /// Types of messages (linux/rtnetlink.h).
 mod kind {
     pub(super) const ERROR: u16 = 2;
@@ -24,6 +28,8 @@ mod kind {
     pub(super) const GET_LINK: u16 = 18;
     pub(super) const NEW_ADDRESS: u16 = 20;
     pub(super) const GET_ADDRESS: u16 = 22;
+    pub(super) const NEW_ROUTE: u16 = 24;
+    pub(super) const GET_ROUTE: u16 = 26;
 }
 
 /// Flags of requests (linux/netlink.h).
@@ -44,6 +50,8 @@ mod attribute {
     pub(super) const BROADCAST: u16 = 4;
     pub(super) const FLAGS: u16 = 8;
     pub(super) const PRIORITY: u16 = 9;
+    /// Of routes (linux/rtnetlink.h).
+    pub(super) const DESTINATION: u16 = 1;
 }
 
 const IFA_F_PERMANENT: u32 = 0x80;
@@ -69,10 +77,37 @@ pub(super) struct Address {
 }
 
 /// A socket, and the network namespace it was made in.
-pub(super) struct Netlink(OwnedFd);
+pub(crate) struct Netlink(OwnedFd);
+
+/// Whom packets to an address are for, as the kernel's own tables have it at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// One other machine.
+    Other,
+    /// This machine, or several at a time.
+    Own,
+    /// Nobody.
+    None,
+}
 
 impl Netlink {
-    pub(super) fn open() -> Result<Self> {
+    /// Where packets to an address would go: not what it looks like decides whether it is this machine's.
+    pub(crate) fn route(&self, address: IpAddr) -> Result<Route> {
+        let (family, octets) = match address {
+            IpAddr::V4(v4) => (libc::AF_INET, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (libc::AF_INET6, v6.octets().to_vec()),
+        };
+        let mut head = [0; ROUTE];
+        head[0] = u8::try_from(family).map_err(|_| Errno::EAFNOSUPPORT)?;
+        head[1] = u8::try_from(octets.len() * 8).map_err(|_| Errno::EINVAL)?;
+        let mut message = Message::new(kind::GET_ROUTE, flag::ACK, &head);
+        message.attribute(attribute::DESTINATION, &octets);
+        let mut found = None;
+        self.request(message, |kind, body| found = found.or_else(|| read_route(kind, body)))?;
+        found.ok_or(Errno::EBADMSG)
+    }
+
+    pub(crate) fn open() -> Result<Self> {
         let protocol = SockProtocol::NetlinkRoute;
         let socket = socket::socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
         socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
@@ -240,6 +275,15 @@ fn read_link(kind: u16, body: &[u8]) -> Option<Link> {
     let name = attributes(body.get(LINK..)?).find(|(kind, _)| *kind == attribute::LINK_NAME)?.1;
     let name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into_owned();
     (kind == kind::NEW_LINK).then_some(Link { index, name, up: flags & libc::IFF_UP.cast_unsigned() != 0 })
+}
+
+fn read_route(kind: u16, body: &[u8]) -> Option<Route> {
+    let of = *body.get(7)?;
+    (kind == kind::NEW_ROUTE).then_some(match of {
+        libc::RTN_UNICAST => Route::Other,
+        libc::RTN_LOCAL | libc::RTN_BROADCAST | libc::RTN_ANYCAST | libc::RTN_MULTICAST => Route::Own,
+        _ => Route::None,
+    })
 }
 
 fn read_address(kind: u16, body: &[u8], index: i32) -> Option<Address> {

@@ -583,7 +583,7 @@ impl Profile {
 
     /// This profile, with the base's keys where it has none. Tables by name or path (`modes`, `rlimits`, `writable`,
     /// `answers`) are merged entry by entry, and `seccomp.add` and `seccomp.remove` change the base's list; everything else is replaced.
-    pub(super) fn over(self, base: Self) -> Self {
+    pub(crate) fn over(self, base: Self) -> Self {
         Self {
             version: self.version,
             name: self.name,
@@ -618,7 +618,7 @@ impl Profile {
     }
 
     /// Without the keys that only change what another profile says.
-    pub(super) fn settled(mut self) -> Self {
+    pub(crate) fn settled(mut self) -> Self {
         let (added, removed) = (self.seccomp.add.take(), self.seccomp.remove.take());
         if let Some(allow) = &mut self.seccomp.allow {
             allow.extend(added.into_iter().flatten());

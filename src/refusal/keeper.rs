@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::remedy::Asker;
-use super::text::Line;
+use super::text::{Line, plain_json};
 use super::{Counted, Supervisor, VERSION};
 use crate::launch::Supervisor as _;
 use crate::seccomp;
@@ -125,7 +125,8 @@ fn answer(mut supervisor: Supervisor, listener: OwnedFd, log: Option<BorrowedFd<
         for refusal in supervisor.take_news() {
             let refusal = Line::new(&Counted { refusal, count: 1 }, Asker::Bundle(spec));
             let time = crate::time::rfc3339_nano(std::time::SystemTime::now());
-            let Ok(mut line) = serde_json::to_string(&Entry { version: VERSION, time, id, refusal }) else { continue };
+            let Ok(line) = serde_json::to_string(&Entry { version: VERSION, time, id, refusal }) else { continue };
+            let mut line = plain_json(&line);
             line.push('\n');
             if let Some(log) = log {
                 // A full disk is no reason to stop answering.

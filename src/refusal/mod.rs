@@ -9,12 +9,15 @@ mod caller;
 mod classify;
 mod decode;
 mod facts;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod keeper;
 mod network;
 mod record;
 mod remedy;
 mod supervisor;
 mod text;
+mod unwise;
 mod watch;
 
 pub use facts::Facts;

@@ -4,12 +4,15 @@
 use super::facts::is_below;
 use super::record::{About, Layer, Refusal, Registers};
 use super::text::shell_word;
+use super::unwise;
 use crate::fences::Fence;
+use crate::sandbox::net::{CHOSEN, Destination, Host};
 use crate::seccomp::{self, Program};
 use crate::spec::capability;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSyscall, Mount, Spec};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt as _;
 
 /// What can be done about a refusal.
@@ -20,6 +23,9 @@ pub enum Remedy {
     Flags {
         /// As a shell takes them.
         flags: String,
+        /// What is to be known before they are used.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        caution: Option<&'static str>,
     },
     /// A change of config.json.
     Patch {
@@ -75,7 +81,7 @@ pub enum Asker<'a> {
 }
 
 /// What `pent sandbox` was asked for already, as far as remedies depend on it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Flags {
     /// Directories in memory without execution.
     pub tmpfs: Vec<Vec<u8>>,
@@ -91,6 +97,12 @@ pub struct Flags {
     pub single_hosts: bool,
     /// Whether the root is an image's, of which the host's paths say nothing.
     pub image: bool,
+    /// What is hidden, other people's homes and pent's own files: never advised to be opened.
+    pub secret: Vec<Vec<u8>>,
+    /// Directories that the caller's programs are started from (PATH), with what else starts programs later.
+    pub starts: Vec<Vec<u8>>,
+    /// Whether an address is this machine's, its own network's or a cloud's; without, every one is taken for that.
+    pub is_private: Option<fn(std::net::IpAddr) -> bool>,
 }
 
 impl Asker<'_> {
@@ -220,7 +232,11 @@ const CHANGES: &[&str] = &["write", "remove", "change"];
 const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/opt", "/boot"];
 
 fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
-    let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
+    let give = |flag: &str, path: &[u8]| given(format!("{flag} {}", shell_word(path)));
+    let write = |path: &[u8]| match unwise::to_write(path, flags) {
+        Some(why) => not_recommended(why),
+        None => give("--rw", path),
+    };
     let subject = refusal.subject.as_slice();
     match (refusal.layer, refusal.about.clone()) {
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
@@ -233,7 +249,7 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. })
             if subject == flags.home && flags.own != flags.home =>
         {
-            Remedy::Flags { flags: "--home tmpfs".into() }
+            given("--home tmpfs")
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { empty: false, permitted: false })
             if SYSTEM.iter().any(|system| is_below(subject, system.as_bytes())) =>
@@ -248,18 +264,31 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
                 return none("the directory is somebody else's on the host as well");
             }
             let stays = given || permitted && (!empty || (!flags.own.is_empty() && is_below(subject, &flags.own)));
-            give(if stays { "--rw" } else { "--tmpfs" }, subject)
+            let kernel = ["/proc", "/sys", "/dev"].iter().any(|place| is_below(subject, place.as_bytes()));
+            if stays || kernel || subject == b"/" { write(subject) } else { give("--tmpfs", subject) }
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::File { permitted: true }) => {
             // Of several that are removed, with the directory they are in, this is one.
             let in_own = !flags.own.is_empty() && subject != flags.own && is_below(subject, &flags.own);
             let from = if in_own { &flags.own } else { parent(subject) };
-            give("--rw", if refusal.action == "remove" { from } else { subject })
+            // Whatever is given in its place, what is to be removed must not be what is never given itself.
+            match unwise::to_write(subject, flags) {
+                Some(why) => not_recommended(why),
+                None => write(if refusal.action == "remove" { from } else { subject }),
+            }
         }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, _) => none("the file is somebody else's on the host as well"),
-        (Layer::MaskedPath, _) if CHANGES.contains(&refusal.action.as_str()) => give("--rw", subject),
-        (Layer::MaskedPath, _) => give("--ro", subject),
-        (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => give("--ro", subject),
+        (Layer::MaskedPath, _) if CHANGES.contains(&refusal.action.as_str()) => not_recommended(
+            unwise::to_write(subject, flags).unwrap_or("hidden: holds credentials, or is somebody else's"),
+        ),
+        // Of the kernel, which tells of the machine, and nobody's secret.
+        (Layer::AbsentPath, _) if subject == b"/sys" && flags.hidden.iter().any(|hidden| subject == hidden) => {
+            give("--ro", subject)
+        }
+        (Layer::MaskedPath, _) => not_recommended(unwise::to_show(subject, flags)),
+        (Layer::AbsentPath, _) if flags.hidden.iter().any(|hidden| subject == hidden) => {
+            not_recommended(unwise::to_show(subject, flags))
+        }
         // Of one in another, it is in the inner one.
         (Layer::NoExec, _) => match flags.tmpfs.iter().filter(|place| is_below(subject, place)).max_by_key(|p| p.len())
         {
@@ -274,19 +303,29 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         (Layer::NoNetwork | Layer::NoRoute, About::Address(address))
             if flags.single_hosts && refusal.action == "connect" =>
         {
-            Remedy::Flags { flags: format!("--net {address}") }
+            chosen(flags, &address.to_string(), Some(address.ip()))
         }
-        (Layer::NoNetwork | Layer::NoRoute, _) => Remedy::Flags { flags: "--net host".into() },
-        (Layer::Proxy, About::Place { could_be_asked: true }) => give("--net", subject),
+        (Layer::NoNetwork | Layer::NoRoute, _) => {
+            not_recommended("only the whole network of the host has it, with its local services and a cloud's metadata")
+        }
+        (Layer::Proxy, About::Place { could_be_asked: true }) => {
+            let place = String::from_utf8_lossy(subject);
+            match place.parse::<Destination>() {
+                Ok(Destination { host: Host::Address(address), .. }) => chosen(flags, &place, Some(address)),
+                Ok(_) => chosen(flags, &place, None),
+                Err(_) => none("not under this name"),
+            }
+        }
         (Layer::Proxy, _) => none("not under this name"),
+        (Layer::Seccomp, About::Call { profile: Some(profile), .. }) if unwise::is_weak(&profile) => {
+            not_recommended("of the profiles, only one that forbids next to nothing has it")
+        }
         (Layer::Seccomp, About::Call { profile: Some(profile), .. }) => {
-            Remedy::Flags { flags: format!("--profile {}", shell_word(profile.as_bytes())) }
+            given(format!("--profile {}", shell_word(profile.as_bytes())))
         }
-        (Layer::PidsLimit, About::Limit(Some(limit))) => {
-            Remedy::Flags { flags: format!("--pids {}", limit.saturating_mul(2)) }
-        }
+        (Layer::PidsLimit, About::Limit(Some(limit))) => given(format!("--pids {}", limit.saturating_mul(2))),
         (Layer::MemoryLimit, About::Limit(Some(limit))) => {
-            Remedy::Flags { flags: format!("--memory {}M", (limit.saturating_mul(2) >> 20).max(1)) }
+            given(format!("--memory {}M", (limit.saturating_mul(2) >> 20).max(1)))
         }
         (Layer::Seccomp, _) => none("the profile does not have it"),
         (Layer::Capability, _) => none("a sandbox has no capabilities"),
@@ -294,6 +333,23 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         (Layer::AbsentPath, _) => none("there is no such file"),
         _ => none("the profile does not have it"),
     }
+}
+
+fn given(flags: impl Into<String>) -> Remedy {
+    Remedy::Flags { flags: flags.into(), caution: None }
+}
+
+fn not_recommended(why: impl Into<String>) -> Remedy {
+    Remedy::NotRecommended { why: why.into() }
+}
+
+/// A host that the program has chosen: what it sees it can send there.
+fn chosen(flags: &Flags, place: &str, address: Option<IpAddr>) -> Remedy {
+    let is_private = |address| flags.is_private.is_none_or(|is_private| is_private(address));
+    if address.is_some_and(is_private) {
+        return not_recommended("an address of this machine, its own network or a cloud");
+    }
+    Remedy::Flags { flags: format!("--net {place}"), caution: Some(CHOSEN) }
 }
 
 fn parent(path: &[u8]) -> &[u8] {
@@ -618,11 +674,16 @@ mod tests {
             own: b"/home/u/work".to_vec(),
             home: b"/home/u".to_vec(),
             single_hosts: true,
-            image: false,
+            secret: vec![b"/home/u/.ssh".to_vec(), b"/home/v".to_vec()],
+            is_private: Some(|address| address.is_loopback()),
+            ..Flags::default()
         };
         let some_profile = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
-            Remedy::Flags { flags } => flags,
+            Remedy::Flags { flags, caution } => {
+                assert_eq!(caution.is_some(), flags.starts_with("--net"), "{flags}");
+                flags
+            }
             other => format!("{other:?}"),
         };
         let directory = |empty, permitted| About::Directory { empty, permitted };
@@ -639,16 +700,40 @@ mod tests {
         assert_eq!(write("/usr/share/app", directory(true, false)), "--tmpfs /usr/share/app");
         assert_eq!(write("/home/u/f", About::File { permitted: true }), "--rw /home/u/f");
         assert_eq!(
-            remedy(about("remove", "/home/u/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
-            "--rw /home/u"
+            remedy(about("remove", "/home/u/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
+            "--rw /home/u/d"
         );
         assert_eq!(
             remedy(about("remove", "/home/u/work/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
             "--rw /home/u/work"
         );
-        assert_eq!(remedy(refusal("read", "/home/u/.ssh/key", Layer::AbsentPath)), "--ro /home/u/.ssh/key");
-        assert_eq!(remedy(refusal("read", "/home/u/.ssh", Layer::MaskedPath)), "--ro /home/u/.ssh");
-        assert_eq!(remedy(refusal("write", "/home/u/.ssh", Layer::MaskedPath)), "--rw /home/u/.ssh");
+        // Whatever a program tries: nothing that only has to be pasted opens what is hidden, or what starts programs later.
+        for (action, path, layer, about_it) in [
+            ("read", "/home/u/.ssh/key", Layer::AbsentPath, About::Nothing),
+            ("read", "/home/u/.ssh", Layer::MaskedPath, About::Nothing),
+            ("write", "/home/u/.ssh", Layer::MaskedPath, About::Nothing),
+            ("write", "/home/u/.bashrc", Layer::ReadOnlyRoot, About::File { permitted: true }),
+            ("remove", "/home/u/.bashrc", Layer::ReadOnlyRoot, About::File { permitted: true }),
+            ("remove", "/home/u/file", Layer::ReadOnlyRoot, About::File { permitted: true }),
+            ("write", "/home/u/work/.git/hooks", Layer::ReadOnlyMount, directory(false, true)),
+            ("write", "/home/u/work/.git/config", Layer::ReadOnlyMount, About::File { permitted: true }),
+            ("write", "/etc/profile.d", Layer::ReadOnlyRoot, directory(false, true)),
+            ("write", "/", Layer::ReadOnlyRoot, directory(false, true)),
+            ("write", "/proc/sys/kernel/core_pattern", Layer::ReadOnlyMount, About::File { permitted: true }),
+            ("write", "/proc/sys/kernel", Layer::ReadOnlyMount, directory(true, true)),
+            ("write", "/home/v/x", Layer::ReadOnlyRoot, About::File { permitted: true }),
+        ] {
+            let found = Asker::Sandbox(&flags).remedy(&about(action, path, layer, about_it));
+            assert!(matches!(found, Remedy::NotRecommended { .. }), "{action} {path}: {found:?}");
+        }
+        let weak = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("baseline".into()) };
+        assert!(
+            remedy(Refusal { call: "chown", ..about("chown()", "", Layer::Seccomp, weak) }).contains("next to nothing")
+        );
+        let own = "127.0.0.1:80".parse().expect("an address");
+        assert!(remedy(about("connect", "", Layer::NoNetwork, About::Address(own))).contains("of this machine"));
+        let place = About::Place { could_be_asked: true };
+        assert!(remedy(about("connect", "[::1]:80", Layer::Proxy, place)).contains("of this machine"));
         let image = Flags { image: true, ..flags.clone() };
         let root = about("write", "/", Layer::ReadOnlyRoot, directory(false, true));
         assert!(matches!(Asker::Sandbox(&image).remedy(&root), Remedy::None { .. }));
@@ -664,7 +749,9 @@ mod tests {
         assert!(!place(false).contains("--net"));
         let address = "[2001:db8::1]:443".parse().expect("an address");
         assert_eq!(remedy(about("connect", "", Layer::NoNetwork, About::Address(address))), "--net [2001:db8::1]:443");
-        assert_eq!(remedy(about("send", "", Layer::NoNetwork, About::Address(address))), "--net host");
+        assert!(
+            remedy(about("send", "", Layer::NoNetwork, About::Address(address))).contains("only the whole network")
+        );
         assert_eq!(remedy(about("fork", "", Layer::PidsLimit, About::Limit(Some(32)))), "--pids 64");
         assert_eq!(remedy(about("use", "", Layer::MemoryLimit, About::Limit(Some(16 << 20)))), "--memory 32M");
     }

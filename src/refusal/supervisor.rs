@@ -33,6 +33,8 @@ pub struct Supervisor {
     looks: Option<bool>,
     /// Refusals that were written down since they were last taken.
     news: Vec<Refusal>,
+    /// Whether the kernel did not take an answer; nothing is answered since.
+    failed: bool,
     /// The filters of other profiles, once one was asked for.
     others: Option<Vec<(String, Program)>>,
 }
@@ -69,6 +71,7 @@ impl Supervisor {
             own_network: own_network.unwrap_or_default(),
             looks: None,
             news: Vec::new(),
+            failed: false,
             others: None,
         }
     }
@@ -90,33 +93,49 @@ impl Supervisor {
         self.looks == Some(false)
     }
 
+    /// Whether it has stopped to answer, because that failed: from then on denied calls fail with ENOSYS, and nothing is seen.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Refusals that are new since this was last asked.
     pub fn take_news(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.news)
     }
 
-    /// Answers one call, if one waits; whether one did.
-    fn serve_one(&mut self, listener: BorrowedFd<'_>) -> bool {
-        let Ok(call) = seccomp::receive(listener) else {
+    /// Answers one call, if one waits.
+    ///
+    /// # Errors
+    /// When the kernel does not take the answer, though its caller waits for one.
+    fn serve_one(&mut self, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+        let call = match seccomp::receive(listener) {
+            Ok(call) => call,
             // Its caller is gone.
-            return false;
+            Err(Errno::ENOENT | Errno::EINTR | Errno::EAGAIN) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        // An answer that does not arrive is for a caller that is gone, or the caller would wait for ever.
+        let arrived = |answered| match answered {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno),
         };
         match judge(&self.program, &call) {
             Answer::Refuse(errno) => {
-                // An answer that does not arrive is for a caller that is gone.
-                let _answered = seccomp::refuse(listener, call.id, errno);
+                let answered = arrived(seccomp::refuse(listener, call.id, errno));
                 let refusal = self.denied(&call, errno);
                 self.write_down(refusal);
+                answered
             }
             Answer::Continue => {
                 let refusal = self.forecast(listener, &call);
-                let _answered = seccomp::let_continue(listener, call.id);
+                let answered = arrived(seccomp::let_continue(listener, call.id));
                 if let Some(refusal) = refusal {
                     self.write_down(refusal);
                 }
+                answered
             }
         }
-        true
     }
 
     fn write_down(&mut self, refusal: Refusal) {
@@ -174,7 +193,10 @@ fn filters_of_profiles() -> Vec<(String, Program)> {
         let profile = profile::load(name).ok()?;
         Some(((*name).to_owned(), profile::compile_seccomp(&profile).ok()??))
     };
-    profile::SHIPPED.iter().filter_map(filter).collect()
+    // Of several, the one that forbids most is found first: those that others extend come after them.
+    let mut found: Vec<_> = profile::SHIPPED.iter().filter_map(filter).collect();
+    found.sort_by_key(|(name, _)| super::unwise::is_weak(name));
+    found
 }
 
 /// Whether the container cannot answer for files itself: with FUSE it could keep whoever looks at them waiting for ever. Asked of its
@@ -204,7 +226,11 @@ impl launch::Supervisor for Supervisor {
                 Ok(_) => fds[0].revents().unwrap_or(PollFlags::empty()),
             };
             if events.contains(PollFlags::POLLIN) {
-                self.serve_one(listener.as_fd());
+                if self.serve_one(listener.as_fd()).is_err() {
+                    // Closing it is an answer to all who wait: ENOSYS.
+                    self.failed = true;
+                    return;
+                }
             } else {
                 // Nobody is left who could ask.
                 return;

@@ -6,6 +6,7 @@
 
 use super::record::{Counted, Layer, Record};
 use super::remedy::{Asker, Operation, Remedy};
+use crate::report::{is_unseen, shown};
 use nix::errno::Errno;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -16,9 +17,11 @@ pub(super) fn shell_word(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok("") => "''".to_owned(),
         Ok(text) if text.chars().all(plain) => text.to_owned(),
-        // Letters only: what changes the direction of writing or joins others could show another name than it is.
+        // Letters only that are seen: what changes the direction of writing or joins others could show another name than it is.
         Ok(text)
-            if text.chars().all(|c| c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric())) =>
+            if text.chars().all(|c| {
+                c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric() && !is_unseen(c))
+            }) =>
         {
             format!("'{}'", text.replace('\'', r"'\''"))
         }
@@ -119,7 +122,7 @@ impl Line {
     }
 
     fn is_telling(&self) -> bool {
-        !self.is_usual() || matches!(self.remedy, Remedy::Flags { .. })
+        !self.is_usual() || matches!(self.remedy, Remedy::Flags { .. } | Remedy::NotRecommended { .. })
     }
 
     fn columns(&self) -> [String; 3] {
@@ -132,13 +135,29 @@ impl Line {
         }
         let mut why = self.layer.name().to_owned();
         if !self.detail.is_empty() {
-            let _written = write!(why, ": {}", self.detail);
+            let _written = write!(why, ": {}", shown(&self.detail, |_| false));
         }
         if self.count > 1 {
             let _written = write!(why, " ({} times)", self.count);
         }
-        [what, why, self.remedy.to_string()]
+        [shown(&what, |_| false), why, shown(&self.remedy.to_string(), |_| false)]
     }
+}
+
+/// JSON in which every character is seen. It lets all but the first 32 control characters through, and files are shown on terminals, too.
+/// Outside of strings there are none that would have to be spelled out.
+pub(super) fn plain_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        if is_unseen(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _written = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 const LONGEST: usize = 200;
@@ -153,7 +172,8 @@ fn error_name(code: i32) -> String {
 impl std::fmt::Display for Remedy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Flags { flags } => write!(f, "allow with {flags}"),
+            Self::Flags { flags, caution: None } => write!(f, "allow with {flags}"),
+            Self::Flags { flags, caution: Some(caution) } => write!(f, "allow with {flags} ({caution})"),
             Self::Patch { patch } => {
                 f.write_str("allow in config.json: ")?;
                 for (at, operation) in patch.iter().enumerate() {
@@ -191,7 +211,7 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> String {
         // Strings and numbers always serialise.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let mut text = plain_json(&serde_json::to_string_pretty(self).unwrap_or_default());
         text.push('\n');
         text
     }
@@ -211,7 +231,7 @@ impl Report {
             let _written = writeln!(text, "note    {count} more times, of other kinds, by {}", layer.name());
         }
         for note in &self.notes {
-            let _written = writeln!(text, "note    {note}");
+            let _written = writeln!(text, "note    {}", shown(note, |_| false));
         }
         text
     }
@@ -301,7 +321,7 @@ mod tests {
             "box",
             1,
             &record,
-            Asker::Sandbox(&Flags { single_hosts: true, ..Flags::default() }),
+            Asker::Sandbox(&Flags { single_hosts: true, is_private: Some(|_| false), ..Flags::default() }),
             vec!["a note".into()],
         )
     }

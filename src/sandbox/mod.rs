@@ -4,6 +4,7 @@
 //! tightens. Two choices are told in docs/decisions: as whom the program runs (0011), and how it reaches named hosts (0012).
 #![forbid(unsafe_code)]
 
+mod absent;
 mod environment;
 pub mod hidden;
 pub mod limits;
@@ -254,6 +255,12 @@ fn keep_affinity(spec: &mut Spec) {
         rules.push(rule);
         seccomp.set_syscalls(Some(rules));
     }
+}
+
+/// For the fuzz target of tables.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_users(passwd: &str) {
+    drop(surroundings::users(passwd));
 }
 
 #[cfg(test)]

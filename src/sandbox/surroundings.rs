@@ -6,6 +6,7 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
+use super::absent::believe;
 use super::hidden::{self, Hidden, HostMount};
 use super::own;
 use std::collections::BTreeSet;
@@ -111,18 +112,19 @@ impl Surroundings {
         let environment: Vec<_> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
+        let users = users(&read_if_there("/etc/passwd")?);
         let named = environment.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
         let home = named.filter(|home| home.is_absolute());
         let home = home.or_else(|| users.iter().find(|user| user.uid == uid).map(|user| user.home.clone()));
-        let home = home.and_then(|home| fs::canonicalize(home).ok()).filter(|home| home.parent().is_some());
-        let other_homes = other_homes(&users, uid, home.as_deref());
+        let home = home.map(|home| believe(&home, fs::canonicalize(&home))).transpose()?.flatten();
+        let home = home.filter(|home| home.parent().is_some());
+        let other_homes = other_homes(&users, uid, home.as_deref())?;
         let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
         let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
         homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
-        let hidden = find_hidden(&homes, &environment, &mounts);
+        let hidden = find_hidden(&homes, &environment, &mounts)?;
         let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
-        let closed: BTreeSet<Closed> = above.filter_map(closed).collect();
+        let closed = above.filter_map(|path| closed(path).transpose()).collect::<Result<BTreeSet<Closed>, Error>>()?;
         Ok(Self {
             uid,
             gid: nix::unistd::getegid().as_raw(),
@@ -134,10 +136,11 @@ impl Surroundings {
             own: Vec::new(),
             other_homes,
             mounts,
-            resolv_conf: fs::canonicalize("/etc/resolv.conf").ok(),
-            run_directories: existing(RUN_DIRECTORIES),
-            private: existing(PRIVATE),
-            time_namespaces: fs::symlink_metadata("/proc/self/ns/time").is_ok(),
+            resolv_conf: believe(Path::new("/etc/resolv.conf"), fs::canonicalize("/etc/resolv.conf"))?,
+            run_directories: existing(RUN_DIRECTORIES)?,
+            private: existing(PRIVATE)?,
+            time_namespaces: believe(Path::new("/proc/self/ns/time"), fs::symlink_metadata("/proc/self/ns/time"))?
+                .is_some(),
             terminal: {
                 use std::io::IsTerminal as _;
                 io::stdin().is_terminal() && io::stdout().is_terminal() && io::stderr().is_terminal()
@@ -149,10 +152,25 @@ impl Surroundings {
 }
 
 /// A directory whose permissions for others do not let one go through.
-fn closed(path: &Path) -> Option<Closed> {
+fn closed(path: &Path) -> Result<Option<Closed>, Error> {
     use std::os::unix::fs::MetadataExt as _;
-    let found = fs::metadata(path).ok().filter(|found| found.mode() & 0o001 == 0)?;
-    Some(Closed { path: path.to_owned(), of_root: found.uid() == 0 })
+    let found = believe(path, fs::metadata(path))?.filter(|found| found.mode() & 0o001 == 0);
+    Ok(found.map(|found| Closed { path: path.to_owned(), of_root: found.uid() == 0 }))
+}
+
+/// A file whose content only adds to what is hidden.
+fn read_if_there(path: &str) -> Result<String, Error> {
+    let bytes = believe(Path::new(path), fs::read(path))?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The paths of what is in a directory; nothing where there is none.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let Some(entries) = believe(directory, fs::read_dir(directory))? else { return Ok(Vec::new()) };
+    entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<io::Result<_>>()
+        .map_err(|source| Error::Read { path: directory.to_owned(), source })
 }
 
 fn read(path: &str) -> Result<String, Error> {
@@ -160,21 +178,21 @@ fn read(path: &str) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn existing(paths: &[&str]) -> Vec<PathBuf> {
-    paths
-        .iter()
-        .map(PathBuf::from)
-        .filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()))
-        .collect()
+fn existing(paths: &[&str]) -> Result<Vec<PathBuf>, Error> {
+    let directory = |path: &&str| {
+        let found = believe(Path::new(path), fs::symlink_metadata(path))?;
+        Ok(found.filter(|found| found.is_dir()).map(|_| PathBuf::from(path)))
+    };
+    paths.iter().filter_map(|path| directory(path).transpose()).collect()
 }
 
 /// A line of passwd(5).
-struct User {
+pub(super) struct User {
     uid: u32,
     home: PathBuf,
 }
 
-fn users(passwd: &str) -> Vec<User> {
+pub(super) fn users(passwd: &str) -> Vec<User> {
     let lines = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let uid = fields.nth(2)?.parse().ok()?;
@@ -185,76 +203,84 @@ fn users(passwd: &str) -> Vec<User> {
 
 /// The homes of people: of passwd(5) from uid 1000 on, root's, and everything in /home. Not those that are the caller's own or
 /// above it, nor parts of the system (services have homes such as `/` and `/usr/sbin`).
-fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Vec<PathBuf> {
+fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
     const PEOPLE: std::ops::Range<u32> = 1000..60_000;
     let of_people = users.iter().filter(|user| user.uid != uid && (PEOPLE.contains(&user.uid) || user.uid == 0));
     let mut paths: Vec<PathBuf> = of_people.map(|user| user.home.clone()).collect();
-    let entries = fs::read_dir("/home").into_iter().flatten().flatten();
-    paths.extend(entries.map(|entry| entry.path()));
+    paths.extend(entries(Path::new("/home"))?);
     if uid != 0 {
         paths.push("/root".into());
     }
     let system = ["/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/boot"];
-    let real: BTreeSet<PathBuf> = paths
+    let real = paths
+        .iter()
+        .filter_map(|path| believe(path, fs::canonicalize(path)).transpose())
+        .collect::<Result<BTreeSet<PathBuf>, Error>>()?;
+    let homes = real
         .into_iter()
-        .filter_map(|path| fs::canonicalize(path).ok())
         .filter(|path| path.components().count() > 1 && path.is_dir())
         .filter(|path| !system.iter().any(|root| path.starts_with(root)))
         .filter(|path| !own.is_some_and(|own| own.starts_with(path)))
-        .filter(|path| !matches!(path.to_str(), Some("/home" | "/var" | "/opt" | "/srv" | "/mnt" | "/media")))
-        .collect();
-    real.into_iter().collect()
+        .filter(|path| !matches!(path.to_str(), Some("/home" | "/var" | "/opt" | "/srv" | "/mnt" | "/media")));
+    Ok(homes.collect())
 }
 
 /// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
-fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[HostMount]) -> Vec<Hidden> {
+fn find_hidden(
+    homes: &[PathBuf],
+    environment: &[(String, String)],
+    mounts: &[HostMount],
+) -> Result<Vec<Hidden>, Error> {
     let mut paths = hidden::candidates(homes, environment);
     let (directory, is_key) = hidden::host_keys();
-    let keys = fs::read_dir(directory).into_iter().flatten().flatten();
-    paths.extend(keys.filter(|entry| entry.file_name().to_str().is_some_and(is_key)).map(|entry| entry.path()));
-    let mut found: Vec<Hidden> = paths.iter().filter_map(|path| exists(path)).collect();
-    let is_socket = |path: &Path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    found.extend(sockets().iter().filter(|path| is_socket(path)).filter_map(|path| exists(path)));
+    let is_key = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
+    paths.extend(entries(directory)?.into_iter().filter(is_key));
+    for path in sockets()? {
+        if believe(&path, fs::metadata(&path))?.is_some_and(|found| found.file_type().is_socket()) {
+            paths.push(path);
+        }
+    }
     // A second view of the host's processes (in a chroot, say), and through it of all their files.
     let views = mounts.iter().filter(|mount| mount.kind == "proc" && !mount.point.starts_with("/proc"));
-    found.extend(views.filter_map(|mount| exists(&mount.point)));
+    paths.extend(views.map(|mount| mount.point.clone()));
+    let mut found = paths.iter().filter_map(|path| exists(path).transpose()).collect::<Result<Vec<Hidden>, Error>>()?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup();
-    found
+    Ok(found)
 }
 
 /// Where sockets may be that somebody listens at: in the caller's network namespace and in those of the processes that it may look at.
 /// Those with relative names are looked for where any of these processes is.
-fn sockets() -> BTreeSet<PathBuf> {
+fn sockets() -> Result<BTreeSet<PathBuf>, Error> {
     let listening = |table: PathBuf| {
-        let table = fs::read(table).unwrap_or_default();
-        hidden::listening_sockets(&String::from_utf8_lossy(&table))
+        let table = believe(&table, fs::read(&table))?.unwrap_or_default();
+        Ok::<_, Error>(hidden::listening_sockets(&String::from_utf8_lossy(&table)))
     };
+    let link = |link: PathBuf| believe(&link, fs::read_link(&link));
     let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let processes: Vec<PathBuf> = all.filter(|path| is_process(path)).collect();
-    let mut seen: BTreeSet<PathBuf> = fs::read_link("/proc/self/ns/net").into_iter().collect();
-    let mut names = listening("/proc/self/net/unix".into());
+    let processes: Vec<PathBuf> = entries(Path::new("/proc"))?.into_iter().filter(|path| is_process(path)).collect();
+    let mut seen: BTreeSet<PathBuf> = link("/proc/self/ns/net".into())?.into_iter().collect();
+    let mut names = listening("/proc/self/net/unix".into())?;
     for process in &processes {
-        if fs::read_link(process.join("ns/net")).is_ok_and(|network| seen.insert(network)) {
-            names.extend(listening(process.join("net/unix")));
+        if link(process.join("ns/net"))?.is_some_and(|network| seen.insert(network)) {
+            names.extend(listening(process.join("net/unix"))?);
         }
     }
     let (mut found, relative): (BTreeSet<_>, BTreeSet<_>) = names.into_iter().partition(|name| name.is_absolute());
     if !relative.is_empty() {
-        let directories: BTreeSet<PathBuf> =
-            processes.iter().filter_map(|process| fs::read_link(process.join("cwd")).ok()).collect();
+        let of = |process: &PathBuf| link(process.join("cwd")).transpose();
+        let directories = processes.iter().filter_map(of).collect::<Result<BTreeSet<PathBuf>, Error>>()?;
         found.extend(directories.iter().flat_map(|directory| relative.iter().map(|name| directory.join(name))));
     }
-    found
+    Ok(found)
 }
 
-fn exists(path: &Path) -> Option<Hidden> {
-    let path = fs::canonicalize(path).ok()?;
-    let directory = path.is_dir();
+fn exists(path: &Path) -> Result<Option<Hidden>, Error> {
+    let Some(path) = believe(path, fs::canonicalize(path))? else { return Ok(None) };
+    let directory = believe(&path, fs::metadata(&path))?.is_some_and(|found| found.is_dir());
     // Only what config.json can say.
     let sayable = std::str::from_utf8(path.as_os_str().as_bytes()).is_ok() && path.parent().is_some();
-    sayable.then_some(Hidden { path, directory })
+    Ok(sayable.then_some(Hidden { path, directory }))
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! nothing of the proxy is in the sandbox. Why this and not a network device: docs/decisions/0012.
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inside;
 mod policy;
 mod protocol;
@@ -56,6 +58,15 @@ pub enum Tell {
     Terminal,
     /// Whoever has started it, at the end: [`Running::denied`].
     Starter,
+}
+
+/// What is said with every host that a report advises to allow.
+pub const CHOSEN: &str = "the program chose it";
+
+/// Whether an address is this machine's, of its own network, or one at which clouds keep credentials: never advised to be allowed.
+#[must_use]
+pub fn is_private(address: std::net::IpAddr) -> bool {
+    policy::check(address, false).is_err() || proxy::is_own(address)
 }
 
 /// A place that was not connected to.

@@ -37,14 +37,20 @@ pub(super) enum Refused {
     /// The address is of this machine, or of its own network.
     #[error("a private address: name the address itself to allow it")]
     Private,
+    /// The address looks like anybody's and is this machine's.
+    #[error("an address of this machine: name the address itself to allow it")]
+    Own,
 }
 
-/// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one; by version 6 AWS and
-/// its containers, Google, Oracle, Scaleway, Akamai, Alibaba.
+/// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one, Equinix, Volcengine,
+/// Tencent's old one; by version 6 AWS and its containers, Google, Oracle, Scaleway, Akamai, Alibaba.
 const METADATA: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V4(Ipv4Addr::new(192, 80, 8, 124)),
+    IpAddr::V4(Ipv4Addr::new(100, 96, 0, 96)),
+    IpAddr::V4(Ipv4Addr::new(100, 88, 222, 5)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
@@ -82,7 +88,7 @@ impl FromStr for Destination {
     fn from_str(text: &str) -> Result<Self, String> {
         let invalid = || format!("{text:?} is no HOST:PORT: want something like example.org:443 or [2001:db8::1]:443");
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
-        let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(invalid)?;
+        let port = number(port).filter(|port| *port > 0).ok_or_else(invalid)?;
         Ok(Self { host: host.parse().map_err(|()| invalid())?, port })
     }
 }
@@ -116,6 +122,11 @@ impl fmt::Display for Destination {
             Host::Address(address) => write!(f, "{address}:{port}"),
         }
     }
+}
+
+/// A port, of digits only: `+80` is none.
+pub(super) fn number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// A name as it is compared: only what DNS and /etc/hosts may have, and nothing that some resolver would read as a number, such
@@ -163,16 +174,50 @@ pub(super) fn is_asked(allowed: &[Destination], host: &Host, port: u16) -> Resul
 
 /// Whether the address that is about to be connected to may be: `named` when it was itself asked for and not only behind a name.
 pub(super) fn check(address: IpAddr, named: bool) -> Result<(), Refused> {
-    let address = plain(address);
-    if is_metadata(address) {
+    if readings(address).any(is_metadata) {
         return Err(Refused::Metadata);
     }
-    if named || is_public(address) { Ok(()) } else { Err(Refused::Private) }
+    if named || is_public(plain(address)) { Ok(()) } else { Err(Refused::Private) }
 }
 
-/// The address that packets go to in the end: the version 4 one inside of a version 6 one (mapped, compatible, NAT64 of
+/// Every address that some translator or tunnel could take this one for: itself, and the version 4 addresses that it may hold. Where
+/// they are in it depends on the prefix, which is anybody's choice with NAT64 (RFC 6052, 2.2), and always at the end of a prefix of 96 bits
+/// (also ISATAP's, RFC 5214).
+fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let octets = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => Some(v6.octets()),
+    };
+    // Octet 8 is passed over.
+    const PLACES: [[usize; 4]; 8] = [
+        [12, 13, 14, 15],
+        [9, 10, 11, 12],
+        [7, 9, 10, 11],
+        [6, 7, 9, 10],
+        [5, 6, 7, 9],
+        [4, 5, 6, 7],
+        // 6to4, and the server of Teredo, which is [4, 5, 6, 7].
+        [2, 3, 4, 5],
+        [8, 9, 10, 11],
+    ];
+    let at = move |places: [usize; 4]| octets.map(|octets| IpAddr::V4(Ipv4Addr::from(places.map(|at| octets[at]))));
+    // The client of Teredo (RFC 4380, 4) is written with every bit turned over.
+    let teredo = octets.filter(|octets| octets.starts_with(&[0x20, 1, 0, 0]));
+    let client = teredo.map(|o| IpAddr::V4(Ipv4Addr::new(!o[12], !o[13], !o[14], !o[15])));
+    let held = PLACES.into_iter().filter_map(at).chain(client).filter(|held| is_well_known(*held));
+    [address, plain(address)].into_iter().chain(held)
+}
+
+/// Of the addresses that others hold by chance, those that matter: one in a thousand addresses of version 6 holds a link-local one.
+fn is_well_known(address: IpAddr) -> bool {
+    let link_local =
+        [[169, 254, 169, 254], [169, 254, 169, 253], [169, 254, 170, 2], [169, 254, 170, 23], [169, 254, 0, 23]];
+    METADATA.contains(&address) || link_local.iter().any(|octets| address == IpAddr::from(*octets))
+}
+
+/// The address that packets go to in the end: the version 4 one inside of a version 6 one (mapped, compatible, translated, NAT64 of
 /// RFC 6052, 6to4).
-fn plain(address: IpAddr) -> IpAddr {
+pub(super) fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let s = v6.segments();
     let embedded = |high: u16, low: u16| {
@@ -181,8 +226,8 @@ fn plain(address: IpAddr) -> IpAddr {
     };
     match s {
         [0, 0, 0, 0, 0, 0xffff, high, low]
-        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x64, 0xff9b, 1, _, _, _, high, low] => embedded(high, low),
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         // ::1 and :: are themselves.
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => embedded(high, low),
         [0x2002, high, low, ..] => embedded(high, low),
@@ -206,6 +251,7 @@ fn is_public(address: IpAddr) -> bool {
                 || a >= 240
                 || (a == 100 && (64..128).contains(&b))
                 || (a == 192 && b == 0 && c == 0)
+                || (a == 192 && b == 88 && c == 99)
                 || (a == 198 && (b == 18 || b == 19)))
         }
         // Global unicast is 2000::/3; of it, not what is for documentation, for tunnels (Teredo) and for protocols.
@@ -239,6 +285,15 @@ mod tests {
             "example.org:",
             "example.org:0",
             "example.org:65536",
+            "example.org:+80",
+            "example.org: 80",
+            "example%2eorg:80",
+            "u@example.org:80",
+            "xn--e1afmkfd.:80:80",
+            "[fe80::1%1]:80",
+            "[::1]x:80",
+            "example.org\\.evil:80",
+            "ｅxample.org:80",
             ":443",
             "a b:1",
             "*:443",
@@ -307,6 +362,23 @@ mod tests {
             "fe80::1",
             "fe80::a9fe:a9fe",
             "fd00:42::42",
+            "192.80.8.124",
+            "100.96.0.96",
+            "100.88.222.5",
+            "::ffff:192.80.8.124",
+            "::ffff:0:100.96.0.96",
+            "64:ff9b::100.96.0.96",
+            "2002:c050:87c::",
+            // In prefixes of NAT64 of somebody's own, and of the local use of RFC 8215.
+            "2001:db8:1:2:3:4:169.254.169.254",
+            "2a00:1450:a9fe:a9fe::1",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:00a9:00fe:a9fe::",
+            "64:ff9b:1:0:00a9:fea9:fe00::",
+            // ISATAP, and Teredo's server and client.
+            "2001:db8::5efe:169.254.169.254",
+            "2001:0:a9fe:a9fe::1",
+            "2001:0:102:304:0:1:5601:5601",
         ] {
             let address: IpAddr = text.parse().expect(text);
             assert_eq!(check(address, true), Err(Refused::Metadata), "{text}");
@@ -318,6 +390,20 @@ mod tests {
     fn private_addresses_are_allowed_by_themselves_only() {
         for text in [
             "127.0.0.1",
+            "::127.0.0.1",
+            "::ffff:0:127.0.0.1",
+            "64:ff9b:1::1.1.1.1",
+            "192.88.99.1",
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "100.127.255.255",
+            "198.19.255.255",
+            "ff0e::1",
+            "fec0::ffff",
+            "3fff::1",
+            "5f00::1",
+            "2001:20::1",
             "10.1.2.3",
             "172.16.0.1",
             "172.31.255.255",

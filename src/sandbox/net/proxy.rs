@@ -4,8 +4,9 @@
 
 use super::inside::{Inside, PORT};
 use super::policy::{self, Destination, Host, Refused};
-use super::protocol::{self, Failed, Wanted};
+use super::protocol::{self, Body, Failed, Speaks, Wanted};
 use super::{Denied, Tell};
+use crate::launch::netlink::{Netlink, Route};
 use crate::sys::{cred, socket};
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -13,12 +14,14 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAdd
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections at a time, in both directions together.
 const MOST: usize = 256;
-/// How long a client may take to say what it wants.
+/// How long a client may take to say what it wants, all of it.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 16;
 /// How long an address may take to answer.
 const CONNECT: Duration = Duration::from_secs(15);
 /// Refusals that are told.
@@ -127,16 +130,18 @@ impl Proxy {
 
     /// A connection out of the sandbox.
     fn forward(&self, mut client: TcpStream) -> io::Result<()> {
-        client.set_read_timeout(Some(PATIENCE))?;
         client.set_write_timeout(Some(PATIENCE))?;
-        let wanted = protocol::read(&mut client)?;
+        let wanted = protocol::read(&mut Patient { stream: &client, until: Instant::now() + PATIENCE })?;
         match self.connect(&wanted) {
             Ok(mut server) => {
                 protocol::accept(&mut client, wanted.speaks)?;
                 server.write_all(&wanted.first)?;
                 client.set_read_timeout(None)?;
                 client.set_write_timeout(None)?;
-                copy_both(client, server)
+                match wanted.speaks {
+                    Speaks::Plain => copy_request(client, server, wanted.body),
+                    Speaks::Connect | Speaks::Socks => copy_both(client, server),
+                }
             }
             Err(failed) => {
                 if let Failed::Refused(why) = failed {
@@ -164,13 +169,13 @@ impl Proxy {
         };
         let named = matches!(host, Host::Address(_));
         let mut failed = Failed::Unknown;
-        for address in addresses {
-            match policy::check(address, named) {
-                Err(why) => failed = Failed::Refused(why),
-                Ok(()) => match TcpStream::connect_timeout(&SocketAddr::new(address, wanted.port), CONNECT) {
-                    Ok(server) => return Ok(server),
-                    Err(_) => failed = Failed::Unreachable,
-                },
+        for address in addresses.into_iter().take(MOST_ADDRESSES) {
+            match policy::check(address, named)
+                .map_err(Failed::Refused)
+                .and_then(|()| reach(address, wanted.port, named))
+            {
+                Ok(server) => return Ok(server),
+                Err(why) => failed = why,
             }
         }
         Err(failed)
@@ -201,8 +206,65 @@ impl Proxy {
             let _sent = socket::send(self.channel.as_fd(), message.as_bytes(), None);
             return;
         }
-        let remedy = if could_be_asked { format!("  allow with --net {place}") } else { String::new() };
+        let is_private =
+            matches!(policy::asked(&wanted.host), Ok(Host::Address(address)) if super::is_private(address));
+        let remedy = if could_be_asked && !is_private {
+            format!("  allow with --net {place} ({})", super::CHOSEN)
+        } else {
+            String::new()
+        };
         drop(io::stderr().write_all(format!("pent: denied  connect {place}  {why}{remedy}\n").as_bytes()));
+    }
+}
+
+/// Whether packets to an address end at this machine, by the kernel's tables; where they cannot be asked, they might.
+pub(super) fn is_own(address: IpAddr) -> bool {
+    let Ok(kernel) = Netlink::open() else { return true };
+    // Of a version 6 address that holds one of version 4, one may be without a route: then it is not connected to.
+    [address, policy::plain(address)].into_iter().any(|address| matches!(kernel.route(address), Ok(Route::Own)))
+}
+
+/// Connects to an address, unless it is this machine's and not `named`: what listens there for everybody is often meant for the machine
+/// itself. What the machine's addresses are changes all the time: the kernel is asked now, and again once there is a connection.
+fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
+    let own = Failed::Refused(Refused::Own);
+    if !named && is_own(address) {
+        return Err(own);
+    }
+    let server =
+        TcpStream::connect_timeout(&SocketAddr::new(address, port), CONNECT).map_err(|_| Failed::Unreachable)?;
+    let ends = server.local_addr().and_then(|here| Ok((here.ip(), server.peer_addr()?.ip())));
+    match ends {
+        Ok((here, there)) if named || here != there => Ok(server),
+        Ok(_) => Err(own),
+        Err(_) => Err(Failed::Unreachable),
+    }
+}
+
+/// A client that has to be done with what it wants at a time: byte by byte it could go on for ever.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    until: Instant,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 
@@ -230,6 +292,23 @@ fn copy_both(a: TcpStream, b: TcpStream) -> io::Result<()> {
     let there = std::thread::Builder::new().stack_size(128 << 10).spawn(move || copy(&mut from_a, &mut to_b))?;
     let (mut from_b, mut to_a) = (b, a);
     copy(&mut from_b, &mut to_a);
+    drop(there.join());
+    Ok(())
+}
+
+/// A request's body to the server, and all that the server says back. What the client sends after the one request goes nowhere: another
+/// request could be to somebody else.
+fn copy_request(client: TcpStream, server: TcpStream, body: Body) -> io::Result<()> {
+    let (from, mut to) = (client.try_clone()?, server.try_clone()?);
+    let there = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
+        let mut from = io::BufReader::new(from);
+        let sent = protocol::send_body(&mut from, &mut to, body);
+        let ended = sent.and_then(|()| io::copy(&mut from, &mut io::sink()));
+        // At the client's end the server may still have to answer; what is no body is not to be answered.
+        drop(to.shutdown(if ended.is_ok() { Shutdown::Write } else { Shutdown::Both }));
+    })?;
+    let (mut from_server, mut to_client) = (server, client);
+    copy(&mut from_server, &mut to_client);
     drop(there.join());
     Ok(())
 }
