@@ -18,11 +18,12 @@ mod user;
 
 pub use cache::{Cache, Entry, Lease};
 pub use progress::Progress;
-pub use source::Source;
+pub use source::{Named, Source};
 pub use user::User;
 
 use crate::report::Hint;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -61,9 +62,9 @@ pub struct Config {
 impl Config {
     /// The command line, where the caller's own words take the place of `Cmd`.
     #[must_use]
-    pub fn command(&self, own: &[String]) -> Vec<String> {
-        let rest = if own.is_empty() { &self.cmd } else { own };
-        self.entrypoint.iter().chain(rest).cloned().collect()
+    pub fn command(&self, own: &[OsString]) -> Vec<OsString> {
+        let rest = if own.is_empty() { self.cmd.iter().map(OsString::from).collect() } else { own.to_vec() };
+        self.entrypoint.iter().map(OsString::from).chain(rest).collect()
     }
 }
 

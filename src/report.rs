@@ -245,20 +245,9 @@ pub(crate) fn say(text: &str) {
     drop(io::stderr().write_all(shown(text, |c| c == '\n' || c == '\t').as_bytes()));
 }
 
-/// Text with its control characters spelled out, but for those that are kept.
+/// Text with its control characters spelled out, but for those that are kept; and bytes that are no text.
 pub(crate) fn shown(text: &str, kept: impl Fn(char) -> bool) -> String {
-    let escape = |c: char| c.is_control() && !kept(c);
-    if !text.contains(escape) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::new(), |mut shown, c| {
-        if escape(c) {
-            shown.extend(c.escape_default())
-        } else {
-            shown.push(c)
-        }
-        shown
-    })
+    crate::spelling::readable(text, kept)
 }
 
 /// A log line with its newline, byte for byte as logrus's JSON and text formatters write it.

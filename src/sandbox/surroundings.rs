@@ -8,6 +8,7 @@
 
 use super::hidden::{self, Hidden, HostMount};
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,8 +28,10 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// The caller's home, without links; nothing when there is none.
     pub home: Option<PathBuf>,
-    /// The caller's environment, as far as it is UTF-8.
-    pub environment: Vec<(String, String)>,
+    /// Every home of the caller's: the one above, and that of passwd(5).
+    pub own_homes: Vec<PathBuf>,
+    /// The caller's environment.
+    pub environment: Vec<(OsString, OsString)>,
     /// What is hidden and exists.
     pub hidden: Vec<Hidden>,
     /// Homes of others, without links.
@@ -98,27 +101,33 @@ impl Surroundings {
         self.closed.iter().filter(move |closed| path.starts_with(&closed.path) && path != closed.path)
     }
 
+    /// Whether it is root's caller whose program, a stranger, cannot look into a directory.
+    pub(super) fn lets_no_stranger_in(&self, directory: &Path) -> bool {
+        self.closed.iter().any(|closed| closed.path == directory)
+    }
+
     /// Finds out about the caller and the host.
     ///
     /// # Errors
     /// When the working directory is gone, or /proc cannot be read.
-    pub fn probe(is_root: bool, granted: &[PathBuf]) -> Result<Self, Error> {
+    pub fn probe(is_root: bool) -> Result<Self, Error> {
         let uid = nix::unistd::geteuid().as_raw();
         let directory = std::env::current_dir().and_then(fs::canonicalize).map_err(Error::Directory)?;
-        let environment: Vec<_> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let users = users(&fs::read_to_string("/etc/passwd").unwrap_or_default());
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let users = users(&passwd()?);
         let named = environment.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
         let home = named.filter(|home| home.is_absolute());
         let home = home.or_else(|| users.iter().find(|user| user.uid == uid).map(|user| user.home.clone()));
-        let home = home.and_then(|home| fs::canonicalize(home).ok()).filter(|home| home.parent().is_some());
+        let real = |home: &Path| fs::canonicalize(home).ok().filter(|home| home.parent().is_some() && home.is_dir());
+        let home = home.and_then(|home| real(&home));
+        let of_passwd = users.iter().filter(|user| user.uid == uid).filter_map(|user| real(&user.home));
+        let own_homes: BTreeSet<PathBuf> = of_passwd.chain(home.clone()).collect();
         let other_homes = other_homes(&users, uid, home.as_deref());
         let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
         let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
         homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
         let hidden = find_hidden(&homes, &environment, &mounts);
-        let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
+        let above = home.iter().chain([&directory]).flat_map(|path| path.ancestors());
         let closed: BTreeSet<Closed> = above.filter_map(closed).collect();
         Ok(Self {
             uid,
@@ -127,6 +136,7 @@ impl Surroundings {
             closed: if is_root { closed.into_iter().collect() } else { Vec::new() },
             directory,
             home,
+            own_homes: own_homes.into_iter().collect(),
             hidden,
             other_homes,
             mounts,
@@ -144,6 +154,18 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// Looks at the directories above what root grants.
+    pub fn look_above<'p>(&mut self, granted: impl IntoIterator<Item = &'p Path>) {
+        if self.is_root {
+            let known = std::mem::take(&mut self.closed);
+            let above = granted.into_iter().flat_map(Path::ancestors).filter_map(closed);
+            let all: BTreeSet<Closed> = known.into_iter().chain(above).collect();
+            self.closed = all.into_iter().collect();
+        }
+    }
+}
+
 /// A directory whose permissions for others do not let one go through.
 fn closed(path: &Path) -> Option<Closed> {
     use std::os::unix::fs::MetadataExt as _;
@@ -151,9 +173,16 @@ fn closed(path: &Path) -> Option<Closed> {
     Some(Closed { path: path.to_owned(), of_root: found.uid() == 0 })
 }
 
-fn read(path: &str) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn read(path: &str) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+/// A machine without passwd(5) has no other people; one whose table cannot be read may have.
+fn passwd() -> Result<Vec<u8>, Error> {
+    match fs::read("/etc/passwd") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|source| Error::Read { path: "/etc/passwd".into(), source }),
+    }
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -170,11 +199,12 @@ struct User {
     home: PathBuf,
 }
 
-fn users(passwd: &str) -> Vec<User> {
-    let lines = passwd.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let uid = fields.nth(2)?.parse().ok()?;
-        Some(User { uid, home: fields.nth(2)?.into() })
+/// Every line by itself: one that is no text takes nothing from the others, and a home is any bytes.
+fn users(passwd: &[u8]) -> Vec<User> {
+    let lines = passwd.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let uid = std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
+        Some(User { uid, home: OsStr::from_bytes(fields.nth(2)?).into() })
     });
     lines.collect()
 }
@@ -203,7 +233,7 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
-fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[HostMount]) -> Vec<Hidden> {
+fn find_hidden(homes: &[PathBuf], environment: &[(OsString, OsString)], mounts: &[HostMount]) -> Vec<Hidden> {
     let mut paths = hidden::candidates(homes, environment);
     let (directory, is_key) = hidden::host_keys();
     let keys = fs::read_dir(directory).into_iter().flatten().flatten();
@@ -222,10 +252,7 @@ fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[Ho
 /// Where sockets may be that somebody listens at: in the caller's network namespace and in those of the processes that it may look at.
 /// Those with relative names are looked for where any of these processes is.
 fn sockets() -> BTreeSet<PathBuf> {
-    let listening = |table: PathBuf| {
-        let table = fs::read(table).unwrap_or_default();
-        hidden::listening_sockets(&String::from_utf8_lossy(&table))
-    };
+    let listening = |table: PathBuf| hidden::listening_sockets(&fs::read(table).unwrap_or_default());
     let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
     let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
     let processes: Vec<PathBuf> = all.filter(|path| is_process(path)).collect();
@@ -248,9 +275,7 @@ fn sockets() -> BTreeSet<PathBuf> {
 fn exists(path: &Path) -> Option<Hidden> {
     let path = fs::canonicalize(path).ok()?;
     let directory = path.is_dir();
-    // Only what config.json can say.
-    let sayable = std::str::from_utf8(path.as_os_str().as_bytes()).is_ok() && path.parent().is_some();
-    sayable.then_some(Hidden { path, directory })
+    path.parent().is_some().then_some(Hidden { path, directory })
 }
 
 #[cfg(test)]
@@ -259,8 +284,9 @@ mod tests {
 
     #[test]
     fn users_of_passwd() {
-        let users = users("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000:Ann,,,:/home/ann:/bin/zsh\nbroken:x\n");
-        let seen: Vec<_> = users.iter().map(|user| (user.uid, user.home.to_str())).collect();
-        assert_eq!(seen, [(0, Some("/root")), (1000, Some("/home/ann"))]);
+        let table = b"root:x:0:0:root:/root:/bin/sh\nzoe:x:1001:1001:Zo\xeb:/home/zo\xeb:/bin/sh\nann:x:1000:1000:Ann,,,:/home/ann:/bin/zsh\nbroken:x\n";
+        let users = users(table);
+        let seen: Vec<_> = users.iter().map(|user| (user.uid, user.home.as_os_str().as_bytes())).collect();
+        assert_eq!(seen, [(0, &b"/root"[..]), (1001, b"/home/zo\xeb"), (1000, b"/home/ann")]);
     }
 }
