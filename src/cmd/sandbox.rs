@@ -65,7 +65,7 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
         Some(127) if is_path => "paths are those of the host, from the working directory on",
         Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
         Some(126) => {
-            "it must be executable by the sandbox's user, not below a --tmpfs without exec, and its profile must allow it and its interpreter"
+            "it must be executable by the sandbox's user, who is nobody where root calls (--ro . gives it root's files), not below a --tmpfs without exec, and its profile must allow it and its interpreter"
         }
         _ => return error,
     };
@@ -172,7 +172,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         supervisor.as_ref(),
         ended.as_ref().map_or(1, |(status, _)| *status),
         &request,
-        surroundings.home.as_deref(),
+        &surroundings,
         denied,
     );
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
@@ -204,12 +204,13 @@ fn conclude(
     supervisor: Option<&Supervisor>,
     status: u8,
     request: &Request,
-    home: Option<&Path>,
+    surroundings: &Surroundings,
     denied: Vec<Denied>,
 ) -> Report {
     // Where the proxy is there, it says itself what it refuses.
     let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty()) && !request.asks;
     let image = request.rootfs.is_some();
+    let maps = surroundings.is_root && !image;
     let mounts = container.bundle.spec.mounts().iter().flatten();
     let in_memory = |mount: &&oci_spec::runtime::Mount| {
         mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
@@ -221,9 +222,10 @@ fn conclude(
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
     let own = process.map(|process| unspell(process.cwd().as_os_str().as_bytes())).unwrap_or_default();
-    let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let home =
+        surroundings.home.as_deref().map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
-    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image };
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, maps };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
