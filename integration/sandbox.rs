@@ -6,6 +6,8 @@ mod support;
 
 #[path = "sandbox/attacks.rs"]
 mod attacks;
+#[path = "sandbox/bytes.rs"]
+mod bytes;
 #[path = "sandbox/caller.rs"]
 mod caller;
 #[path = "sandbox/ends.rs"]
@@ -18,6 +20,8 @@ mod flags;
 mod image;
 #[path = "sandbox/network.rs"]
 mod network;
+#[path = "sandbox/paths.rs"]
+mod paths;
 #[path = "sandbox/report.rs"]
 mod report;
 #[path = "sandbox/terminals.rs"]

@@ -77,7 +77,7 @@ fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::R
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file of the host cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", crate::spelling::shown(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -117,7 +117,7 @@ pub enum Error {
         image: String,
     },
     /// The directory of the cache is not the caller's own.
-    #[error("{}: others may write to the cache of images", path.display())]
+    #[error("{}: others may write to the cache of images", crate::spelling::shown(path))]
     Shared {
         /// The directory.
         path: PathBuf,
@@ -157,7 +157,7 @@ impl Hint for Error {
             Self::Unknown { .. } => {
                 "give a directory, a rootfs.tar, what `docker save` or `podman save` writes, or oci:DIR:TAG".to_owned()
             }
-            Self::Shared { path } => format!("chmod 700 {}", path.display()),
+            Self::Shared { path } => format!("chmod 700 {}", crate::spelling::shown(path)),
             Self::NoCache => "set HOME or XDG_CACHE_HOME".to_owned(),
             Self::NoEntry { .. } | Self::ManyEntries { .. } => "pent cache ls shows them".to_owned(),
             Self::InUse { .. } => "wait until it has ended".to_owned(),

@@ -70,7 +70,7 @@ pub enum Error {
     #[error("cannot find the working directory: {0}")]
     Directory(#[source] io::Error),
     /// A file that the rest depends on.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", crate::spelling::shown(path))]
     Read {
         /// Which.
         path: PathBuf,
