@@ -6,6 +6,8 @@ mod support;
 
 #[path = "sandbox/attacks.rs"]
 mod attacks;
+#[path = "sandbox/bytes.rs"]
+mod bytes;
 #[path = "sandbox/caller.rs"]
 mod caller;
 #[path = "sandbox/ends.rs"]
@@ -22,6 +24,8 @@ mod image;
 mod network;
 #[path = "sandbox/own.rs"]
 mod own;
+#[path = "sandbox/paths.rs"]
+mod paths;
 #[path = "sandbox/report.rs"]
 mod report;
 #[path = "sandbox/setid.rs"]

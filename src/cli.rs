@@ -241,7 +241,7 @@ fn read(root: &mut clap::Command, sorted: Sorted) -> Result<(Global, Command), U
         Command::Sandbox(sandbox) if sandbox.command.is_empty() && sandbox.image.is_none() => {
             Err(UsageError::NoProgram)
         }
-        Command::Sandbox(sandbox) if sandbox.command.first().is_some_and(String::is_empty) => {
+        Command::Sandbox(sandbox) if sandbox.command.first().is_some_and(|word| word.is_empty()) => {
             Err(UsageError::NoProgram)
         }
         _ if read.version => Ok((read.global, Command::Version)),

@@ -113,7 +113,9 @@ pub fn flags(data: &[u8]) {
     let words = data.split(|byte| *byte == BETWEEN).map(|word| OsString::from_vec(word.to_vec()));
     let argv = ["pent", "sandbox"].into_iter().map(OsString::from).chain(words);
     let Ok(crate::cli::Command::Sandbox(args)) = crate::cli::parse(argv).command else { return };
-    let Ok(request) = crate::cmd::sandbox::fuzzed(&args) else { return };
+    static HERE: OnceLock<Option<Surroundings>> = OnceLock::new();
+    let Some(here) = HERE.get_or_init(|| Surroundings::probe(false).ok()) else { return };
+    let Ok(request) = crate::cmd::sandbox::fuzzed(&args, here) else { return };
     for target in request.grants.iter().map(|grant| &grant.target).chain(request.tmpfs.iter().map(|new| &new.target)) {
         assert!(is_clean(target), "{target:?}");
         assert!(!["/", "/proc", "/dev"].contains(&target.to_str().unwrap_or_default()), "{target:?}");
@@ -121,8 +123,6 @@ pub fn flags(data: &[u8]) {
     for grant in &request.grants {
         assert!(is_clean(&grant.source) && grant.source.parent().is_some(), "{:?}", grant.source);
     }
-    static HERE: OnceLock<Option<Surroundings>> = OnceLock::new();
-    let Some(here) = HERE.get_or_init(|| Surroundings::probe(false, &[]).ok()) else { return };
     let Ok(sandbox) = sandbox::compile(&request, here) else { return };
     let linux = sandbox.spec.linux().as_ref();
     assert_eq!(sandbox.spec.root().as_ref().and_then(|root| root.readonly()), Some(true));
@@ -140,15 +140,15 @@ fn is_clean(path: &Path) -> bool {
 /// Files of /proc and /etc that others have a say in.
 fn tables(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let mounts = hidden::parse_mounts(&text);
+    let mounts = hidden::parse_mounts(data);
     for mount in mounts.iter().take(8) {
         for alias in hidden::aliases(&mount.point, &mounts) {
             assert_ne!(alias, mount.point);
         }
     }
-    drop(hidden::listening_sockets(&text));
-    sandbox::read_users(&text);
-    let (home, environment) = (Path::new("/home/u").to_owned(), [("XDG_CONFIG_HOME".to_owned(), text.to_string())]);
+    drop(hidden::listening_sockets(data));
+    sandbox::read_users(data);
+    let (home, environment) = (Path::new("/home/u").to_owned(), [(OsString::from("XDG_CONFIG_HOME"), OsString::from_vec(data.to_vec()))]);
     for path in hidden::candidates(&[home], &environment) {
         assert!(path.is_absolute() && path.parent().is_some(), "{path:?}");
     }

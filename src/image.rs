@@ -20,11 +20,12 @@ mod user;
 
 pub use cache::{Cache, Entry, Lease};
 pub use progress::Progress;
-pub use source::Source;
+pub use source::{Named, Source};
 pub use user::User;
 
 use crate::report::Hint;
 use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
@@ -63,9 +64,9 @@ pub struct Config {
 impl Config {
     /// The command line, where the caller's own words take the place of `Cmd`.
     #[must_use]
-    pub fn command(&self, own: &[String]) -> Vec<String> {
-        let rest = if own.is_empty() { &self.cmd } else { own };
-        self.entrypoint.iter().chain(rest).cloned().collect()
+    pub fn command(&self, own: &[OsString]) -> Vec<OsString> {
+        let rest = if own.is_empty() { self.cmd.iter().map(OsString::from).collect() } else { own.to_vec() };
+        self.entrypoint.iter().map(OsString::from).chain(rest).collect()
     }
 }
 
@@ -78,7 +79,7 @@ fn or_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::R
 #[derive(Debug, Error)]
 pub enum Error {
     /// A file of the host cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", crate::spelling::shown(path))]
     File {
         /// The file.
         path: PathBuf,
@@ -118,7 +119,7 @@ pub enum Error {
         image: String,
     },
     /// The directory of the cache is not the caller's own.
-    #[error("{}: others may write to the cache of images", path.display())]
+    #[error("{}: others may write to the cache of images", crate::spelling::shown(path))]
     Shared {
         /// The directory.
         path: PathBuf,
@@ -158,7 +159,7 @@ impl Hint for Error {
             Self::Unknown { .. } => {
                 "give a directory, a rootfs.tar, what `docker save` or `podman save` writes, or oci:DIR:TAG".to_owned()
             }
-            Self::Shared { path } => format!("chmod 700 {}", path.display()),
+            Self::Shared { path } => format!("chmod 700 {}", crate::spelling::shown(path)),
             Self::NoCache => "set HOME or XDG_CACHE_HOME".to_owned(),
             Self::NoEntry { .. } | Self::ManyEntries { .. } => "pent cache ls shows them".to_owned(),
             Self::InUse { .. } => "wait until it has ended".to_owned(),

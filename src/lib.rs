@@ -27,6 +27,7 @@ pub mod report;
 pub mod sandbox;
 pub mod seccomp;
 pub mod spec;
+pub mod spelling;
 pub mod state;
 pub mod streams;
 pub mod sys;

@@ -259,20 +259,9 @@ pub(crate) fn is_unseen(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Text with the characters spelled out that are not seen ([`is_unseen`]), but for those that are kept.
+/// Text with the characters spelled out that are not seen ([`is_unseen`]), but for those that are kept; and bytes that are no text.
 pub(crate) fn shown(text: &str, kept: impl Fn(char) -> bool) -> String {
-    let escape = |c: char| is_unseen(c) && !kept(c);
-    if !text.contains(escape) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::new(), |mut shown, c| {
-        if escape(c) {
-            shown.extend(c.escape_default())
-        } else {
-            shown.push(c)
-        }
-        shown
-    })
+    crate::spelling::readable(text, kept)
 }
 
 /// A log line with its newline, byte for byte as logrus's JSON and text formatters write it.

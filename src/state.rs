@@ -211,6 +211,9 @@ pub struct State {
     /// Whether its first process is pent's, which looks after the program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_init: bool,
+    /// Whether names in its configuration are spelled ([`crate::spelling`]): it is one of pent's own, of a sandbox.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub spelled: bool,
     /// The names of the profiles that it is held to, which are told in a file of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub profiles: Vec<String>,

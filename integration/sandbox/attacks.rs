@@ -131,14 +131,27 @@ fn root_s_files_are_closed_to_root_s_programs() {
         caller.path("elsewhere/key").display()
     );
     let seen = caller.shell(&[], &script);
-    assert_eq!(seen.trimmed(), "of the project\ndone", "{seen:?}");
+    assert_eq!(seen.trimmed(), "done", "nobody typed that it may: {seen:?}");
+    assert!(seen.stderr().contains("--ro . or --rw . gives it root's files"), "{seen:?}");
+    for flags in [["--ro", "."], ["--rw", "."]] {
+        let seen = caller.shell(&flags, &script);
+        assert_eq!(seen.trimmed(), "of the project\ndone", "{seen:?}");
+        assert!(!seen.stderr().contains("note:"), "{seen:?}");
+    }
     // A directory that lets nobody pass, on the way to what is granted: what else is in it stays unseen.
-    caller.file("closed/app/run", "#!/bin/sh\nls -A ..\n", 0o700);
+    caller.file("closed/app/run", "#!/bin/sh\nls -A ..\n", 0o755);
     caller.file("closed/beside", "only root\n", 0o644);
     fs::set_permissions(caller.path("closed"), fs::Permissions::from_mode(0o700)).expect("a mode");
     let mut command = caller.command(&["--", "./run"]);
     command.current_dir(caller.path("closed/app"));
     support::Finish::finish(&mut command).ok().prints("app");
+    // Where nobody is let in, there is nothing to see, and that is said.
+    let mut command = caller.command(&["--", "sh", "-c", "pwd; ls -A; ls -A ~; cat beside"]);
+    let seen = support::Finish::finish(command.current_dir(caller.path("closed")));
+    assert_eq!(seen.trimmed(), caller.path("closed").to_string_lossy(), "{seen:?}");
+    assert!(seen.stderr().contains("closed is closed to others, and so empty for the program: --ro ."), "{seen:?}");
+    let mut command = caller.command(&["--ro", ".", "--", "cat", "beside"]);
+    support::Finish::finish(command.current_dir(caller.path("closed"))).ok().prints("only root");
     // No file on the host gets a set-user-id bit that somebody else could use as root.
     let seen = caller.shell(&["--rw", "."], "cp /bin/sh ./sh && chmod u+s ./sh && ./sh -p -c 'id -u'");
     assert_eq!(seen.trimmed(), "65534", "{seen:?}");

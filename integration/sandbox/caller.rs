@@ -64,8 +64,10 @@ impl Caller {
             caller.file(&format!("home/{secret}"), &format!("{secret} is secret\n"), 0o600);
         }
         caller.file("home/notes", "notes\n", 0o600);
-        caller.file("home/project/data", "data\n", 0o600);
-        caller.file("home/project/x", "#!/bin/sh\necho \"x ran with $*\"\n", 0o700);
+        // What root's program sees without being told is what anybody may.
+        let (readable, executable) = if user.is_none() { (0o644, 0o755) } else { (0o600, 0o700) };
+        caller.file("home/project/data", "data\n", readable);
+        caller.file("home/project/x", "#!/bin/sh\necho \"x ran with $*\"\n", executable);
         fs::set_permissions(caller.path("home"), fs::Permissions::from_mode(0o700)).expect("closed to others");
         caller
     }

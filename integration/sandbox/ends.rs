@@ -203,7 +203,7 @@ fn it_dies_with_the_process_that_started_it() {
 fn streams_are_passed_on() {
     sandboxed!();
     as_each(|caller| {
-        let mut command = caller.command(&["--", "sh", "-c", "cat; echo error >&2"]);
+        let mut command = caller.command(&["--ro", ".", "--", "sh", "-c", "cat; echo error >&2"]);
         let seen = command.finish_with("typed\n").ok();
         assert_eq!((seen.stdout().as_str(), said(&seen).as_str()), ("typed\n", "error\n"));
         // A pipe that the program closes is closed.

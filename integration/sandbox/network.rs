@@ -69,7 +69,7 @@ fn server() -> u16 {
 }
 
 fn client(caller: &Caller, net: &str, host: &str, port: u16) -> Outcome {
-    caller.file("home/project/client.py", CLIENT, 0o600);
+    caller.file("home/project/client.py", CLIENT, 0o644);
     caller.run(&["--net", net, "--", "python3", "client.py", host, &port.to_string()])
 }
 
@@ -157,7 +157,7 @@ fn metadata_is_refused_even_when_named() {
             ("six.example.org:80", "six.example.org"),
             ("*.example.org:80", "harmless.example.org"),
         ] {
-            caller.file("home/project/client.py", CLIENT, 0o600);
+            caller.file("home/project/client.py", CLIENT, 0o644);
             let pent = caller.command(&["--net", net, "--", "python3", "client.py", host, "80"]);
             let mut view = std::process::Command::new("unshare");
             view.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts.path());
@@ -337,7 +337,7 @@ fn a_port_leads_into_the_sandbox() {
         // Every port is the program's, as low as it may be.
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
         let server = "import socket\ns = socket.create_server(('127.0.0.1', 80))\nwhile True:\n  c, _ = s.accept()\n  c.sendall(b'from inside: ' + c.recv(100)); c.close()";
-        caller.file("home/project/server.py", server, 0o600);
+        caller.file("home/project/server.py", server, 0o644);
         let mut pent = caller.command(&["--port", &format!("{free}:80"), "--", "python3", "server.py"]);
         let mut child = pent.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a sandbox");
         let mut answer = String::new();

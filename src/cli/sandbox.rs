@@ -3,6 +3,7 @@
 
 use super::value;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,25 +23,25 @@ Examples:
 pub struct Sandbox {
     /// Run in this instead of the host's files: a directory, a rootfs.tar, an image.tar (docker save), oci:DIR:TAG
     #[arg(long, value_name = "IMAGE")]
-    pub image: Option<String>,
+    pub image: Option<OsString>,
     /// A program in the place of the image's entrypoint
     #[arg(long, value_name = "PROGRAM", requires = "image")]
-    pub entrypoint: Option<String>,
+    pub entrypoint: Option<OsString>,
     /// Let the program write to a file or directory of the host (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
-    pub rw: Vec<String>,
+    pub rw: Vec<OsString>,
     /// Show a file or directory of the host, read-only, even a hidden one (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
-    pub ro: Vec<String>,
+    pub ro: Vec<OsString>,
     /// An empty directory in memory, with the options size=SIZE, mode=OCTAL, exec (repeatable)
-    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = value::tmpfs)]
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = value::TmpfsParser)]
     pub tmpfs: Vec<Tmpfs>,
     /// The home directory: as it is but read-only and without credentials, an empty one in memory, or none
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub home: SandboxHome,
     /// Pass an environment variable on, or set it (repeatable)
     #[arg(long, short, value_name = "NAME[=VALUE]")]
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// Working directory in the sandbox [default: the caller's, or the image's]
     #[arg(long, short, value_name = "DIR")]
     pub workdir: Option<PathBuf>,
@@ -77,7 +78,7 @@ pub struct Sandbox {
     pub quiet: bool,
     /// The program and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// `--tmpfs`.

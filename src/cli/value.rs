@@ -145,10 +145,33 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
     Ok(bytes)
 }
 
+/// Reads the value of `--tmpfs`, whose path may be any bytes.
+#[derive(Clone)]
+pub(super) struct TmpfsParser;
+
+impl clap::builder::TypedValueParser for TmpfsParser {
+    type Value = Tmpfs;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Tmpfs, clap::Error> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let bytes = value.as_bytes();
+        let end = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+        let options = String::from_utf8_lossy(bytes.get(end + 1..).unwrap_or_default()).into_owned();
+        let path = PathBuf::from(std::ffi::OsStr::from_bytes(&bytes[..end]));
+        // As any other value that cannot be read is told of.
+        let parser = clap::builder::StringValueParser::new().try_map(move |options| tmpfs(path.clone(), &options));
+        clap::builder::TypedValueParser::parse_ref(&parser, command, arg, options.as_ref())
+    }
+}
+
 /// `--tmpfs`: a path, then options after a colon.
-pub(super) fn tmpfs(text: &str) -> Result<Tmpfs, String> {
-    let (path, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut tmpfs = Tmpfs { path: PathBuf::from(path), size: None, mode: None, exec: false };
+fn tmpfs(path: PathBuf, options: &str) -> Result<Tmpfs, String> {
+    let mut tmpfs = Tmpfs { path, size: None, mode: None, exec: false };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=').unwrap_or((option, "")) {
             ("size", bytes) => {

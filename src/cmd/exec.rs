@@ -15,11 +15,13 @@ use crate::profile::{self, Tightened};
 use crate::rdt::Rdt;
 use crate::report::{Diagnostic, Reporter, Severity};
 use crate::spec::{self, capability};
+use crate::spelling::{shown, spell};
 use crate::state::{Dir, State, Status};
 use crate::streams::To;
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
 use oci_spec::runtime::{Capabilities, Process, Spec};
+use std::ffi::OsStr;
 
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     check_descriptors(args.preserve_fds)?;
@@ -37,7 +39,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
     let spec = spec::parse(&config).map_err(stored).explained()?.spec;
-    let mut process = process(args, &spec, session.report)?;
+    let mut process = process(args, &spec, state.spelled, session.report)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
     let mut hardening = kept_hardening(&dir, &state)?;
@@ -58,7 +60,14 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         hardening: &hardening,
     };
     let invalid = |diagnostics| spec::Error::Invalid { path: "process".into(), diagnostics };
-    let mut plan = plan::compile_exec(&request).map_err(invalid).explained()?;
+    let compile = |request: &ExecRequest<'_>| {
+        let mut plan = plan::compile_exec(request).map_err(invalid).explained()?;
+        if state.spelled {
+            plan.unspell();
+        }
+        anyhow::Ok(plan)
+    };
+    let mut plan = compile(&request)?;
     session.report.warn_of(&plan.warnings);
     check_terminal(args, plan.terminal)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
@@ -75,8 +84,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         // Of the processes that the container may have it takes two on its way in, its own and its maker's. One that is moved there
         // takes none that is not left: no limit forbids that.
         Err(launch::Error::Clone { errno: Errno::EAGAIN, .. }) if !cgroup.is_none() => {
-            plan =
-                plan::compile_exec(&ExecRequest { cgroup_by_clone: true, ..request }).map_err(invalid).explained()?;
+            plan = compile(&ExecRequest { cgroup_by_clone: true, ..request })?;
             attempt(args, &plan, &state, status, &Cgroup::default())
                 .and_then(|running| ready(&plan, running, &mut Joining::from_outside(&cgroup, rdt.as_ref())))
         }
@@ -248,7 +256,9 @@ fn attempt(args: &Exec, plan: &Plan, state: &State, status: Status, cgroup: &Cgr
 }
 
 /// What to execute: the file of `--process`, or the container's own process with what the flags change.
-fn process(args: &Exec, spec: &Spec, report: &Reporter) -> anyhow::Result<Process> {
+///
+/// `spelled`: the configuration is one of pent's own, in which any byte can be said ([`crate::spelling`]).
+fn process(args: &Exec, spec: &Spec, spelled: bool, report: &Reporter) -> anyhow::Result<Process> {
     let base = spec.process().clone().unwrap_or_default();
     let process = match &args.process {
         Some(path) => {
@@ -258,7 +268,7 @@ fn process(args: &Exec, spec: &Spec, report: &Reporter) -> anyhow::Result<Proces
             inherit(&mut process, &base);
             process
         }
-        None => from_flags(args, base, report)?,
+        None => from_flags(args, base, spelled, report)?,
     };
     let findings: Vec<Diagnostic> =
         spec::validate_process(&process).into_iter().filter(|finding| finding.severity == Severity::Error).collect();
@@ -291,18 +301,23 @@ fn inherit(process: &mut Process, base: &Process) {
     }
 }
 
-fn from_flags(args: &Exec, mut process: Process, report: &Reporter) -> anyhow::Result<Process> {
+fn from_flags(args: &Exec, mut process: Process, spelled: bool, report: &Reporter) -> anyhow::Result<Process> {
     if args.command.is_empty() {
         return Err(hinted("process args cannot be empty", "name the program to execute, or pass --process FILE"));
     }
-    let utf8 = |text: &std::ffi::OsString| {
-        text.clone().into_string().map_err(|text| anyhow::anyhow!("argument {text:?} is not UTF-8"))
+    let utf8 = |text: &OsStr| match text.to_str() {
+        _ if spelled => Ok(spell(text)),
+        Some(text) => Ok(text.to_owned()),
+        None => Err(hinted(
+            &format!("argument {} is not UTF-8", shown(text)),
+            "what a config.json cannot say cannot be said here either",
+        )),
     };
-    process.set_args(Some(args.command.iter().map(utf8).collect::<Result<_, _>>()?));
+    process.set_args(Some(args.command.iter().map(|word| utf8(word)).collect::<Result<_, _>>()?));
     process.set_terminal(Some(args.tty));
     process.set_console_size(None);
     if let Some(cwd) = &args.cwd {
-        process.set_cwd(cwd.clone());
+        process.set_cwd(utf8(cwd.as_os_str())?.into());
     }
     let mut env = process.env().clone().unwrap_or_default();
     for var in &args.env {

@@ -92,6 +92,7 @@ mod tests {
             rdt: false,
             hardened: false,
             own_init: false,
+            spelled: false,
             profiles: Vec::new(),
             landlock: None,
         };

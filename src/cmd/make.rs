@@ -457,6 +457,7 @@ pub(super) fn new_state(id: &str, bundle: &Bundle, cgroup: Cgroup) -> State {
         rdt: bundle.plan.rdt.is_some(),
         hardened: !bundle.hardening.is_empty(),
         own_init: bundle.plan.has_own_init(),
+        spelled: bundle.plan.spelled,
         profiles: bundle.profiles.iter().map(|profile| profile.name.clone()).collect(),
         landlock: None,
     }

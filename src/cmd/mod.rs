@@ -15,6 +15,7 @@ mod list;
 mod make;
 mod notify;
 mod pause;
+mod places;
 mod plan;
 mod profiles;
 mod ps;

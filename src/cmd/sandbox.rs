@@ -7,13 +7,14 @@
 
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
+use super::places::Places;
 use super::refusals::Reporting;
 use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
-use crate::image::{self, Image};
+use crate::image::Image;
 use crate::launch;
 use crate::plan::Options;
 use crate::profile;
@@ -21,13 +22,16 @@ use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Repo
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
-use crate::sandbox::{self, Grant, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
+use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
+use crate::spelling::{self, unspell};
 use crate::streams::To;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -51,8 +55,9 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
         let hint = "choose another with --workdir; /tmp, /run and /var/tmp begin empty in a sandbox";
         return hinted(&said.replace("process.cwd: ", "").replace(" set in config.json", ""), hint);
     }
-    let name = args.command.first().map_or("", String::as_str);
-    let found = std::path::absolute(name).is_ok_and(|path| name.contains('/') && path.exists());
+    let name = args.command.first().map(OsString::as_os_str).unwrap_or_default();
+    let is_path = name.as_encoded_bytes().contains(&b'/');
+    let found = is_path && fs::symlink_metadata(name).is_ok();
     let hint = match super::render(&error).code {
         Some(127) if args.image.is_some() => {
             "it is not in the image, or its interpreter is not; a file of yours has to be shown there with --ro FILE:/tmp/FILE"
@@ -60,10 +65,10 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
         Some(127) if found => {
             "it is hidden in the sandbox, or its interpreter is (/tmp, /run and /var/tmp are private): show its directory with --ro"
         }
-        Some(127) if name.contains('/') => "paths are those of the host, from the working directory on",
+        Some(127) if is_path => "paths are those of the host, from the working directory on",
         Some(127) => "it is not on PATH, or where it is hidden: show its directory with --ro",
         Some(126) => {
-            "it must be executable by the sandbox's user, not below a --tmpfs without exec, and its profile must allow it and its interpreter"
+            "it must be executable by the sandbox's user, who is nobody where root calls (--ro . gives it root's files), not below a --tmpfs without exec, and its profile must allow it and its interpreter"
         }
         _ => return error,
     };
@@ -77,10 +82,11 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
-    let image = args.image.as_deref().map(|name| open_image(name, is_root)).transpose()?;
-    let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref())? };
-    let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
-    let mut surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let mut surroundings = Surroundings::probe(is_root).explained()?;
+    let mut places = Places::new(&surroundings)?;
+    let image = args.image.as_deref().map(|name| places.image(name)).transpose()?;
+    let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref(), places)? };
+    surroundings.look_above(request.grants.iter().map(|grant| grant.target.as_path())).explained()?;
     surroundings.own = own_places(session, &request, &reporting)?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
@@ -120,6 +126,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
     bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
+    bundle.plan.unspell();
+    bundle.plan.identify(&request.identities);
     bundle.profiles = vec![profile];
     bundle.config = kept_config(&bundle.spec, &request)?;
     delete::sweep(session, PREFIX, &id, &Cgroup::planned(&bundle.plan.cgroup))?;
@@ -219,17 +227,18 @@ fn conclude(
     // Where the proxy is there, it says itself what it refuses.
     let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty()) && !request.asks;
     let image = request.rootfs.is_some();
+    let maps = surroundings.is_root && !image;
     let mounts = container.bundle.spec.mounts().iter().flatten();
     let in_memory = |mount: &&oci_spec::runtime::Mount| {
         mount.typ().as_deref() == Some("tmpfs") && mount.options().iter().flatten().any(|option| option == "noexec")
     };
     let tmpfs: Vec<_> =
-        mounts.filter(in_memory).map(|mount| mount.destination().as_os_str().as_encoded_bytes().to_vec()).collect();
+        mounts.filter(in_memory).map(|mount| unspell(mount.destination().as_os_str().as_bytes())).collect();
     let refused = supervisor.map(|supervisor| supervisor.record().all()).unwrap_or_default();
     let absent = refused.into_iter().filter(|refused| !image && refused.refusal.layer == Layer::AbsentPath);
     let hidden = absent.map(|refused| refused.refusal.subject).filter(|path| is_on_host(path)).collect();
     let process = container.bundle.spec.process().as_ref();
-    let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
+    let own = process.map(|process| unspell(process.cwd().as_os_str().as_bytes())).unwrap_or_default();
     let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let home = surroundings.home.as_deref().map(bytes).unwrap_or_default();
     let given = request.grants.iter().map(|grant| bytes(&grant.target)).collect();
@@ -238,7 +247,7 @@ fn conclude(
     let path = std::env::var_os("PATH").unwrap_or_default();
     let starts = std::env::split_paths(&path).filter(|path| path.is_absolute()).map(|path| bytes(&path)).collect();
     let is_private = Some(net::is_private as fn(std::net::IpAddr) -> bool);
-    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, secret, starts, is_private };
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, secret, starts, is_private, maps };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
@@ -265,8 +274,7 @@ fn of_the_proxy(denied: Denied) -> Refused {
 /// Whether the caller has such a file. The path comes from the program; looking at a name does nothing else, and no link at its end is
 /// followed.
 fn is_on_host(path: &[u8]) -> bool {
-    use std::os::unix::ffi::OsStrExt as _;
-    !path.starts_with(b"/proc") && fs::symlink_metadata(std::ffi::OsStr::from_bytes(path)).is_ok()
+    !path.starts_with(b"/proc") && fs::symlink_metadata(OsStr::from_bytes(path)).is_ok()
 }
 
 /// Where pent's own files are, made where the program could make them otherwise.
@@ -343,19 +351,8 @@ fn refuse(refusals: &[Refusal]) -> anyhow::Error {
     hinted(&messages.join("; "), &hints.join("; "))
 }
 
-/// Finds an image and unpacks it if need be. Root's programs are nobody, and so are the owners of what they run in.
-fn open_image(name: &str, is_root: bool) -> anyhow::Result<Image> {
-    let source = image::Source::find(name).explained()?;
-    let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
-    let mut image =
-        image::open(&source, image::Cache::of_caller, owner, &mut image::Progress::on_stderr()).explained()?;
-    // Places of the host are compared with it.
-    image.root = fs::canonicalize(&image.root).with_context(|| format!("--image {name}"))?;
-    Ok(image)
-}
-
 /// The command line: what was typed, and of the image what was not.
-fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<String>> {
+fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<OsString>> {
     let words = match (image, &args.entrypoint) {
         (Some(_), Some(entrypoint)) => [entrypoint].into_iter().chain(&args.command).cloned().collect(),
         (Some(image), None) => image.config.command(&args.command),
@@ -372,43 +369,39 @@ fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<String>> {
 
 /// For the fuzz target of flags.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn fuzzed(args: &Args) -> anyhow::Result<Request> {
-    resolve(args, None)
+pub(crate) fn fuzzed(args: &Args, host: &Surroundings) -> anyhow::Result<Request> {
+    resolve(args, None, Places::new(host)?)
 }
 
 /// Paths of the host as they really are, and everything else in the sandbox's own terms.
-fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
-    let rootfs = image.map(|image| Rootfs::probe(image, args.image.as_deref().unwrap_or_default()));
+fn resolve(args: &Args, image: Option<&Image>, mut places: Places<'_>) -> anyhow::Result<Request> {
+    let name = args.image.as_ref().map(spelling::shown).unwrap_or_default();
+    let rootfs = image.map(|image| Rootfs::probe(image, &name));
     let rootfs = rootfs.transpose().explained()?;
     let mut grants = Vec::new();
     for (flag, writable, paths) in [("--ro", false, &args.ro), ("--rw", true, &args.rw)] {
         for path in paths {
-            grants.push(grant(flag, path, writable, rootfs.as_ref())?);
+            grants.push(places.grant(flag, path, writable, rootfs.as_ref())?);
         }
     }
     let tmpfs = args.tmpfs.iter().map(|tmpfs| {
-        let (target, target_exists) = existing_directory(&inside(&tmpfs.path, rootfs.as_ref())?, rootfs.as_ref());
-        check_target("--tmpfs", &target)?;
+        let (target, target_exists) = places.tmpfs(&tmpfs.path, rootfs.as_ref())?;
         Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
     });
-    if let Some(given) = args.env.iter().find(|given| given.is_empty() || given.starts_with('=')) {
-        return Err(hinted(&format!("--env {given:?}: there is no name in it"), "want NAME or NAME=VALUE"));
-    }
-    let environment = args.env.iter().map(|given| match given.split_once('=') {
-        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-        None => (given.clone(), None),
-    });
+    let tmpfs = Tmpfs::merged(tmpfs.collect::<anyhow::Result<_>>()?);
+    let workdir = args.workdir.as_deref().map(|path| places.workdir(path, rootfs.as_ref())).transpose()?;
     Ok(Request {
         command: command(args, image)?,
         grants,
-        tmpfs: Tmpfs::merged(tmpfs.collect::<anyhow::Result<_>>()?),
+        tmpfs,
+        identities: places.identities,
         home: match args.home {
             SandboxHome::Ro => Home::Readonly,
             SandboxHome::Tmpfs => Home::Tmpfs,
             SandboxHome::None => Home::Absent,
         },
-        environment: environment.collect(),
-        workdir: args.workdir.as_deref().map(|path| inside(path, rootfs.as_ref())).transpose()?,
+        environment: args.env.iter().map(|given| variable(given)).collect::<anyhow::Result<_>>()?,
+        workdir,
         hostname: args.hostname.clone(),
         network: network_of(&args.net)?,
         limits: Limits {
@@ -420,6 +413,19 @@ fn resolve(args: &Args, image: Option<&Image>) -> anyhow::Result<Request> {
         rootfs,
         asks: false,
     })
+}
+
+/// `--env NAME[=VALUE]`.
+fn variable(given: &OsString) -> anyhow::Result<(OsString, Option<OsString>)> {
+    let bytes = given.as_bytes();
+    let equals = bytes.iter().position(|byte| *byte == b'=');
+    let name = &bytes[..equals.unwrap_or(bytes.len())];
+    if name.is_empty() {
+        let message = format!("--env \"{}\": there is no name in it", spelling::shown(given));
+        return Err(hinted(&message, "want NAME or NAME=VALUE"));
+    }
+    let of = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    Ok((of(name), equals.map(|at| of(&bytes[at + 1..]))))
 }
 
 /// All that was asked for, together: what a report says to add is added to what was typed before.
@@ -443,88 +449,11 @@ fn network_of(asked: &[String]) -> anyhow::Result<Network> {
     Ok(network)
 }
 
-/// What every sandbox has of its own is not to be had otherwise.
-fn check_target(flag: &str, target: &Path) -> anyhow::Result<()> {
-    match target.to_str() {
-        Some("/") => Err(hinted(&format!("{flag} /: the root itself cannot be replaced"), "use --image")),
-        Some(own @ ("/proc" | "/dev")) => {
-            Err(hinted(&format!("{flag} {own}: the sandbox has one of its own"), "name what is to be in it"))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn memory(bytes: i64) -> anyhow::Result<u64> {
     // Less than the first process itself needs cannot start anything.
     const LEAST: u64 = 4 << 20;
     let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= LEAST);
     bytes.ok_or_else(|| hinted("--memory: too little to start a program", "give at least 4M"))
-}
-
-/// Absolute, by the caller's working directory, or the image's.
-fn inside(path: &Path, rootfs: Option<&Rootfs>) -> anyhow::Result<PathBuf> {
-    let path = match rootfs {
-        None => std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))?,
-        Some(rootfs) => rootfs.directory.join(path),
-    };
-    Ok(PathBuf::from(crate::spec::clean(&path.to_string_lossy())))
-}
-
-/// The place without links where something is, or would be. Links of an image are followed when it is mounted.
-fn existing_directory(path: &Path, rootfs: Option<&Rootfs>) -> (PathBuf, bool) {
-    if let Some(rootfs) = rootfs {
-        return (path.to_owned(), rootfs.has(path, true));
-    }
-    match fs::canonicalize(path) {
-        Ok(real) => {
-            let exists = real.is_dir();
-            (real, exists)
-        }
-        Err(_) => (path.to_owned(), false),
-    }
-}
-
-fn grant(flag: &str, text: &str, writable: bool, rootfs: Option<&Rootfs>) -> anyhow::Result<Grant> {
-    let (source, target) = match text.rsplit_once(':') {
-        Some((source, target)) if target.starts_with('/') && !source.is_empty() => (source, Some(Path::new(target))),
-        _ => (text, None),
-    };
-    let real = fs::canonicalize(source).map_err(|error| {
-        let hint = match text.rsplit_once(':') {
-            Some((before, _)) if Path::new(before).exists() => "what follows the colon has to be an absolute path",
-            _ => "name a file or directory that is there",
-        };
-        hinted(&format!("{flag} {source}: {error}"), hint)
-    })?;
-    if real.parent().is_none() {
-        let hint = "name the directories that the program is to have";
-        return Err(hinted(&format!("{flag} {source}: the root as a whole cannot be given"), hint));
-    }
-    let found = fs::metadata(&real).with_context(|| format!("{flag} {source}"))?;
-    let kind = nix::sys::statfs::statfs(&real).with_context(|| format!("{flag} {source}"))?.filesystem_type();
-    if kind == nix::sys::statfs::PROC_SUPER_MAGIC {
-        let hint = "the sandbox has a /proc of its own";
-        return Err(hinted(&format!("{flag} {source}: the host's processes cannot be shown"), hint));
-    }
-    if !(found.is_dir() || found.is_file()) && writable {
-        return Err(hinted(&format!("{flag} {source}: neither a file nor a directory"), "name the directory it is in"));
-    }
-    let (target, target_exists) = match (target, rootfs) {
-        (None, None) => (real.clone(), true),
-        (target, Some(rootfs)) => {
-            let target = inside(target.unwrap_or(&real), Some(rootfs))?;
-            let exists = rootfs.has(&target, found.is_dir());
-            (target, exists)
-        }
-        (Some(target), None) => {
-            let target = inside(target, None)?;
-            let there = fs::canonicalize(&target);
-            let exists = there.as_ref().is_ok_and(|there| there.is_dir() == found.is_dir());
-            (there.unwrap_or(target), exists)
-        }
-    };
-    check_target(flag, &target)?;
-    Ok(Grant { source: real, target, target_exists, writable, directory: found.is_dir() })
 }
 
 /// Runs this process, and so the program, on the first of the processors that it may run on.

@@ -150,7 +150,7 @@ pub(super) fn open(
 ) -> Result<Image> {
     let file = File::open(path).map_err(failed(path))?;
     if !file.metadata().map_err(failed(path))?.is_file() {
-        return Err(Error::Unknown { image: path.display().to_string() });
+        return Err(Error::Unknown { image: crate::spelling::shown(path) });
     }
     // The file need not be read again if it is the one it was.
     if let Some(id) = cache.noted(&file, pick.text(), owner)
@@ -159,7 +159,7 @@ pub(super) fn open(
         return Ok(Image { root, config: entry.config, lease: Some(lease) });
     }
     let before = mark(&file);
-    let image = path.display().to_string();
+    let image = crate::spelling::shown(path);
     let plain = uncompressed(&file, path, cache, progress)?;
     let unknown = || Error::Unknown { image: image.clone() };
     let damaged = |error: io::Error| Error::Invalid {

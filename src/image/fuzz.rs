@@ -29,7 +29,7 @@ pub fn archive(data: &[u8]) {
     } else {
         let file = place.path().join("image.tar");
         fs::write(&file, data).expect("a file");
-        let source = Source::find(file.to_str().expect("a name")).expect("a file");
+        let source = Source::find(file.as_os_str()).expect("a file");
         if let Ok(image) = open(&source, cache, None, &mut Progress::none()) {
             use_image(&image);
         }

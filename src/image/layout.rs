@@ -189,7 +189,7 @@ pub(super) fn open_directory(
     owner: Option<(u32, u32)>,
     progress: &mut Progress,
 ) -> Result<Image> {
-    let image = path.display().to_string();
+    let image = crate::spelling::shown(path);
     let dir = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
     let parts = Parts { image: &image, store: Store::Directory(dir.into()) };
     let contents = contents(&parts, pick)?;

@@ -113,7 +113,7 @@ impl Place {
     }
 
     fn open(&self, text: &str) -> Result<Image> {
-        open(&Source::find(text)?, || self.cache(), None, &mut Progress::none())
+        open(&Source::find(text.as_ref())?, || self.cache(), None, &mut Progress::none())
     }
 
     fn refusal(&self, text: &str) -> String {
@@ -243,7 +243,7 @@ fn layers_hide_and_replace_what_is_below() {
         assert!(!has("d/.wh.gone") && !has("o/.wh..wh..opq"));
         assert_eq!(image.config.env, ["A=b"]);
         assert_eq!((image.config.user.as_str(), image.config.working_dir.as_str()), ("7:8", "/w"));
-        assert_eq!(image.config.command(&["x".to_owned()]), ["/entry", "x"]);
+        assert_eq!(image.config.command(&["x".into()]), ["/entry", "x"]);
     }
     assert_eq!(place.cache().unwrap().entries().unwrap().len(), 1);
 }
@@ -266,7 +266,7 @@ fn what_docker_save_writes_is_understood() {
     let file = place.write("saved.tar", &archive(&config, &layer));
     for text in [file.clone(), format!("{file}:latest"), format!("docker-archive:{file}:demo:latest")] {
         let image = place.open(&text).unwrap();
-        assert_eq!((read(&image, "a"), image.config.command(&[])), ("one".into(), vec!["/a".to_owned()]));
+        assert_eq!((read(&image, "a"), image.config.command(&[])), ("one".into(), vec!["/a".into()]));
     }
     let other = Place::new();
     let bad = other.write("bad.tar", &archive(&config.replace("/a", "/b"), &layer));
@@ -394,7 +394,7 @@ fn what_no_layer_lists_is_like_the_rest() {
         Tar::new().file("a/b/f", "x").link("l", "/made").file("l/g", "").member(EntryType::Fifo, "p", 0o666, "", b"");
     let listed = Tar::new().member(EntryType::Directory, "./", 0o750, "", b"").file("a/b/f", "x").bytes();
     for (name, bytes, root) in [("bare.tar", tar.bytes(), 0o755), ("listed.tar", listed, 0o750)] {
-        let source = Source::find(&place.write(name, &bytes)).unwrap();
+        let source = Source::find(place.write(name, &bytes).as_ref()).unwrap();
         let image = open(&source, || place.cache(), owner, &mut Progress::none()).unwrap();
         let about = |name: &str| {
             let meta = fs::symlink_metadata(image.root.join(name)).unwrap();
@@ -540,7 +540,7 @@ fn a_tag_or_a_digest_picks_one_of_several() {
         assert_eq!(read(&place.open(&text).unwrap(), "a"), want);
     }
     assert_eq!(
-        Source::find(&format!("oci:{layout}:one")).unwrap(),
+        Source::find(format!("oci:{layout}:one").as_ref()).unwrap(),
         Source::Layout { path: layout.into(), pick: Pick::Tag("one".into()) }
     );
 }

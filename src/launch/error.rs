@@ -194,6 +194,9 @@ fn ended(plan: &Plan, op: &Op, failure: &Failure) -> Option<Error> {
 }
 
 fn source_message(source: &Source, failure: &Failure) -> String {
+    if failure.part == sources::SWAPPED {
+        return format!("{} was replaced by something else while the sandbox was made", source.path);
+    }
     let what = match failure.part {
         sources::ATTRIBUTES => "set the attributes of",
         sources::IDMAP => "map the ids of",
@@ -205,6 +208,7 @@ fn source_message(source: &Source, failure: &Failure) -> String {
 
 fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
     match (failure.part, Errno::from_raw(failure.errno)) {
+        (sources::SWAPPED, _) => Some("end what renames files there, and try again".into()),
         (sources::CLONE, Errno::ENOTDIR) if source.directory => Some(format!("{} must be a directory", source.path)),
         (sources::CLONE, Errno::ENOENT) => Some(format!("{} does not exist on the host", source.path)),
         (sources::CLONE, Errno::ENOSYS) => Some("pent needs open_tree, which Linux has since 5.2".into()),

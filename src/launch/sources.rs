@@ -19,6 +19,8 @@ pub const CLONE: u32 = 1;
 pub const ATTRIBUTES: u32 = 2;
 /// Its ids cannot be mapped.
 pub const IDMAP: u32 = 3;
+/// It is not what it was when it was looked at.
+pub const SWAPPED: u32 = 4;
 
 /// Clones the mount at a path of the host and sets everything that was asked for.
 pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
@@ -31,6 +33,12 @@ pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<Own
     let at = tree.as_fd();
     if source.directory && fd::stat(at)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Err(Failure::in_part(CLONE)(Errno::ENOTDIR));
+    }
+    if let Some(meant) = source.identity {
+        let found = fd::stat(at)?;
+        if (found.st_dev, found.st_ino) != (meant.device, meant.inode) {
+            return Err(Failure::in_part(SWAPPED)(Errno::ESTALE));
+        }
     }
     let (all, top) = (source.tree_attributes, source.attributes);
     if !all.is_empty() {

@@ -255,6 +255,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         child: b.child,
         warnings: b.diagnostics,
         changes: Vec::new(),
+        spelled: false,
     })
 }
 
@@ -470,6 +471,7 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         propagation: root_propagation(linux),
         idmap: None,
         directory: true,
+        identity: None,
         spec_path: "root.path".into(),
     });
     let propagation = host_propagation(linux);

@@ -135,6 +135,7 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
         propagation: vec![Propagation { spread: Spread::Private, recursive: false }],
         idmap: None,
         directory: false,
+        identity: None,
         spec_path: spec_path.to_owned(),
     });
     b.child.push(Child::BindDevice { dev, source, device });

@@ -165,6 +165,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         child: b.child,
         warnings: b.diagnostics,
         changes: Vec::new(),
+        spelled: false,
     })
 }
 

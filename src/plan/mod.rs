@@ -18,6 +18,7 @@ mod numa;
 pub mod op;
 pub mod order;
 mod process;
+mod raw;
 mod require;
 pub mod text;
 
@@ -83,6 +84,9 @@ pub struct Plan {
     /// What a profile has changed of what was asked for; filled in by whoever applied it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<crate::profile::Change>,
+    /// Whether names of the configuration were spelled ([`Plan::unspell`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub spelled: bool,
 }
 
 impl Plan {

@@ -233,6 +233,7 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
         propagation,
         idmap,
         directory: false,
+        identity: None,
         spec_path: format!("{path}.source"),
     });
     attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
@@ -531,6 +532,7 @@ fn cgroup_tree(
             propagation,
             idmap: None,
             directory: true,
+            identity: None,
             spec_path: path.to_owned(),
         });
     }

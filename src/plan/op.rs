@@ -105,6 +105,16 @@ impl Namespace {
     }
 }
 
+/// Which file or directory it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// `st_dev` of stat(2).
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
 /// How a path of the host becomes a detached mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -133,6 +143,9 @@ pub struct Source {
     /// Anything but a directory is refused.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub directory: bool,
+    /// Anything else at this path is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// Where config.json asks for it.
     pub spec_path: String,
 }

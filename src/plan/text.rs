@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A string without NUL bytes, ready for a system call; printed lossily.
+/// A string without NUL bytes, ready for a system call; printed so that a terminal does nothing with it, and serialised lossily.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Text(CString);
 
@@ -28,6 +28,14 @@ impl Text {
     /// As a path.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(self.0.as_bytes()))
+    }
+
+    /// What was spelled in a configuration of pent's own, as it was ([`crate::spelling`]).
+    pub(super) fn unspell(&mut self) {
+        let bytes = crate::spelling::unspell(self.0.as_bytes());
+        if bytes != self.0.as_bytes() {
+            *self = Self::new(bytes);
+        }
     }
 
     /// The C string.
@@ -50,7 +58,7 @@ impl Deref for Text {
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.to_string_lossy())
+        f.write_str(&crate::spelling::shown(OsStr::from_bytes(self.0.as_bytes())))
     }
 }
 

@@ -51,7 +51,10 @@ impl Facts {
     pub fn of_sandbox(spec: &Spec, hardening: &Hardening, profile: &str) -> Self {
         let policy = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let own_filter = policy.and_then(|policy| seccomp::compile(policy).ok());
-        Self { profile: Some(profile.to_owned()), own_filter, emptied: &["/sys"], ..Self::of(spec, hardening) }
+        let of_container = Self::of(spec, hardening);
+        // What pent's own configurations spell ([`crate::spelling`]).
+        let masked = of_container.masked.iter().map(|path| crate::spelling::unspell(path)).collect();
+        Self { profile: Some(profile.to_owned()), own_filter, emptied: &["/sys"], masked, ..of_container }
     }
 
     /// The masked path that hides this one.

@@ -103,6 +103,8 @@ pub struct Flags {
     pub starts: Vec<Vec<u8>>,
     /// Whether an address is this machine's, its own network's or a cloud's; without, every one is taken for that.
     pub is_private: Option<fn(std::net::IpAddr) -> bool>,
+    /// The caller is root, whose files a flag makes the program's: without one it is a stranger to them.
+    pub maps: bool,
 }
 
 impl Asker<'_> {
@@ -238,7 +240,14 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         None => give("--rw", path),
     };
     let subject = refusal.subject.as_slice();
-    match (refusal.layer, refusal.about.clone()) {
+    // Advised only where root is at work.
+    let would_map = flags.maps && !flags.own.is_empty() && is_below(subject, &flags.own);
+    let about = match refusal.about.clone() {
+        About::Directory { empty, .. } if would_map => About::Directory { empty, permitted: true },
+        About::File { .. } if would_map => About::File { permitted: true },
+        about => about,
+    };
+    match (refusal.layer, about) {
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
             give("--tmpfs", subject)
         }
@@ -329,6 +338,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         }
         (Layer::Seccomp, _) => none("the profile does not have it"),
         (Layer::Capability, _) => none("a sandbox has no capabilities"),
+        (Layer::Permissions, _) if would_map => {
+            give(if CHANGES.contains(&refusal.action.as_str()) { "--rw" } else { "--ro" }, subject)
+        }
         (Layer::Permissions, _) => none("owner and mode of the file"),
         (Layer::AbsentPath, _) => none("there is no such file"),
         _ => none("the profile does not have it"),

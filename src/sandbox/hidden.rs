@@ -4,6 +4,8 @@
 //! read from the table of mounts.
 #![forbid(unsafe_code)]
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// Below a home directory: keys, tokens, cookies, and what was typed.
@@ -292,31 +294,36 @@ pub struct Hidden {
 
 /// Every path at which there may be something to hide.
 #[must_use]
-pub fn candidates(homes: &[PathBuf], environment: &[(String, String)]) -> Vec<PathBuf> {
+pub fn candidates(homes: &[PathBuf], environment: &[(OsString, OsString)]) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = OF_THE_MACHINE.iter().map(PathBuf::from).collect();
     for home in homes {
         paths.extend(OF_A_HOME.iter().map(|name| home.join(name)));
     }
     for (name, value) in environment {
-        if let Some((_, part)) = MOVED.iter().find(|(variable, _)| variable == name) {
+        if let Some((_, part)) = MOVED.iter().find(|(variable, _)| name == variable) {
             let moved = OF_A_HOME.iter().filter_map(|path| Path::new(path).strip_prefix(part).ok());
             paths.extend(moved.map(|below| Path::new(value).join(below)));
         }
-        if VARIABLES.contains(&name.as_str()) {
-            let places = value.split(':').filter(|place| place.starts_with('/'));
-            paths.extend(places.map(PathBuf::from));
+        let value = value.as_bytes();
+        if VARIABLES.iter().any(|variable| name == variable) {
+            let places = value.split(|byte| *byte == b':').filter(|place| place.starts_with(b"/"));
+            paths.extend(places.map(path_of));
         }
         if name == "DBUS_SESSION_BUS_ADDRESS" {
             let sockets = value
-                .split([';', ','])
-                .filter_map(|part| part.strip_prefix("unix:path=").or_else(|| part.strip_prefix("path=")));
-            paths.extend(sockets.map(PathBuf::from));
+                .split(|byte| b";,".contains(byte))
+                .filter_map(|part| part.strip_prefix(b"unix:path=").or_else(|| part.strip_prefix(b"path=")));
+            paths.extend(sockets.map(path_of));
         }
     }
     paths.retain(|path| path.is_absolute() && path.parent().is_some());
     paths.sort();
     paths.dedup();
     paths
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
 }
 
 /// The directory in which private keys of the host are, and whether a file in it is one.
@@ -328,19 +335,19 @@ pub fn host_keys() -> (&'static Path, fn(&str) -> bool) {
 /// The paths of UNIX sockets that somebody listens at or takes datagrams at, from `/proc/net/unix` (proc(5)), as they were bound: a
 /// relative one is from where its process was then. A read-only mount does not keep a program from connecting to one.
 #[must_use]
-pub fn listening_sockets(table: &str) -> Vec<PathBuf> {
+pub fn listening_sockets(table: &[u8]) -> Vec<PathBuf> {
     const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
     const DATAGRAMS: u32 = 2;
-    let sockets = table.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace();
-        let inode = fields.clone().nth(6)?;
-        let flags = u32::from_str_radix(fields.nth(3)?, 16).ok()?;
-        let kind = u32::from_str_radix(fields.next()?, 16).ok()?;
-        // The path may have blanks: it is all that is left, after type, state and inode. What begins with @ is abstract.
-        let (_, rest) = line.split_once(": ")?;
-        let path = rest.split_once(&format!(" {inode} "))?.1;
-        let path = path.strip_prefix('@').filter(|path| path.starts_with('/')).unwrap_or(path);
-        (flags & ACCEPTS_CONNECTIONS != 0 || kind == DATAGRAMS).then_some(PathBuf::from(path))
+    let sockets = table.split(|byte| *byte == b'\n').skip(1).filter_map(|line| {
+        // The path may have blanks and any byte: it is all that is left, after type, state and inode. What begins with @ is abstract.
+        let mut fields = line.splitn(7, |byte| *byte == b' ').map(std::str::from_utf8);
+        let flags = u32::from_str_radix(fields.nth(3)?.ok()?, 16).ok()?;
+        let kind = u32::from_str_radix(fields.next()?.ok()?, 16).ok()?;
+        let state_to_path = line.splitn(7, |byte| *byte == b' ').nth(6)?.trim_ascii_start();
+        let end = state_to_path.iter().position(|byte| *byte == b' ')?;
+        let path = &state_to_path[end + 1..];
+        let path = path.strip_prefix(b"@").filter(|path| path.starts_with(b"/")).unwrap_or(path);
+        (flags & ACCEPTS_CONNECTIONS != 0 || kind == DATAGRAMS).then(|| path_of(path))
     });
     let mut sockets: Vec<_> = sockets.collect();
     sockets.sort();
@@ -363,25 +370,22 @@ pub struct HostMount {
 
 /// `/proc/self/mountinfo` (proc(5)).
 #[must_use]
-pub fn parse_mounts(table: &str) -> Vec<HostMount> {
-    let mounts = table.lines().filter_map(|line| {
-        let (place, rest) = line.split_once(" - ")?;
-        let mut fields = place.split(' ').skip(2);
+pub fn parse_mounts(table: &[u8]) -> Vec<HostMount> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mounts = table.split(|byte| *byte == b'\n').filter_map(|line| {
+        // Blanks in names are escaped, so that fields are what is between blanks.
+        let mut fields = line.split(|byte| *byte == b' ').skip(2);
         let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(HostMount {
-            point: unescape(point),
-            root: unescape(root),
-            device: device.to_owned(),
-            kind: rest.split(' ').next()?.to_owned(),
-        })
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(HostMount { point: unescape(point), root: unescape(root), device: text(device), kind: text(kind) })
     });
     mounts.collect()
 }
 
 /// Blanks, tabs, newlines and backslashes are written as `\ooo`.
-fn unescape(text: &str) -> PathBuf {
+fn unescape(text: &[u8]) -> PathBuf {
     let mut plain = Vec::new();
-    let mut bytes = text.as_bytes();
+    let mut bytes = text;
     while let Some((first, rest)) = bytes.split_first() {
         let number = rest.get(..3).filter(|_| *first == b'\\');
         let number = number.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
@@ -396,7 +400,7 @@ fn unescape(text: &str) -> PathBuf {
             }
         }
     }
-    PathBuf::from(String::from_utf8_lossy(&plain).into_owned())
+    PathBuf::from(OsString::from_vec(plain))
 }
 
 /// The mount that a path is on: the last of those that are nearest above it.
@@ -443,7 +447,7 @@ mod tests {
 
     #[test]
     fn what_is_mounted_twice_is_found_twice() {
-        let mounts = parse_mounts(MOUNTS);
+        let mounts = parse_mounts(MOUNTS.as_bytes());
         let found = aliases(Path::new("/home/ann/.ssh"), &mounts);
         assert_eq!(found, [PathBuf::from("/data/homes/ann/.ssh"), PathBuf::from("/mnt/keys of work")]);
         assert_eq!(aliases(Path::new("/etc/shadow"), &mounts), Vec::<PathBuf>::new());
@@ -456,7 +460,7 @@ mod tests {
 
     #[test]
     fn the_environment_moves_credentials() {
-        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let set = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let environment = [
             set("XDG_CONFIG_HOME", "/conf"),
             set("KUBECONFIG", "/k/one:/k/two:relative"),
@@ -490,7 +494,7 @@ mod tests {
 0000000000000000: 00000002 00000000 00010000 0001 01    43 run/of it/s
 0000000000000000: 00000002 00000000 00010000 0001 01 21343
 ";
-        let found = listening_sockets(table);
+        let found = listening_sockets(table.as_bytes());
         // What is abstract has no path to hide; hiding one that is not there does no harm.
         assert!(
             found.contains(&PathBuf::from("/var/lib/mysql/mysql.sock")) && found.contains(&PathBuf::from("/srv/a b"))

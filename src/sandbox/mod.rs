@@ -14,6 +14,8 @@ pub mod own;
 mod request;
 mod rootfs;
 mod surroundings;
+pub mod typed;
+pub mod walk;
 mod widen;
 
 pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
@@ -25,6 +27,7 @@ use crate::host::Host;
 use crate::profile::{self, Profile, Tightened};
 use crate::report::{Diagnostic, Severity};
 use crate::spec;
+use crate::spelling::{spell, spell_path};
 use limits::{Means, Replaced};
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
@@ -52,7 +55,7 @@ impl crate::report::Hint for Refusal {
 /// A configuration, and what has to be said about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sandbox {
-    /// The configuration, before a profile tightens it.
+    /// The configuration, before a profile tightens it. Bytes in it that are no text are spelled ([`crate::spelling`]).
     pub spec: Spec,
     /// What is not quite as asked.
     pub notes: Vec<String>,
@@ -117,6 +120,12 @@ fn unreadable(diagnostics: Vec<Diagnostic>) -> Vec<Refusal> {
 /// The root file system is the host's own, read-only, where no image takes its place.
 const ROOT: &str = "/";
 
+/// Everything hidden, under every name that the host's mounts give it.
+#[must_use]
+pub fn everything_hidden(host: &Surroundings) -> Vec<hidden::Hidden> {
+    mounts::all_hidden(host)
+}
+
 /// Paths of /proc that tell about the machine or change it (docs/profiles.md).
 const MASKED: &[&str] = &[
     "/proc/acpi",
@@ -158,8 +167,8 @@ fn config(
         "ociVersion": crate::cli::SPEC_VERSION,
         "hostname": request.hostname.as_deref().unwrap_or("sandbox"),
         "process": {
-            "args": request.command,
-            "cwd": directory,
+            "args": request.command.iter().map(spell).collect::<Vec<_>>(),
+            "cwd": spell_path(directory),
             "env": environment,
             "user": { "uid": ids.inside.0, "gid": ids.inside.1 },
             "terminal": host.terminal,
@@ -169,7 +178,7 @@ fn config(
                 { "type": "RLIMIT_CORE", "soft": 1, "hard": 1 },
             ],
         },
-        "root": { "path": rootfs.map_or(Path::new(ROOT), |rootfs| &rootfs.path), "readonly": true },
+        "root": { "path": spell_path(rootfs.map_or(Path::new(ROOT), |rootfs| &rootfs.path)), "readonly": true },
         "mounts": file_system.mounts,
         "linux": {
             "namespaces": namespaces,
@@ -259,7 +268,7 @@ fn keep_affinity(spec: &mut Spec) {
 
 /// For the fuzz target of tables.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn read_users(passwd: &str) {
+pub(crate) fn read_users(passwd: &[u8]) {
     drop(surroundings::users(passwd));
 }
 

@@ -10,6 +10,7 @@ use super::request::{Grant, Home, Network, Request};
 use super::rootfs::Rootfs;
 use super::surroundings::{PRIVATE, Surroundings};
 use super::{Ids, ROOT_OUTSIDE, Refusal};
+use crate::spelling::{shown, spell, spell_path};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ const MOST_MOUNT_POINTS: u64 = 4096;
 /// Inodes of a file system in memory, which cost memory too: one for each 4 KiB of it.
 const BYTES_PER_INODE: u64 = 4096;
 
-/// Mounts and masks for a configuration.
+/// Mounts and masks for a configuration, spelled.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct FileSystem {
     pub(super) mounts: Vec<Value>,
@@ -87,7 +88,8 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
             table.private(&rootfs.private);
             table.resolver(request, rootfs, host);
             table.home(request, rootfs.home.as_deref());
-            (request.grants.clone(), hidden_below(&hidden, &request.grants).collect())
+            let masked = table.hide_in_image(&hidden, rootfs, &request.grants);
+            (request.grants.clone(), masked)
         }
     };
     for tmpfs in &request.tmpfs {
@@ -102,7 +104,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
         });
     }
     for grant in &grants {
-        let mapped = ids.outside == ROOT_OUTSIDE && host.is_root && table.can_map(&grant.source, host);
+        // Root's files are the program's only where root has typed so.
+        let typed = request.grants.contains(grant);
+        let mapped = typed && ids.outside == ROOT_OUTSIDE && host.is_root && table.can_map(&grant.source, host);
         table.replace(Planned {
             target: grant.target.clone(),
             kind: Kind::Bind { source: grant.source.clone(), writable: grant.writable, mapped },
@@ -110,14 +114,13 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
     }
     table.pin(&own);
     masked.extend(table.mask(&own, request.rootfs.as_ref().map_or(Path::new("/"), |rootfs| &rootfs.path)));
-    refusals.extend(own::unsayable(&own, &grants));
     table.planned.sort_by_key(|mount| mount.target.components().count());
     refusals.extend(missing_targets(&table.planned, request, &grants));
-    if refusals.is_empty() { Ok(table.write(masked.into_iter().collect())) } else { Err(refusals) }
+    if refusals.is_empty() { Ok(table.write(&masked)) } else { Err(refusals) }
 }
 
 /// Everything hidden, with the other paths to the same files, and other people's homes.
-fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
+pub(super) fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
     let homes = host.other_homes.iter().map(|path| Hidden { path: path.clone(), directory: true });
     let mut all: Vec<Hidden> = host.hidden.iter().cloned().chain(homes).collect();
     let elsewhere: Vec<Hidden> = all
@@ -134,11 +137,14 @@ fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
 }
 
 /// Paths in the sandbox of what is hidden and inside of what is granted.
-fn hidden_below<'a>(hidden: &'a [Hidden], grants: impl IntoIterator<Item = &'a Grant>) -> impl Iterator<Item = String> {
+fn hidden_below<'a>(
+    hidden: &'a [Hidden],
+    grants: impl IntoIterator<Item = &'a Grant>,
+) -> impl Iterator<Item = PathBuf> {
     grants.into_iter().flat_map(move |grant| {
         let below = hidden.iter().filter_map(|hidden| hidden.path.strip_prefix(&grant.source).ok());
         let inside = below.filter(|below| !below.as_os_str().is_empty());
-        inside.map(|below| grant.target.join(below).to_string_lossy().into_owned())
+        inside.map(|below| grant.target.join(below))
     })
 }
 
@@ -146,7 +152,7 @@ fn hidden_below<'a>(hidden: &'a [Hidden], grants: impl IntoIterator<Item = &'a G
 fn both_given_and_in_memory(request: &Request) -> impl Iterator<Item = Refusal> {
     let in_memory = |grant: &&Grant| request.tmpfs.iter().any(|tmpfs| tmpfs.target == grant.target);
     request.grants.iter().filter(in_memory).map(|grant| {
-        let (flag, path) = (if grant.writable { "--rw" } else { "--ro" }, grant.target.display());
+        let (flag, path) = (if grant.writable { "--rw" } else { "--ro" }, shown(&grant.target));
         Refusal {
             message: format!("{flag} and --tmpfs are both for {path}"),
             hint: format!("leave out one of them, or have it writable as it is: --rw {path}"),
@@ -160,8 +166,8 @@ fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
         ["/proc", "/dev"].into_iter().filter(|path| !rootfs.private.iter().any(|found| found == Path::new(path)));
     missing.map(|path| match &rootfs.unpacked {
         None => Refusal {
-            message: format!("--image {}: there is no directory {path} in it to mount on", rootfs.path.display()),
-            hint: format!("mkdir {}{path}", rootfs.path.display()),
+            message: format!("--image {}: there is no directory {path} in it to mount on", shown(&rootfs.path)),
+            hint: format!("mkdir {}{path}", shown(&rootfs.path)),
         },
         // It has a file, or a link that may lead anywhere.
         Some(name) => Refusal {
@@ -171,7 +177,7 @@ fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
     })
 }
 
-/// What was asked for, and the working directory and root's home, which are there without being asked for.
+/// What was asked for, and the working directory and a home in a private place, which are there without being asked for.
 fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &mut Vec<Refusal>) -> Vec<Grant> {
     let implicit = |path: &Path| Grant {
         source: path.to_owned(),
@@ -180,39 +186,24 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
         writable: false,
         directory: true,
     };
-    let mut all = Vec::new();
-    // To root's files the program is a stranger, unless they are mapped.
-    let is_private = |path: &Path| PRIVATE.iter().any(|private| path.starts_with(private));
-    let is_foreign = |path: &Path| host.closed.iter().any(|closed| !closed.of_root && closed.path == path);
     let in_memory = |path: &Path| request.tmpfs.iter().any(|tmpfs| tmpfs.target == path);
-    let home =
-        host.home.as_deref().filter(|home| request.home == Home::Readonly && !is_foreign(home) && !in_memory(home));
-    all.extend(home.filter(|home| host.is_root || is_private(home)).map(implicit));
+    let home = host.home.as_deref().filter(|home| is_below_private(home) && !host.lets_no_stranger_in(home));
+    let home = home.filter(|home| request.home == Home::Readonly && !in_memory(home));
+    let mut all: Vec<Grant> = home.map(implicit).into_iter().collect();
     let directory = host.directory.as_path();
-    let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
-    let is_home = host.home.as_deref() == Some(directory) && request.home != Home::Readonly;
-    let kernel = ["/proc", "/sys", "/dev"].iter().any(|path| directory.starts_with(path));
     let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
     let secret =
         hidden.iter().find(|hidden| directory.starts_with(&hidden.path) && !host.other_homes.contains(&hidden.path));
-    let itself = |path: &Path| matches!(path.to_str(), Some("/tmp" | "/var/tmp" | "/run" | "/dev/shm"));
     if let Some(secret) = secret.filter(|_| !granted && request.workdir.is_none()) {
         refusals.push(Refusal {
             message: format!(
                 "the working directory {} is hidden: {} holds credentials",
-                directory.display(),
-                secret.path.display()
+                shown(directory),
+                shown(&secret.path)
             ),
-            hint: format!("go elsewhere, name another with --workdir, or show it with --ro {}", directory.display()),
+            hint: format!("go elsewhere, name another with --workdir, or show it with --ro {}", shown(directory)),
         });
-    } else if !replaced
-        && !is_home
-        && !kernel
-        && !granted
-        && secret.is_none()
-        && directory.parent().is_some()
-        && !itself(directory)
-    {
+    } else if secret.is_none() && has_place(directory, request, host) && !host.lets_no_stranger_in(directory) {
         let in_home =
             request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
         let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
@@ -222,6 +213,56 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     }
     all.extend(request.grants.iter().cloned());
     all
+}
+
+/// In one of the directories that every sandbox has for itself.
+fn is_private(path: &Path) -> bool {
+    PRIVATE.iter().any(|private| path.starts_with(private))
+}
+
+/// A directory that somebody has made in the host's temporary ones. Those themselves, and what the kernel and services have, stay
+/// private whatever is called a home.
+fn is_below_private(path: &Path) -> bool {
+    ["/tmp", "/var/tmp"].iter().any(|private| path.starts_with(private) && path != Path::new(private))
+}
+
+/// Whether the working directory is shown for being that: not where it is granted or replaced, and not the private ones themselves.
+fn has_place(directory: &Path, request: &Request, host: &Surroundings) -> bool {
+    let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
+    let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
+    let is_home = host.home.as_deref() == Some(directory) && request.home != Home::Readonly;
+    let kernel = ["/proc", "/sys", "/dev"].iter().any(|path| directory.starts_with(path));
+    // The sockets and keys of a session.
+    let of_session = directory.starts_with("/run/user") && directory.components().count() <= 4;
+    let itself = matches!(directory.to_str(), Some("/tmp" | "/var/tmp" | "/run" | "/dev/shm"));
+    directory.parent().is_some() && !granted && !replaced && !is_home && !kernel && !of_session && !itself
+}
+
+/// HOME, for a program on the host's files: the caller's, unless there is nothing of it in the sandbox.
+pub(super) fn home_variable(request: &Request, host: &Surroundings) -> PathBuf {
+    let granted = |home: &Path| request.grants.iter().any(|grant| home.starts_with(&grant.target));
+    let made = |home: &Path| request.home != Home::Readonly || request.tmpfs.iter().any(|tmpfs| tmpfs.target == home);
+    let is_there = |home: &&Path| {
+        let of_kernel = ["/proc", "/sys", "/dev"].iter().any(|path| home.starts_with(path));
+        let own = ["/run", "/tmp", "/var/tmp"].iter().any(|path| *home == Path::new(path));
+        !of_kernel && (own || !is_private(home) || is_below_private(home) || granted(home) || made(home))
+    };
+    host.home.as_deref().filter(is_there).unwrap_or(Path::new("/tmp")).to_owned()
+}
+
+/// What has to be said of a working directory of root's that a stranger does not see as root does.
+fn as_a_stranger(grants: &[Grant], host: &Surroundings, request: &Request) -> Option<String> {
+    let directory = host.directory.as_path();
+    if request.workdir.is_some() || !has_place(directory, request, host) {
+        return None;
+    }
+    let hint = "--ro . or --rw . gives it root's files there";
+    if host.lets_no_stranger_in(directory) {
+        return Some(format!("{} is closed to others, and so empty for the program: {hint}", shown(directory)));
+    }
+    let behind = host.closed_directories(directory).next().is_some();
+    let shows = grants.iter().any(|grant| grant.target == directory);
+    (behind && shows).then(|| format!("the program sees of {} what others may read in it: {hint}", shown(directory)))
 }
 
 struct Table {
@@ -287,7 +328,10 @@ impl Table {
     }
 
     fn home(&mut self, request: &Request, home: Option<&Path>) {
-        let Some(home) = home else { return };
+        // What every sandbox has for itself is there already.
+        let own = |home: &&Path| !PRIVATE.iter().any(|private| Path::new(private).starts_with(home));
+        let of_kernel = |home: &&Path| ["/proc", "/sys", "/dev"].iter().any(|path| home.starts_with(path));
+        let Some(home) = home.filter(own).filter(|home| !of_kernel(home)) else { return };
         match request.home {
             Home::Readonly => {}
             Home::Tmpfs => self.replace(Planned::tmpfs(home, TMP_SIZE, 0o700)),
@@ -302,7 +346,7 @@ impl Table {
         grants: &[Grant],
         host: &Surroundings,
         request: &Request,
-    ) -> BTreeSet<String> {
+    ) -> BTreeSet<PathBuf> {
         let mut masked = BTreeSet::new();
         for hidden in hidden {
             let named = grants.iter().any(|grant| grant.source == hidden.path && grant.target == hidden.path);
@@ -313,7 +357,7 @@ impl Table {
             if opened {
                 self.replace(Planned::closed(&hidden.path));
             } else {
-                masked.insert(hidden.path.to_string_lossy().into_owned());
+                masked.insert(hidden.path.clone());
             }
         }
         // What is granted under another name is the same inside.
@@ -322,26 +366,65 @@ impl Table {
         masked
     }
 
-    /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody pass.
+    /// Masks what is hidden of the host in a directory of it that is a sandbox's root: aliases, sockets, secrets of a name of theirs.
+    fn hide_in_image(&mut self, hidden: &[Hidden], rootfs: &Rootfs, grants: &[Grant]) -> BTreeSet<PathBuf> {
+        let mut masked: BTreeSet<PathBuf> = hidden_below(hidden, grants).collect();
+        for hidden in hidden {
+            let Some(inside) = hidden.path.strip_prefix(&rootfs.path).ok().filter(|path| path.file_name().is_some())
+            else {
+                continue;
+            };
+            let inside = Path::new("/").join(inside);
+            if grants.iter().any(|grant| inside.starts_with(&grant.target)) {
+                continue;
+            }
+            // A mask would be over what was given in it.
+            if hidden.directory && grants.iter().any(|grant| grant.target.starts_with(&inside)) {
+                self.replace(Planned::closed(inside));
+            } else {
+                masked.insert(inside);
+            }
+        }
+        masked
+    }
+
+    /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody pass. The working
+    /// directory and the home are empty where they let nobody in.
     fn unreachable(&mut self, grants: &[Grant], host: &Surroundings, request: &Request) {
         if !host.is_root {
             return;
         }
-        for grant in grants {
-            let granted = |path: &Path| grants.iter().any(|other| other.directory && path.starts_with(&other.target));
-            for closed in host.closed_directories(&grant.target) {
+        let empty = [Some(host.directory.as_path()), host.home.as_deref()].into_iter().flatten();
+        let empty: Vec<&Path> = empty.filter(|path| host.lets_no_stranger_in(path)).collect();
+        for path in &empty {
+            let given = request.grants.iter().any(|grant| path.starts_with(&grant.target));
+            let own = PRIVATE.iter().any(|private| Path::new(private).starts_with(path));
+            if !given && !own && !self.is_in_memory(path, request) {
+                self.replace(Planned::closed(*path));
+            }
+        }
+        for target in grants.iter().map(|grant| grant.target.as_path()).chain(empty) {
+            let mapped =
+                |path: &Path| request.grants.iter().any(|other| other.directory && path.starts_with(&other.target));
+            for closed in host.closed_directories(target) {
                 let path = &closed.path;
-                let in_memory = self
-                    .planned
-                    .iter()
-                    .any(|mount| matches!(mount.kind, Kind::Tmpfs { .. }) && path.starts_with(&mount.target));
-                let replaced = request.tmpfs.iter().any(|tmpfs| path.starts_with(&tmpfs.target));
-                if !(in_memory || replaced || granted(path) && closed.of_root) {
+                if !(self.is_in_memory(path, request) || mapped(path) && closed.of_root) {
                     self.replace(Planned::closed(path));
                     break;
                 }
             }
         }
+        if let Some(note) = as_a_stranger(grants, host, request) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Nothing of the host is at this path.
+    fn is_in_memory(&self, path: &Path, request: &Request) -> bool {
+        let planned = self.planned.iter();
+        let mut in_memory = planned.filter(|mount| matches!(mount.kind, Kind::Tmpfs { .. })).map(|mount| &mount.target);
+        in_memory.any(|target| path.starts_with(target))
+            || request.tmpfs.iter().any(|tmpfs| path.starts_with(&tmpfs.target))
     }
 
     /// Makes the directories above pent's own files mount points, as far as the program could rename them and put others in their place.
@@ -359,7 +442,7 @@ impl Table {
     }
 
     /// Paths at which the program would see pent's own files, through a mount or in `root`, which is below all mounts.
-    fn mask(&self, own: &[Seen], root: &Path) -> Vec<String> {
+    fn mask(&self, own: &[Seen], root: &Path) -> Vec<PathBuf> {
         let mut masked = Vec::new();
         for own in own {
             for mount in &self.planned {
@@ -370,7 +453,7 @@ impl Table {
             let in_root = own.path.strip_prefix(root).ok().map(|below| Path::new("/").join(below));
             masked.extend(in_root.filter(|target| self.covering(target).is_none()));
         }
-        masked.into_iter().filter_map(|path| path.into_os_string().into_string().ok()).collect()
+        masked
     }
 
     /// Where the program sees this path of the host through a mount; nothing when another mount is over it.
@@ -399,17 +482,19 @@ impl Table {
         if !can {
             self.notes.push(format!(
                 "{}: on {kind} the program is a stranger to root's files: it reads and writes what everybody may",
-                source.display()
+                shown(source)
             ));
         }
         can
     }
 
-    fn write(self, masked: Vec<String>) -> FileSystem {
+    fn write(self, masked: &BTreeSet<PathBuf>) -> FileSystem {
+        let masked = masked.iter().map(spell).collect();
         // Before anything is looked up in it: no mount point may be made on the host.
         let mut mounts = vec![json!({ "destination": "/", "options": ["remount", "rro", "rnosuid", "rnodev"] })];
         let mut closed = Vec::new();
         for Planned { target, kind } in self.planned {
+            let target = spell_path(&target);
             mounts.push(match kind {
                 Kind::Other(value) => value,
                 Kind::Tmpfs { size, mode, exec, closed: is_closed } => {
@@ -424,7 +509,7 @@ impl Table {
                     options.extend([format!("mode={mode:o}"), format!("size={size}"), format!("nr_inodes={inodes}")]);
                     json!({ "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options })
                 }
-                Kind::Bind { source, writable, mapped } => bind(&target, &source, writable, mapped),
+                Kind::Bind { source, writable, mapped } => bind(&target, &spell_path(&source), writable, mapped),
             });
         }
         mounts.extend(closed.into_iter().rev());
@@ -469,11 +554,11 @@ fn missing_targets(planned: &[Planned], request: &Request, grants: &[Grant]) -> 
     let whose = if request.rootfs.is_some() { "the image" } else { "the host's file system" };
     missing
         .map(|(flag, target, source)| Refusal {
-            message: format!("{flag}: there is no {} to mount on, and {whose} is read-only", target.display()),
+            message: format!("{flag}: there is no {} to mount on, and {whose} is read-only", shown(target)),
             hint: match (source.and_then(|source| source.file_name()), &request.rootfs) {
                 (Some(name), Some(_)) => {
                     let source = source.unwrap_or(target);
-                    format!("choose a place in memory: {flag} {}:/tmp/{}", source.display(), name.to_string_lossy())
+                    format!("choose a place in memory: {flag} {}:/tmp/{}", shown(source), shown(name))
                 }
                 (_, Some(_)) => "choose a directory of the image, or a place below /tmp or /run".into(),
                 (_, None) => "make it on the host, or choose a place below /tmp, /run or another --tmpfs".into(),

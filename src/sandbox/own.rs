@@ -401,17 +401,6 @@ pub(super) fn pins<'a>(own: &'a Seen, source: &Path) -> Vec<&'a Path> {
     found
 }
 
-/// Places that a configuration cannot name, so that they cannot be masked: only what is UTF-8 can be said in JSON.
-pub(super) fn unsayable(all: &[Seen], grants: &[Grant]) -> Option<Refusal> {
-    let granted = |own: &Seen| grants.iter().any(|grant| own.path.starts_with(&grant.source));
-    let of_matter = |own: &&Seen| own.path.to_str().is_none() && (granted(own) || own.keeps == Keeps::State);
-    let own = all.iter().find(of_matter)?;
-    Some(Refusal {
-        message: format!("cannot hide {} from the sandbox: its path is not UTF-8", own.path.display()),
-        hint: format!("{} has to be elsewhere, or not in what is granted", own.keeps.name()),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -518,7 +507,7 @@ mod tests {
     #[test]
     fn aliases_of_a_place_that_is_missing() {
         let mounts = hidden::parse_mounts(
-            "1 0 8:1 / / rw - ext4 a rw\n2 1 8:1 /home /mnt rw - ext4 a rw\n3 1 8:1 /home/ann/x /part rw - ext4 a rw\n",
+            b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:1 /home /mnt rw - ext4 a rw\n3 1 8:1 /home/ann/x /part rw - ext4 a rw\n",
         );
         let place = |path: &str, missing| Place { path: path.into(), missing, ..Place::report(PathBuf::new()) };
         let paths = |place: Place| everywhere(&[place], &mounts).into_iter().map(|seen| seen.path).collect::<Vec<_>>();

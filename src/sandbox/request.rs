@@ -3,6 +3,9 @@
 
 use super::net::Destination;
 use super::rootfs::Rootfs;
+use crate::plan::op::Identity;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,17 +13,19 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// The program and its arguments.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
     /// `--image`: what it runs in; nothing is the host's own root.
     pub rootfs: Option<Rootfs>,
     /// `--rw` and `--ro`, in the order given.
     pub grants: Vec<Grant>,
+    /// Which files and directories the paths of the host led to when they were looked at.
+    pub identities: BTreeMap<PathBuf, Identity>,
     /// `--tmpfs`, in the order given.
     pub tmpfs: Vec<Tmpfs>,
     /// `--home`.
     pub home: Home,
     /// `--env`: a value, or nothing for the caller's.
-    pub environment: Vec<(String, Option<String>)>,
+    pub environment: Vec<(OsString, Option<OsString>)>,
     /// `--workdir`.
     pub workdir: Option<PathBuf>,
     /// `--hostname`.

@@ -67,9 +67,9 @@ impl Rootfs {
     }
 
     /// HOME, for a program of this image.
-    pub(super) fn home_variable(&self, request: &Request) -> String {
+    pub(super) fn home_variable(&self, request: &Request) -> PathBuf {
         match (&self.home, request.home) {
-            (Some(home), _) => home.to_string_lossy().into_owned(),
+            (Some(home), _) => home.clone(),
             (None, Home::Readonly) => "/".into(),
             (None, _) => "/tmp".into(),
         }

@@ -10,6 +10,7 @@ use super::absent::believe;
 use super::hidden::{self, Hidden, HostMount};
 use super::own;
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -29,8 +30,10 @@ pub struct Surroundings {
     pub directory: PathBuf,
     /// The caller's home, without links; nothing when there is none.
     pub home: Option<PathBuf>,
-    /// The caller's environment, as far as it is UTF-8.
-    pub environment: Vec<(String, String)>,
+    /// Every home of the caller's: the one above, and that of passwd(5).
+    pub own_homes: Vec<PathBuf>,
+    /// The caller's environment.
+    pub environment: Vec<(OsString, OsString)>,
     /// What is hidden and exists.
     pub hidden: Vec<Hidden>,
     /// Where pent's own files are ([`super::own`]); whoever probes them makes some of them.
@@ -71,7 +74,7 @@ pub enum Error {
     #[error("cannot find the working directory: {0}")]
     Directory(#[source] io::Error),
     /// A file that the rest depends on.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}", crate::spelling::shown(path))]
     Read {
         /// Which.
         path: PathBuf,
@@ -102,28 +105,33 @@ impl Surroundings {
         self.closed.iter().filter(move |closed| path.starts_with(&closed.path) && path != closed.path)
     }
 
+    /// Whether it is root's caller whose program, a stranger, cannot look into a directory.
+    pub(super) fn lets_no_stranger_in(&self, directory: &Path) -> bool {
+        self.closed.iter().any(|closed| closed.path == directory)
+    }
+
     /// Finds out about the caller and the host.
     ///
     /// # Errors
     /// When the working directory is gone, or /proc cannot be read.
-    pub fn probe(is_root: bool, granted: &[PathBuf]) -> Result<Self, Error> {
+    pub fn probe(is_root: bool) -> Result<Self, Error> {
         let uid = nix::unistd::geteuid().as_raw();
         let directory = std::env::current_dir().and_then(fs::canonicalize).map_err(Error::Directory)?;
-        let environment: Vec<_> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let users = users(&read_if_there("/etc/passwd")?);
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let users = users(&passwd()?);
         let named = environment.iter().find(|(name, _)| name == "HOME").map(|(_, value)| PathBuf::from(value));
         let home = named.filter(|home| home.is_absolute());
         let home = home.or_else(|| users.iter().find(|user| user.uid == uid).map(|user| user.home.clone()));
-        let home = home.map(|home| believe(&home, fs::canonicalize(&home))).transpose()?.flatten();
-        let home = home.filter(|home| home.parent().is_some());
+        let home = home.map(|home| real_directory(&home)).transpose()?.flatten();
+        let of_passwd = users.iter().filter(|user| user.uid == uid).map(|user| real_directory(&user.home));
+        let of_passwd = of_passwd.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten();
+        let own_homes: BTreeSet<PathBuf> = of_passwd.chain(home.clone()).collect();
         let other_homes = other_homes(&users, uid, home.as_deref())?;
         let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
         let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
         homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
         let hidden = find_hidden(&homes, &environment, &mounts)?;
-        let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
+        let above = home.iter().chain([&directory]).flat_map(|path| path.ancestors());
         let closed = above.filter_map(|path| closed(path).transpose()).collect::<Result<BTreeSet<Closed>, Error>>()?;
         Ok(Self {
             uid,
@@ -132,6 +140,7 @@ impl Surroundings {
             closed: if is_root { closed.into_iter().collect() } else { Vec::new() },
             directory,
             home,
+            own_homes: own_homes.into_iter().collect(),
             hidden,
             own: Vec::new(),
             other_homes,
@@ -151,17 +160,28 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// Looks at the directories above what root grants.
+    ///
+    /// # Errors
+    /// When one cannot be looked at.
+    pub fn look_above<'p>(&mut self, granted: impl IntoIterator<Item = &'p Path>) -> Result<(), Error> {
+        if self.is_root {
+            let mut all: BTreeSet<Closed> = std::mem::take(&mut self.closed).into_iter().collect();
+            for path in granted.into_iter().flat_map(Path::ancestors) {
+                all.extend(closed(path)?);
+            }
+            self.closed = all.into_iter().collect();
+        }
+        Ok(())
+    }
+}
+
 /// A directory whose permissions for others do not let one go through.
 fn closed(path: &Path) -> Result<Option<Closed>, Error> {
     use std::os::unix::fs::MetadataExt as _;
     let found = believe(path, fs::metadata(path))?.filter(|found| found.mode() & 0o001 == 0);
     Ok(found.map(|found| Closed { path: path.to_owned(), of_root: found.uid() == 0 }))
-}
-
-/// A file whose content only adds to what is hidden.
-fn read_if_there(path: &str) -> Result<String, Error> {
-    let bytes = believe(Path::new(path), fs::read(path))?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The paths of what is in a directory; nothing where there is none.
@@ -173,9 +193,16 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         .map_err(|source| Error::Read { path: directory.to_owned(), source })
 }
 
-fn read(path: &str) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn read(path: &str) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
+/// A machine without passwd(5) has no other people; one whose table cannot be read may have.
+fn passwd() -> Result<Vec<u8>, Error> {
+    match fs::read("/etc/passwd") {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|source| Error::Read { path: "/etc/passwd".into(), source }),
+    }
 }
 
 fn existing(paths: &[&str]) -> Result<Vec<PathBuf>, Error> {
@@ -192,11 +219,12 @@ pub(super) struct User {
     home: PathBuf,
 }
 
-pub(super) fn users(passwd: &str) -> Vec<User> {
-    let lines = passwd.lines().filter_map(|line| {
-        let mut fields = line.split(':');
-        let uid = fields.nth(2)?.parse().ok()?;
-        Some(User { uid, home: fields.nth(2)?.into() })
+/// Every line by itself: one that is no text takes nothing from the others, and a home is any bytes.
+pub(super) fn users(passwd: &[u8]) -> Vec<User> {
+    let lines = passwd.split(|byte| *byte == b'\n').filter_map(|line| {
+        let mut fields = line.split(|byte| *byte == b':');
+        let uid = std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
+        Some(User { uid, home: OsStr::from_bytes(fields.nth(2)?).into() })
     });
     lines.collect()
 }
@@ -228,7 +256,7 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Result<Vec<PathB
 /// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
 fn find_hidden(
     homes: &[PathBuf],
-    environment: &[(String, String)],
+    environment: &[(OsString, OsString)],
     mounts: &[HostMount],
 ) -> Result<Vec<Hidden>, Error> {
     let mut paths = hidden::candidates(homes, environment);
@@ -254,7 +282,7 @@ fn find_hidden(
 fn sockets() -> Result<BTreeSet<PathBuf>, Error> {
     let listening = |table: PathBuf| {
         let table = believe(&table, fs::read(&table))?.unwrap_or_default();
-        Ok::<_, Error>(hidden::listening_sockets(&String::from_utf8_lossy(&table)))
+        Ok::<_, Error>(hidden::listening_sockets(&table))
     };
     let link = |link: PathBuf| believe(&link, fs::read_link(&link));
     let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
@@ -278,9 +306,13 @@ fn sockets() -> Result<BTreeSet<PathBuf>, Error> {
 fn exists(path: &Path) -> Result<Option<Hidden>, Error> {
     let Some(path) = believe(path, fs::canonicalize(path))? else { return Ok(None) };
     let directory = believe(&path, fs::metadata(&path))?.is_some_and(|found| found.is_dir());
-    // Only what config.json can say.
-    let sayable = std::str::from_utf8(path.as_os_str().as_bytes()).is_ok() && path.parent().is_some();
-    Ok(sayable.then_some(Hidden { path, directory }))
+    Ok(path.parent().is_some().then_some(Hidden { path, directory }))
+}
+
+/// A directory without links, and no root.
+fn real_directory(path: &Path) -> Result<Option<PathBuf>, Error> {
+    let found = exists(path)?.filter(|found| found.directory);
+    Ok(found.map(|found| found.path))
 }
 
 #[cfg(test)]
@@ -289,8 +321,9 @@ mod tests {
 
     #[test]
     fn users_of_passwd() {
-        let users = users("root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000:Ann,,,:/home/ann:/bin/zsh\nbroken:x\n");
-        let seen: Vec<_> = users.iter().map(|user| (user.uid, user.home.to_str())).collect();
-        assert_eq!(seen, [(0, Some("/root")), (1000, Some("/home/ann"))]);
+        let table = b"root:x:0:0:root:/root:/bin/sh\nzoe:x:1001:1001:Zo\xeb:/home/zo\xeb:/bin/sh\nann:x:1000:1000:Ann,,,:/home/ann:/bin/zsh\nbroken:x\n";
+        let users = users(table);
+        let seen: Vec<_> = users.iter().map(|user| (user.uid, user.home.as_os_str().as_bytes())).collect();
+        assert_eq!(seen, [(0, &b"/root"[..]), (1001, b"/home/zo\xeb"), (1000, b"/home/ann")]);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::hidden::{Hidden, parse_mounts};
 use super::*;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 const MOUNTS: &str = "\
@@ -14,13 +15,14 @@ const MOUNTS: &str = "\
 
 fn ann() -> Surroundings {
     let hidden = |path: &str, directory| Hidden { path: path.into(), directory };
-    let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let set = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     Surroundings {
         uid: 1000,
         gid: 1000,
         is_root: false,
         directory: "/home/ann/project".into(),
         home: Some("/home/ann".into()),
+        own_homes: vec!["/home/ann".into()],
         environment: vec![
             set("PATH", "/usr/bin:/bin"),
             set("HOME", "/home/ann"),
@@ -33,7 +35,7 @@ fn ann() -> Surroundings {
         own: Vec::new(),
         other_homes: vec!["/home/bob".into(), "/root".into()],
         closed: Vec::new(),
-        mounts: parse_mounts(MOUNTS),
+        mounts: parse_mounts(MOUNTS.as_bytes()),
         resolv_conf: Some("/run/systemd/resolve/stub-resolv.conf".into()),
         run_directories: Vec::new(),
         private: surroundings::PRIVATE.iter().map(PathBuf::from).collect(),
@@ -51,6 +53,7 @@ fn root() -> Surroundings {
         is_root: true,
         directory: "/srv/private/app".into(),
         home: Some("/root".into()),
+        own_homes: vec!["/root".into()],
         hidden: vec![hidden("/etc/shadow", false), hidden("/root/.ssh", true), hidden("/home/ann/.ssh", true)],
         other_homes: vec!["/home/ann".into()],
         closed: ["/root", "/srv/private"].map(|path| Closed { path: path.into(), of_root: true }).into(),
@@ -59,7 +62,7 @@ fn root() -> Surroundings {
 }
 
 fn run(command: &[&str]) -> Request {
-    Request { command: command.iter().map(ToString::to_string).collect(), ..Request::default() }
+    Request { command: command.iter().map(OsString::from).collect(), ..Request::default() }
 }
 
 fn grant(path: &str, writable: bool) -> Grant {
@@ -163,10 +166,11 @@ fn what_is_named_is_shown_and_nothing_beside_it() {
 fn root_reads_through_mapped_mounts_where_the_file_system_can() {
     let request = Request { grants: vec![grant("/net/share", true)], ..run(&["true"]) };
     let sandbox = compile(&request, &root()).expect("a sandbox");
-    assert_eq!(sandbox.notes.len(), 1, "{:?}", sandbox.notes);
-    assert!(sandbox.notes[0].contains("/net/share: on nfs4"), "{:?}", sandbox.notes);
+    assert_eq!(sandbox.notes.len(), 2, "{:?}", sandbox.notes);
+    assert!(sandbox.notes[1].contains("/net/share: on nfs4"), "{:?}", sandbox.notes);
     assert!(!view(&request, &root()).contains("/net/share from /net/share mapped"));
-    assert!(view(&request, &root()).contains("/root from /root mapped"));
+    let typed = Request { grants: vec![grant("/root", false)], ..run(&["true"]) };
+    assert!(view(&typed, &root()).contains("/root from /root mapped"));
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn the_network_is_the_hosts_only_when_asked() {
 #[test]
 fn what_cannot_be_had_is_said_with_what_to_do() {
     let nowhere = Tmpfs { target_exists: false, ..tmpfs("/opt/cache") };
-    let variable = ("TOKEN".to_owned(), None);
+    let variable = (OsString::from("TOKEN"), None);
     let request = Request { tmpfs: vec![nowhere], environment: vec![variable], ..run(&["true"]) };
     insta::assert_snapshot!(refused(&request, &ann()));
     let in_secrets = Surroundings { directory: "/home/ann/.ssh/keys".into(), ..ann() };
@@ -249,8 +253,121 @@ fn a_home_that_is_not_root_s_is_only_the_way_to_what_is_in_it() {
     };
     let seen = view(&run(&["./x"]), &host);
     assert!(seen.contains("/home/ann tmpfs") && seen.contains("/home/ann change remount,ro"), "{seen}");
-    assert!(seen.contains("/home/ann/project from /home/ann/project mapped"), "{seen}");
-    assert!(!seen.contains("from /home/ann mapped"), "{seen}");
+    assert!(seen.contains("/home/ann/project from /home/ann/project rbind"), "{seen}");
+    assert!(!seen.contains(" mapped") && !seen.contains("from /home/ann "), "{seen}");
+}
+
+/// `cd /etc; pent sandbox -- ./x` is not to read what only root may.
+#[test]
+fn root_s_files_are_mapped_only_where_that_was_typed() {
+    let at = |directory: &str, closed: &[&str]| Surroundings {
+        directory: directory.into(),
+        closed: closed.iter().map(|path| Closed { path: path.into(), of_root: true }).collect(),
+        ..root()
+    };
+    let notes = |host: &Surroundings, request: &Request| compile(request, host).expect("a sandbox").notes;
+    // Everybody may look into it, as they may.
+    let open = at("/etc", &["/root"]);
+    let seen = view(&run(&["./x"]), &open);
+    assert!(seen.contains("/etc from /etc rbind") && !seen.contains(" mapped"), "{seen}");
+    assert_eq!(notes(&open, &run(&["./x"])), Vec::<String>::new());
+    // Nobody may.
+    let closed = at("/srv/private", &["/root", "/srv/private"]);
+    let seen = view(&run(&["./x"]), &closed);
+    assert!(seen.contains("/srv/private tmpfs") && !seen.contains("from /srv"), "{seen}");
+    assert!(seen.contains("/root tmpfs") && seen.contains("/root change remount,ro"), "{seen}");
+    assert!(notes(&closed, &run(&["./x"]))[0].contains("/srv/private is closed to others"));
+    // What is typed is mapped, and nothing beside it.
+    let typed = Request { grants: vec![grant("/srv/private", false)], ..run(&["./x"]) };
+    let seen = view(&typed, &closed);
+    assert!(seen.contains("/srv/private from /srv/private mapped") && seen.contains("/root tmpfs"), "{seen}");
+    assert_eq!(notes(&closed, &typed), Vec::<String>::new());
+}
+
+/// Whatever is called a home, the private directories are nobody else's.
+#[test]
+fn private_directories_stay_private_whatever_home_is() {
+    let home = |path: &str, home: Home| {
+        let host = Surroundings { home: Some(path.into()), directory: "/srv".into(), ..ann() };
+        let request = Request { home, ..run(&["true"]) };
+        let spec = spec(&request, &host);
+        let environment = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
+        let variable = environment.iter().find_map(|variable| variable.strip_prefix("HOME=")).map(str::to_owned);
+        (view(&request, &host), variable.expect("a home"))
+    };
+    for how in [Home::Readonly, Home::Tmpfs, Home::Absent] {
+        for (path, variable) in [
+            ("/tmp", "/tmp"),
+            ("/var/tmp", "/var/tmp"),
+            ("/run", "/run"),
+            ("/proc", "/tmp"),
+            ("/proc/1", "/tmp"),
+            ("/dev", "/tmp"),
+            ("/dev/shm", "/tmp"),
+            ("/sys/fs", "/tmp"),
+        ] {
+            let (seen, said) = home(path, how);
+            assert!(!seen.contains(&format!("{path} from")), "{path}: {seen}");
+            assert_eq!(said, variable, "{path}");
+            assert!(seen.contains("/proc proc") && seen.contains("/tmp tmpfs nosuid,nodev,noexec,mode=1777"), "{seen}");
+        }
+    }
+    assert_eq!(home("/run/user/1000", Home::Readonly).1, "/tmp");
+    let (seen, said) = home("/tmp/home", Home::Readonly);
+    assert!(seen.contains("/tmp/home from /tmp/home") && said == "/tmp/home", "{seen}");
+}
+
+/// No byte that a path can have is lost or refused, and none of them is another's.
+#[test]
+fn bytes_are_spelled() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let caf = PathBuf::from(bytes(b"/srv/caf\xe9"));
+    let host = Surroundings {
+        directory: caf.join("project"),
+        home: Some(PathBuf::from(bytes(b"/home/zo\xeb"))),
+        hidden: vec![Hidden { path: PathBuf::from(bytes(b"/home/zo\xeb/.ssh")), directory: true }],
+        environment: vec![("TOKEN".into(), bytes(b"\xff"))],
+        ..ann()
+    };
+    let grant =
+        Grant { source: caf.clone(), target: caf.clone(), target_exists: true, writable: true, directory: true };
+    let request = Request {
+        command: vec!["echo".into(), bytes(b"\xe9"), "\u{10ffe9}".into()],
+        environment: vec![("TOKEN".into(), None)],
+        grants: vec![grant],
+        ..Request::default()
+    };
+    let seen = view(&request, &host);
+    assert!(seen.contains("/home/zo\u{10ffeb}/.ssh masked"), "{seen}");
+    assert!(seen.contains("/srv/caf\u{10ffe9} from /srv/caf\u{10ffe9} "), "{seen}");
+    let spec = spec(&request, &host);
+    let process = spec.process().as_ref().expect("a process");
+    let args = process.args().clone().expect("arguments");
+    let back: Vec<_> = args.iter().map(|word| crate::spelling::unspell(word.as_bytes())).collect();
+    assert_eq!(back, [b"echo".to_vec(), b"\xe9".to_vec(), "\u{10ffe9}".as_bytes().to_vec()]);
+    let environment = process.env().clone().expect("an environment");
+    assert!(environment.contains(&"TOKEN=\u{10ffff}".to_owned()), "{environment:?}");
+    assert!(environment.contains(&"HOME=/home/zo\u{10ffeb}".to_owned()), "{environment:?}");
+}
+
+/// A directory of the host that is a root does not show what is hidden on the host.
+#[test]
+fn what_is_hidden_is_hidden_in_an_image_too() {
+    let host = Surroundings {
+        hidden: vec![
+            Hidden { path: "/srv/etc/keys".into(), directory: true },
+            Hidden { path: "/srv/token".into(), directory: false },
+        ],
+        ..ann()
+    };
+    let rootfs = Rootfs { path: "/srv".into(), ..image() };
+    let inside = Grant { target: "/etc/keys/mine".into(), ..grant("/opt/mine", false) };
+    let request = Request { rootfs: Some(rootfs.clone()), ..run(&["./x"]) };
+    let seen = view(&request, &host);
+    assert!(seen.contains("/etc/keys masked") && seen.contains("/token masked"), "{seen}");
+    let seen = view(&Request { grants: vec![inside], ..request }, &host);
+    assert!(seen.contains("/etc/keys tmpfs") && !seen.contains("/etc/keys masked"), "{seen}");
 }
 
 fn image() -> Rootfs {

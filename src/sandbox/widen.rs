@@ -8,6 +8,7 @@ use super::request::{Network, Request};
 use crate::profile::{Absolute, Profile, Reach, Size, Tmpfs, Writable};
 use crate::spec::clean;
 use crate::spec::mount_options::{MountOptions, attr};
+use crate::spelling::{spell, spell_path};
 use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +18,7 @@ const OF_THE_PROFILE: &[&str] = &["/tmp", "/run", "/dev/shm"];
 
 /// Lets through what was typed. Limits of a control group are taken out: they are in the configuration already.
 pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> Profile {
-    let named = |target: &Path| request.tmpfs.iter().any(|tmpfs| tmpfs.target == target);
+    let named = |target: &Path| request.tmpfs.iter().any(|tmpfs| spell_path(&tmpfs.target) == target);
     for mount in spec.mounts().iter().flatten() {
         let options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let files = &mut profile.filesystem;
@@ -74,7 +75,7 @@ fn limits(mount: &Mount, options: &MountOptions) -> Tmpfs {
 
 /// The variables that were named keep their values, whatever the profile takes away.
 pub(super) fn keep_environment(spec: &mut Spec, before: &[String], request: &Request) {
-    let names: BTreeSet<&str> = request.environment.iter().map(|(name, _)| name.as_str()).collect();
+    let names: BTreeSet<String> = request.environment.iter().map(|(name, _)| spell(name)).collect();
     let Some(process) = spec.process_mut() else { return };
     let mut after = process.env().clone().unwrap_or_default();
     for variable in before {

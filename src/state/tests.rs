@@ -32,6 +32,7 @@ fn state(id: &str, init: Process) -> State {
         rdt: false,
         hardened: false,
         own_init: false,
+        spelled: false,
         profiles: Vec::new(),
         landlock: None,
     }
