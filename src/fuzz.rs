@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn seeds_of_every_target() {
-        let targets: [(&str, fn(&[u8])); 6] = [
+        type Target = fn(&[u8]);
+        let targets: [(&str, Target); 6] = [
             ("archive", archive),
             ("config", config),
             ("flags", flags),

@@ -186,13 +186,18 @@ impl Attendance {
             }
             if !ended && bounds.are_over() {
                 // It may have ended in the meantime; the next round sees that.
-                let signal = if end == End::TimedOut { libc::SIGKILL } else { libc::SIGTERM };
+                let signal = if end == End::Itself { libc::SIGTERM } else { libc::SIGKILL };
                 let _sent = clone::kill(pidfd.as_fd(), signal);
-                end = End::TimedOut;
+                if end == End::Itself {
+                    end = End::TimedOut;
+                }
                 bounds.deadline = Some(Instant::now() + GRACE);
             }
             if !ended && bounds.keeper.as_ref().is_some_and(|keeper| is_ready(keeper.as_fd(), PollFlags::POLLIN)) {
-                let _sent = clone::kill(pidfd.as_fd(), libc::SIGKILL);
+                if clone::kill(pidfd.as_fd(), libc::SIGKILL).is_err() {
+                    // Once more in a moment: nobody else would end it.
+                    bounds.deadline = Some(Instant::now() + GRACE);
+                }
                 end = End::Abandoned;
                 bounds.keeper = None;
             }

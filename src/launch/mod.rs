@@ -316,8 +316,13 @@ impl Running {
                 let handed = self.made_network.take();
                 match wire::send(self.sync.as_fd(), Message::Continue(point), handed.as_ref().map(AsFd::as_fd)) {
                     Ok(()) => Ok(()),
-                    // The child has given up: what it said is still to be read.
-                    Err(_) => self.receive(plan).map(drop),
+                    // The child has given up: what it said is still to be read. Whatever it is, the child does not go on.
+                    Err(Errno::EPIPE | Errno::ECONNRESET) => {
+                        self.receive(plan)?;
+                        Err(Error::System { what: "hear from the child", errno: Errno::EPROTO })
+                    }
+                    // It lives, and waits for what has not been sent: so would whoever listens for its answer.
+                    Err(errno) => Err(Error::System { what: "tell the child to go on", errno }),
                 }
             }
             Point::MountsDone | Point::Ready => match self.receive(plan)? {

@@ -56,8 +56,10 @@ const OF_A_HOME: &[&str] = &["bin", "go/bin", "Desktop", "Library", "snap"];
 
 /// Why it is not advised to let the program write there; nothing where it may be.
 pub(super) fn to_write(path: &[u8], flags: &Flags) -> Option<&'static str> {
+    let Some(path) = cleaned(path) else { return Some("no path that says where it leads") };
+    let path = path.as_slice();
     let in_any = |places: &[Vec<u8>]| places.iter().any(|place| is_below(path, place));
-    if in_any(&flags.secret) {
+    if in_any(&flags.secret) || in_any(&flags.hidden) {
         return Some("hidden: holds credentials, or is somebody else's");
     }
     if KERNEL.iter().any(|place| is_below(path, place.as_bytes())) {
@@ -71,6 +73,20 @@ pub(super) fn to_write(path: &[u8], flags: &Flags) -> Option<&'static str> {
         return Some("the whole home: programs are started from it later");
     }
     (starts_later(path, flags) || in_any(&flags.starts)).then_some("starts programs later, outside of the sandbox")
+}
+
+/// The same path as it is compared: absolute, and without empty components; nothing with `..`, which may lead anywhere.
+fn cleaned(path: &[u8]) -> Option<Vec<u8>> {
+    path.strip_prefix(b"/")?;
+    let mut clean = Vec::new();
+    for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && part != b".") {
+        if part == b".." {
+            return None;
+        }
+        clean.push(b'/');
+        clean.extend_from_slice(part);
+    }
+    Some(if clean.is_empty() { b"/".to_vec() } else { clean })
 }
 
 /// Whether programs that are started later read their orders there.
@@ -91,8 +107,10 @@ fn starts_later(path: &[u8], flags: &Flags) -> bool {
 /// Why it is not advised to show what is hidden.
 pub(super) fn to_show(path: &[u8], flags: &Flags) -> &'static str {
     let is_private = |place: &&str| is_below(path, place.as_bytes());
+    let cleaned = cleaned(path).unwrap_or_default();
+    let path = cleaned.as_slice();
     let is_secret = flags.secret.iter().any(|secret| is_below(path, secret));
-    if !is_secret && ["/tmp", "/var/tmp", "/run", "/dev"].iter().any(|place| is_private(&place)) {
+    if !is_secret && ["/tmp", "/var/tmp", "/run", "/dev"].iter().any(is_private) {
         return "private in a sandbox: what you know to be harmless can be shown with --ro";
     }
     "hidden: holds credentials, or is somebody else's; --ro shows what you know to be harmless"
@@ -152,6 +170,12 @@ mod tests {
             "/home/v",
             "/home/v/work",
             "/data/state/x",
+            "//etc/x",
+            "/home/u//.cache/x",
+            "/home/u/work/../.bashrc",
+            "/./usr",
+            "relative",
+            "/home/u/.",
             "",
         ] {
             assert!(to_write(path.as_bytes(), &flags()).is_some(), "{path}");

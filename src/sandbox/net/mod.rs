@@ -197,9 +197,10 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         for process in &self.processes {
-            // It may have ended, and have been reaped.
-            let _sent = clone::kill(process.as_fd(), libc::SIGKILL);
-            let _status = clone::wait(process.as_fd());
+            // It may have ended, and have been reaped. One that cannot be killed is not waited for: it ends with this process.
+            if clone::kill(process.as_fd(), libc::SIGKILL).is_ok() {
+                let _status = clone::wait(process.as_fd());
+            }
         }
     }
 }
