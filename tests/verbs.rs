@@ -74,6 +74,7 @@ impl Container {
             rdt: false,
             hardened: false,
             own_init: false,
+            spelled: false,
             profiles: Vec::new(),
             landlock: None,
         };

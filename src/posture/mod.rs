@@ -171,7 +171,7 @@ fn read_in(proc: &File, name: &str) -> io::Result<String> {
     let mut file = File::from(openat(proc, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(crate::spelling::spell(OsStr::from_bytes(&bytes)))
 }
 
 fn namespaces(proc: &File) -> io::Result<BTreeMap<&'static str, Reach>> {
@@ -289,7 +289,8 @@ fn unescaped(place: &str) -> String {
         out.push(code.unwrap_or(byte));
         rest = if code.is_some() { &after[3..] } else { after };
     }
-    String::from_utf8_lossy(&out).into_owned()
+    // What is no text was spelled when it was read.
+    crate::spelling::readable(&String::from_utf8_lossy(&out), |_| false)
 }
 
 #[cfg(test)]
