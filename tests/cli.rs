@@ -210,6 +210,7 @@ impl Container {
             rdt: false,
             hardened: false,
             own_init: false,
+            spelled: false,
             profiles: Vec::new(),
             landlock: None,
         };
