@@ -116,6 +116,39 @@ fn arguments_and_variables_are_bytes() {
     });
 }
 
+/// What a report says to type can be typed.
+#[test]
+fn a_report_names_what_is_no_text() {
+    sandboxed!();
+    as_each(|caller| {
+        let at = directory(caller, &caller.path("home/project").join(bytes(NAME)));
+        let script = "cd caf*; echo more >>file";
+        let more = crate::report::cured(caller, &[], "read-only", script);
+        assert!(more.contains(r"caf\xe9 \x0a\x1b[31m\xff"), "{more}");
+        assert_eq!(fs::read(at.join("file")).expect("the file"), b"in it\nmore\n");
+    });
+}
+
+/// A process that joins a sandbox has the same bytes; what an engine's configuration cannot say is refused.
+#[test]
+fn exec_takes_what_the_sandbox_does() {
+    sandboxed!();
+    let caller = Caller::new(None);
+    let at = directory(&caller, &caller.path("home/project").join(bytes(NAME)));
+    let mut sandbox = caller.command(&["--rw", ".", "--", "sh", "-c", "echo up >ready; exec sleep 60"]);
+    let mut sandbox = sandbox.current_dir(&at).spawn().expect("a sandbox");
+    crate::support::wait_until("it runs", crate::support::seconds(10), || at.join("ready").exists());
+    let id = format!("sandbox-{}", sandbox.id());
+    let mut exec = caller.command_of("exec", &["--env"]);
+    exec.arg(bytes(b"A=\xfe")).args([&id, "sh", "-c", "cat file; printf %s \"$0$A\""]).arg(bytes(NAME));
+    let output = exec.output().expect("pent");
+    assert_eq!(output.stdout, [b"in it\n", NAME, b"\xfe"].concat(), "{}", String::from_utf8_lossy(&output.stderr));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(sandbox.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)
+        .expect("a signal");
+    sandbox.wait().expect("its end");
+    caller.left_nothing();
+}
+
 #[test]
 fn what_has_to_be_text_is_refused_and_nothing_panics() {
     sandboxed!();

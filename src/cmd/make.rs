@@ -106,6 +106,10 @@ impl Bundle {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
         let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
         let directory = clean(&directory);
+        if directory.to_str().is_none() {
+            let message = format!("bundle {}: its path is not UTF-8", crate::spelling::shown(&directory));
+            return Err(hinted(&message, "hooks and engines are told it as JSON, which is text: rename the directory"));
+        }
         let config = match &args.config {
             None => Config { bytes: spec::read(&directory).explained()?, path: directory.join(spec::FILE_NAME) },
             Some(path) => Config { bytes: spec::read_file(path).explained()?, path: path.clone() },

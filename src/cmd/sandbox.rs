@@ -400,7 +400,7 @@ fn resolve(args: &Args, image: Option<&Image>, mut places: Places<'_>) -> anyhow
             SandboxHome::Tmpfs => Home::Tmpfs,
             SandboxHome::None => Home::Absent,
         },
-        environment: args.env.iter().map(|given| variable(given)).collect::<anyhow::Result<_>>()?,
+        environment: args.env.iter().map(variable).collect::<anyhow::Result<_>>()?,
         workdir,
         hostname: args.hostname.clone(),
         network: network_of(&args.net)?,

@@ -14,9 +14,11 @@ use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStringExt as _;
 
 /// The annotation that carries it, as JSON without line breaks.
 pub const ANNOTATION: &str = "run.pent.posture";
@@ -171,7 +173,7 @@ fn read_in(proc: &File, name: &str) -> io::Result<String> {
     let mut file = File::from(openat(proc, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(crate::spelling::spell(OsString::from_vec(bytes)))
 }
 
 fn namespaces(proc: &File) -> io::Result<BTreeMap<&'static str, Reach>> {
@@ -289,7 +291,8 @@ fn unescaped(place: &str) -> String {
         out.push(code.unwrap_or(byte));
         rest = if code.is_some() { &after[3..] } else { after };
     }
-    String::from_utf8_lossy(&out).into_owned()
+    // What is no text was spelled when it was read.
+    crate::spelling::readable(&String::from_utf8_lossy(&out), |_| false)
 }
 
 #[cfg(test)]

@@ -690,6 +690,17 @@ mod tests {
             is_private: Some(|address| address.is_loopback()),
             ..Flags::default()
         };
+        let of_root = Flags { maps: true, ..flags.clone() };
+        let to_root = |path: &str, layer, about_it| match Asker::Sandbox(&of_root)
+            .remedy(&about("read", path, layer, about_it))
+        {
+            Remedy::Flags { flags, .. } => flags,
+            other => format!("{other:?}"),
+        };
+        // What root types is made the program's, where root is at work and nowhere else.
+        let closed = About::File { permitted: false };
+        assert_eq!(to_root("/home/u/work/f", Layer::Permissions, closed.clone()), "--ro /home/u/work/f");
+        assert!(to_root("/etc/shadow", Layer::Permissions, closed).contains("owner and mode"));
         let some_profile = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
             Remedy::Flags { flags, caution } => {

@@ -157,6 +157,10 @@ fn what_is_named_is_shown_and_nothing_beside_it() {
     assert!(!seen.contains("/home/bob masked"), "{seen}");
     let above = Request { grants: vec![grant("/home/ann", true)], ..run(&["true"]) };
     assert!(view(&above, &ann()).contains("/home/ann/.ssh masked"));
+    // Above a home, other people's stay hidden.
+    let homes = Request { grants: vec![grant("/home", true)], ..run(&["true"]) };
+    let seen = view(&homes, &ann());
+    assert!(seen.contains("/home/bob masked") && seen.contains("/home/ann/.ssh masked"), "{seen}");
     let renamed = Grant { target: "/mnt".into(), ..grant("/home/ann", false) };
     let renamed = Request { grants: vec![renamed], ..run(&["true"]) };
     assert!(view(&renamed, &ann()).contains("/mnt/.ssh masked"));

@@ -212,7 +212,8 @@ mod tests {
     fn the_way_is_remembered() {
         let dir = tempfile::tempdir_in("/tmp").expect("a directory");
         let at = |name: &str| dir.path().join(name);
-        std::fs::create_dir_all(at("a/b")).expect("directories");
+        std::fs::create_dir(at("a")).expect("a directory");
+        std::fs::create_dir(at("a/b")).expect("a directory");
         std::fs::write(at("a/file"), "x").expect("a file");
         symlink("a/b", at("one")).expect("a link");
         symlink("../one/..", at("a/two")).expect("a link");
