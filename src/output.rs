@@ -296,7 +296,7 @@ fn open_judged(path: &Path, directory: &Path) -> Result<OwnedFd, Error> {
             Some(Component::RootDir) => open(CWD, OsStr::new("/")).map_err(failed)?,
             _ => open(at.as_fd(), &name).map_err(failed)?,
         };
-        let found = fstat(&next).map_err(|errno| failed(errno))?;
+        let found = fstat(&next).map_err(failed)?;
         match kind(&found) {
             SFlag::S_IFDIR => at = next,
             SFlag::S_IFLNK => {
