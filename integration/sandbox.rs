@@ -22,6 +22,8 @@ mod network;
 mod report;
 #[path = "sandbox/setid.rs"]
 mod setid;
+#[path = "sandbox/streams.rs"]
+mod streams;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
 
