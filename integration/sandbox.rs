@@ -30,6 +30,8 @@ mod paths;
 mod report;
 #[path = "sandbox/setid.rs"]
 mod setid;
+#[path = "sandbox/streams.rs"]
+mod streams;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
 
