@@ -3,6 +3,7 @@
 
 use super::value;
 use clap::{Args, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub struct Sandbox {
     /// Show a file or directory of the host, read-only, even a hidden one (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
     pub ro: Vec<String>,
+    /// Leave a thing that runs later, such as .vscode, .git/hooks or a path below --rw, writable and in place; or all (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub allow_later_code: Vec<OsString>,
     /// An empty directory in memory, with the options size=SIZE, mode=OCTAL, exec (repeatable)
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = value::tmpfs)]
     pub tmpfs: Vec<Tmpfs>,

@@ -88,6 +88,8 @@ pub struct Flags {
     pub home: Vec<u8>,
     /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
     pub single_hosts: bool,
+    /// What is kept read-only in what may be written to, as it would run later.
+    pub kept: Vec<Vec<u8>>,
     /// Whether the root is an image's, of which the host's paths say nothing.
     pub image: bool,
 }
@@ -215,6 +217,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
     let subject = refusal.subject.as_slice();
     match (refusal.layer, refusal.about.clone()) {
+        (Layer::ReadOnlyMount, _) if flags.kept.iter().any(|kept| is_below(subject, kept)) => Remedy::NotRecommended {
+            why: format!("it would run later; --allow-later-code {}", shell_word(subject)),
+        },
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
             give("--tmpfs", subject)
         }

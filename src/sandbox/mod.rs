@@ -6,6 +6,7 @@
 
 mod environment;
 pub mod hidden;
+pub mod later;
 pub mod limits;
 mod mounts;
 pub mod net;
