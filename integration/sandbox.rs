@@ -16,6 +16,8 @@ mod everyday;
 mod flags;
 #[path = "sandbox/image.rs"]
 mod image;
+#[path = "sandbox/later.rs"]
+mod later;
 #[path = "sandbox/network.rs"]
 mod network;
 #[path = "sandbox/report.rs"]

@@ -615,6 +615,7 @@ mod tests {
             own: b"/home/u/work".to_vec(),
             home: b"/home/u".to_vec(),
             single_hosts: true,
+            kept: Vec::new(),
             image: false,
         };
         let some_profile = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("build".into()) };
