@@ -10,7 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Somebody's repository in the project, made by real git as its owner.
-const SETUP: &str = "git init -q . && git config user.name a && git config user.email a@b && git add -A && git commit -qm one";
+const SETUP: &str =
+    "git init -q . && git config user.name a && git config user.email a@b && git add -A && git commit -qm one";
 
 fn has(program: &str) -> bool {
     let mut look = Command::new("sh");
@@ -116,7 +117,10 @@ fn what_runs_later_is_taken_away() {
         assert!(left.is_empty(), "as {:?}: {left:?}", caller.user);
         assert!(caller.has("keep/file") && caller.has(".gitignore") && caller.has("data"));
         let said = said(&seen);
-        assert!(said.contains("taken away, as it would run later: ") && said.contains(" more; to have such: "), "{said}");
+        assert!(
+            said.contains("taken away, as it would run later: ") && said.contains(" more; to have such: "),
+            "{said}"
+        );
         assert_eq!(said.lines().count(), 1, "{said}");
     });
 }
@@ -223,7 +227,8 @@ fn nothing_in_a_repository_runs_later() {
         let config = caller.text(".git/config");
         let mut wrong = Vec::new();
         for plant in PLANTS {
-            let seen = caller.shell(&["-q", "--rw", "."], &format!("export HOME=/tmp; {{ {plant}; }} 2>/dev/null; true"));
+            let seen =
+                caller.shell(&["-q", "--rw", "."], &format!("export HOME=/tmp; {{ {plant}; }} 2>/dev/null; true"));
             // What git itself reads, everywhere below, and every hook.
             let scan = "find . -name objects -prune -o -print | while read -r each; do
                     [ -f \"$each/HEAD\" ] && git --git-dir=\"$each\" config --list --includes 2>/dev/null | grep evil;
@@ -256,7 +261,10 @@ const EVERYDAY: &[(&str, &str)] = &[
     ("git", "git clone -q . c && cd c && git commit -q --allow-empty -m x && git push -q origin HEAD:refs/heads/x"),
     ("git", "git init -q n && cd n && git commit -q --allow-empty -m x && git remote add o https://example.org/x.git"),
     ("git", "git clone -q --bare . bare.git && git -C bare.git log"),
-    ("git", "git init -q s && cd s && git -c protocol.file.allow=always submodule add -q ../c lib && git commit -qm sub"),
+    (
+        "git",
+        "git init -q s && cd s && git -c protocol.file.allow=always submodule add -q ../c lib && git commit -qm sub",
+    ),
     ("npm", "mkdir np && cd np && npm init -y"),
     ("cargo", "cargo new -q cr && cargo new -q --vcs none cr2"),
 ];
@@ -296,12 +304,20 @@ fn repositories_are_made_and_worked_in() {
 fn flags_leave_what_they_name() {
     sandboxed!();
     as_each(|caller| {
-        let script = "mkdir -p .vscode a/.vscode; echo x > .vscode/t; echo x > a/.vscode/t; echo x > .envrc; echo x > a/.envrc";
-        let seen = caller.shell(&["--rw", ".", "--allow-later-code", ".vscode", "--allow-later-code", "a/.envrc"], script);
+        let script =
+            "mkdir -p .vscode a/.vscode; echo x > .vscode/t; echo x > a/.vscode/t; echo x > .envrc; echo x > a/.envrc";
+        let seen =
+            caller.shell(&["--rw", ".", "--allow-later-code", ".vscode", "--allow-later-code", "a/.envrc"], script);
         assert_eq!(seen.code(), 0, "{seen:?}");
-        assert!(caller.has(".vscode/t") && caller.has("a/.vscode/t") && caller.has("a/.envrc") && !caller.has(".envrc"), "{seen:?}");
+        assert!(
+            caller.has(".vscode/t") && caller.has("a/.vscode/t") && caller.has("a/.envrc") && !caller.has(".envrc"),
+            "{seen:?}"
+        );
         // What is kept is writable with the flag, too.
-        let seen = caller.shell(&["-q", "--rw", ".", "--allow-later-code", "a/.vscode"], "echo y > a/.vscode/t && ! echo y > .vscode/t");
+        let seen = caller.shell(
+            &["-q", "--rw", ".", "--allow-later-code", "a/.vscode"],
+            "echo y > a/.vscode/t && ! echo y > .vscode/t",
+        );
         assert_eq!(seen.code(), 0, "{seen:?}");
         let seen = caller.shell(&["--rw", ".", "--allow-later-code", "all"], "echo y > .vscode/t; echo y > .envrc");
         assert_eq!((seen.code(), said(&seen).as_str()), (0, ""), "{seen:?}");
@@ -320,7 +336,10 @@ fn a_report_names_what_was_left() {
     sandboxed!();
     as_each(|caller| {
         caller.file("home/project/.vscode/tasks.json", "mine\n", 0o600);
-        let seen = caller.shell(&["-q", "--rw", ".", "--report"], "echo x > .envrc; echo all: > Makefile; echo x > .vscode/tasks.json");
+        let seen = caller.shell(
+            &["-q", "--rw", ".", "--report"],
+            "echo x > .envrc; echo all: > Makefile; echo x > .vscode/tasks.json",
+        );
         let text = seen.stderr();
         assert!(text.contains("removed ") && text.contains("/.envrc  allow with --allow-later-code .envrc"), "{text}");
         assert!(text.contains("changed ") && text.contains("/Makefile"), "{text}");
@@ -365,7 +384,8 @@ fn set_id_bits_do_not_stay() {
         // Some were there before.
         let own = caller.file("home/project/own", "x", 0o700);
         fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).expect("a mode");
-        let seen = caller.shell(&["--profile", "baseline", "--rw", "."], "cp /bin/sh s; chmod 6755 s; mkdir d; chmod 2755 d; true");
+        let seen = caller
+            .shell(&["--profile", "baseline", "--rw", "."], "cp /bin/sh s; chmod 6755 s; mkdir d; chmod 2755 d; true");
         assert_eq!(seen.code(), 0, "{seen:?}");
         let found = fs::metadata(caller.path("home/project/s")).expect("there");
         assert_eq!(found.mode() & 0o6000, 0, "{seen:?}");

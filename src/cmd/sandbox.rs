@@ -232,7 +232,11 @@ fn conclude(
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
-    let kept = kept.iter().filter(|kept| kept.readonly).map(|kept| kept.path.as_os_str().as_encoded_bytes().to_vec()).collect();
+    let kept = kept
+        .iter()
+        .filter(|kept| kept.readonly)
+        .map(|kept| kept.path.as_os_str().as_encoded_bytes().to_vec())
+        .collect();
     let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, kept, image };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));

@@ -217,9 +217,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
     let give = |flag: &str, path: &[u8]| Remedy::Flags { flags: format!("{flag} {}", shell_word(path)) };
     let subject = refusal.subject.as_slice();
     match (refusal.layer, refusal.about.clone()) {
-        (Layer::ReadOnlyMount, _) if flags.kept.iter().any(|kept| is_below(subject, kept)) => Remedy::NotRecommended {
-            why: format!("it would run later; --allow-later-code {}", shell_word(subject)),
-        },
+        (Layer::ReadOnlyMount, _) if flags.kept.iter().any(|kept| is_below(subject, kept)) => {
+            Remedy::NotRecommended { why: format!("it would run later; --allow-later-code {}", shell_word(subject)) }
+        }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
             give("--tmpfs", subject)
         }

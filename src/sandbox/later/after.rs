@@ -45,7 +45,8 @@ impl Before {
                 continue;
             };
             let place = At { names: place_of(&names, &root.source), ..At::default() };
-            let mut end = End { names: &names, root, before: self, covered: &covered, findings, buffer: vec![0; BUFFER] };
+            let mut end =
+                End { names: &names, root, before: self, covered: &covered, findings, buffer: vec![0; BUFFER] };
             // Where it was left by the walk before it began.
             let fresh = fd::open(directory.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY);
             match fresh {
@@ -281,8 +282,10 @@ impl<'n> End<'_, 'n> {
             // Only how it is written has changed.
             Ok(()) if dropped.is_empty() => {}
             Ok(()) => {
-                let mut keys: Vec<_> =
-                    dropped.iter().map(|entry| String::from_utf8_lossy(&entry.name()).escape_debug().to_string()).collect();
+                let mut keys: Vec<_> = dropped
+                    .iter()
+                    .map(|entry| String::from_utf8_lossy(&entry.name()).escape_debug().to_string())
+                    .collect();
                 keys.dedup();
                 keys.truncate(5);
                 self.findings.add(&path, Action::Cut, keys.join(" "), allow.as_deref());
@@ -304,7 +307,9 @@ impl<'n> End<'_, 'n> {
             }
             let kind = found.st_mode & libc::S_IFMT;
             let is_same = self.before.is_same(&path, &found)
-                || kind != libc::S_IFLNK && self.before.is_moved(&found) && !matches!(name.to_bytes(), b"commondir" | b"gitdir");
+                || kind != libc::S_IFLNK
+                    && self.before.is_moved(&found)
+                    && !matches!(name.to_bytes(), b"commondir" | b"gitdir");
             match (name.to_bytes(), kind) {
                 (b"hooks", libc::S_IFDIR) => {
                     let inside = if is_same { Inside::Kept } else { Inside::Hooks };
@@ -363,7 +368,8 @@ impl<'n> End<'_, 'n> {
         if self.before.is_same(&path, &found) || self.allows(&path) {
             return;
         }
-        let Ok(directory) = fd::open(here.fd, c"rebase-merge", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW) else {
+        let Ok(directory) = fd::open(here.fd, c"rebase-merge", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW)
+        else {
             return self.take_away(here, c"rebase-merge", "of a git directory");
         };
         let inner = path.parent().unwrap_or(&path).to_owned();
@@ -451,7 +457,8 @@ impl<'n> Visitor for End<'_, 'n> {
         let findings = &mut self.findings;
         let listed = here.list(&mut buffer, |name, kind| {
             signature.see(name.to_bytes());
-            let class = if at.inside == Inside::Tree { names.class(&place, name.to_bytes()) } else { Some(Class::Code) };
+            let class =
+                if at.inside == Inside::Tree { names.class(&place, name.to_bytes()) } else { Some(Class::Code) };
             if kind == libc::DT_REG
                 && let Some(stat) = here.look(name)
             {

@@ -88,7 +88,8 @@ impl Before {
             let Some(directory) = found.directory.as_ref().and_then(|fd| fd.try_clone().ok()) else { continue };
             let (root, path) = (found.root.clone(), found.root.source.clone());
             let place = At { names: place_of(&names, &path), ..At::default() };
-            let mut start = Start { names: &names, root, covers, leads: Vec::new(), before: &mut before, buffer: vec![0; BUFFER] };
+            let mut start =
+                Start { names: &names, root, covers, leads: Vec::new(), before: &mut before, buffer: vec![0; BUFFER] };
             walk::walk(directory, &path, place, &mut start);
             leads.append(&mut start.leads);
         }
@@ -116,7 +117,8 @@ impl Before {
             let path = real.as_ref().map_or_else(|_| clean(&lead.path), Clone::clone);
             let Some(root) = self.root_above(&path).cloned() else {
                 if lead.always && self.roots.iter().any(|found| found.root.source.starts_with(&path)) {
-                    self.notes.push(format!("{} is not kept read-only: it is all that may be written to", path.display()));
+                    self.notes
+                        .push(format!("{} is not kept read-only: it is all that may be written to", path.display()));
                 }
                 continue;
             };
@@ -354,7 +356,8 @@ impl<'n> Start<'_, 'n> {
 /// The tree that belongs to a git directory, which programs run in.
 fn tree_of(path: &Path, is_git: bool, text: &[u8]) -> PathBuf {
     let entries = git::parse(text).map(|config| config.entries).unwrap_or_default();
-    let named = entries.iter().rev().find(|entry| entry.name() == b"core.worktree").and_then(|entry| entry.value.clone());
+    let named =
+        entries.iter().rev().find(|entry| entry.name() == b"core.worktree").and_then(|entry| entry.value.clone());
     match named {
         Some(tree) => clean(&path.join(OsString::from_vec(tree))),
         None if is_git => path.parent().unwrap_or(path).to_owned(),

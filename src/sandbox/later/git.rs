@@ -61,7 +61,8 @@ pub(super) fn parse(text: &[u8]) -> Result<Config, NotUnderstood> {
 
 /// Whether nobody could read it in two ways.
 fn is_plain(text: &[u8]) -> bool {
-    let word = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let word =
+        |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
     let bare = |bytes: &[u8]| {
         bytes.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f && !b"\\\"#;".contains(byte)))
     };
@@ -670,7 +671,17 @@ mod tests {
 
     #[test]
     fn urls_that_git_reaches_by_itself() {
-        for url in ["https://a/b", "ssh://a@b:22/c", "git@b:c/d.git", "../x", "/srv/x", "file:///x", "HTTPS://a", "ssh://[::1]/x", "."] {
+        for url in [
+            "https://a/b",
+            "ssh://a@b:22/c",
+            "git@b:c/d.git",
+            "../x",
+            "/srv/x",
+            "file:///x",
+            "HTTPS://a",
+            "ssh://[::1]/x",
+            ".",
+        ] {
             assert!(is_harmless_url(url.as_bytes()), "{url}");
         }
         for url in ["ext::x", "fd::7", "-x", "a@-x:y", "-oX:y", "hg::https://x", "persistent-https://x", "ssh://-x/y"] {
@@ -686,16 +697,25 @@ mod tests {
         assert_eq!(without_commands(b"pick 1\nexec evil\n x evil\npick 2\n"), Some(b"pick 1\npick 2\n".to_vec()));
         assert_eq!(without_commands(b"pick 1 exec\n"), None);
         assert!(is_harmless_hgrc(b"# example\n[paths]\ndefault = https://example.org/x\n\n"));
-        for text in ["[hooks]\nupdate = x", "[paths]\ndefault = ext::x\n", "[paths]\n[hooks]\na=b", "%include x", "a = b",
-            "[paths]\ndefault = /x\n [hooks]"]
-        {
+        for text in [
+            "[hooks]\nupdate = x",
+            "[paths]\ndefault = ext::x\n",
+            "[paths]\n[hooks]\na=b",
+            "%include x",
+            "a = b",
+            "[paths]\ndefault = /x\n [hooks]",
+        ] {
             assert!(!is_harmless_hgrc(text.as_bytes()), "{text}");
         }
         let modules = |text: &str| parse(text.as_bytes()).expect("understood").entries.iter().all(is_harmless_module);
         assert!(modules("[submodule \"a\"]\npath = lib/a\nurl = ../a.git\nbranch = main\n"));
-        for text in ["[submodule \"../a\"]\npath = a", "[submodule \"a\"]\npath = .git/hooks", "[submodule \"a\"]\nupdate = !x",
-            "[core]\nfsmonitor = x", "[submodule \"a\"]\nurl = ext::x"]
-        {
+        for text in [
+            "[submodule \"../a\"]\npath = a",
+            "[submodule \"a\"]\npath = .git/hooks",
+            "[submodule \"a\"]\nupdate = !x",
+            "[core]\nfsmonitor = x",
+            "[submodule \"a\"]\nurl = ext::x",
+        ] {
             assert!(!modules(text), "{text}");
         }
     }
@@ -703,10 +723,50 @@ mod tests {
     /// Pieces of which files are made that are read in more than one way.
     fn piece() -> impl Strategy<Value = Vec<u8>> {
         let known: Vec<&[u8]> = vec![
-            b"[core]", b"[core", b"]", b"[CORE]\n", b"[remote \"o\"]\n", b"[alias]", b"[include]\n", b"[filter.x]", b"[core \"", b"\"]\n",
-            b"fsmonitor", b"fsmonitor=x", b"hooksPath = x\n", b"sshCommand", b"bare = false\n", b"url = ext::x\n", b"url = https://x\n",
-            b"path=x", b"st = !x", b" = ", b"=", b"\n", b"\r\n", b"\r", b"\\\n", b"\\", b"\"", b"#", b";", b"\t", b" ", b"\x0b", b"\x0c",
-            b"\xef\xbb\xbf", b"name", b"[user]\n", b"\\n", b"\\t", b"\\b", b"\\\\", b"\\\"", b"\x00", b"\xff", b"x",
+            b"[core]",
+            b"[core",
+            b"]",
+            b"[CORE]\n",
+            b"[remote \"o\"]\n",
+            b"[alias]",
+            b"[include]\n",
+            b"[filter.x]",
+            b"[core \"",
+            b"\"]\n",
+            b"fsmonitor",
+            b"fsmonitor=x",
+            b"hooksPath = x\n",
+            b"sshCommand",
+            b"bare = false\n",
+            b"url = ext::x\n",
+            b"url = https://x\n",
+            b"path=x",
+            b"st = !x",
+            b" = ",
+            b"=",
+            b"\n",
+            b"\r\n",
+            b"\r",
+            b"\\\n",
+            b"\\",
+            b"\"",
+            b"#",
+            b";",
+            b"\t",
+            b" ",
+            b"\x0b",
+            b"\x0c",
+            b"\xef\xbb\xbf",
+            b"name",
+            b"[user]\n",
+            b"\\n",
+            b"\\t",
+            b"\\b",
+            b"\\\\",
+            b"\\\"",
+            b"\x00",
+            b"\xff",
+            b"x",
         ];
         proptest::sample::select(known).prop_map(<[u8]>::to_vec)
     }

@@ -780,15 +780,34 @@ mod tests {
             }
             class
         };
-        for path in [".anything", ".config", ".foorc", "bin", ".cargo/bin", ".cargo/env", ".local/bin", ".local/lib",
-            ".local/share/applications", ".rustup", "go/bin", "project/.vscode"]
-        {
+        for path in [
+            ".anything",
+            ".config",
+            ".foorc",
+            "bin",
+            ".cargo/bin",
+            ".cargo/env",
+            ".local/bin",
+            ".local/lib",
+            ".local/share/applications",
+            ".rustup",
+            "go/bin",
+            "project/.vscode",
+        ] {
             assert_eq!(class(path), Some(Class::Code), "{path}");
         }
         assert_eq!((class(".cargo"), class(".local")), (Some(Class::Above), Some(Class::Above)));
-        for path in [".cache", ".npm", ".cargo/registry", ".local/share/data", ".local/state", "Documents", "go/src",
-            "project/.anything", ".cache/.anything"]
-        {
+        for path in [
+            ".cache",
+            ".npm",
+            ".cargo/registry",
+            ".local/share/data",
+            ".local/state",
+            "Documents",
+            "go/src",
+            "project/.anything",
+            ".cache/.anything",
+        ] {
             assert_eq!(class(path), None, "{path}");
         }
     }
@@ -797,7 +816,9 @@ mod tests {
     fn flags_name_something() {
         let names = Names::new();
         let knows = |path: &str| names.knows(&path.split('/').map(|part| part.as_bytes().to_vec()).collect::<Vec<_>>());
-        for path in [".vscode", "a/.vscode/tasks.json", ".git/hooks", ".git/config", "hooks", ".bashrc", "bare.git/hooks"] {
+        for path in
+            [".vscode", "a/.vscode/tasks.json", ".git/hooks", ".git/config", "hooks", ".bashrc", "bare.git/hooks"]
+        {
             assert!(knows(path), "{path}");
         }
         assert!(!knows("src/main.rs"));

@@ -53,7 +53,8 @@ impl Here<'_> {
                 return Ok(());
             }
             for (name, kind) in fd::entries(&buffer[..filled]) {
-                let kind = if kind == libc::DT_UNKNOWN { self.look(name).map_or(kind, |found| kind_of(&found)) } else { kind };
+                let kind =
+                    if kind == libc::DT_UNKNOWN { self.look(name).map_or(kind, |found| kind_of(&found)) } else { kind };
                 each(name, kind);
             }
         }
