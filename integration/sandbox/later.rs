@@ -378,6 +378,31 @@ fn links_and_settings_lead_nowhere_else() {
 }
 
 #[test]
+fn another_name_of_a_file_is_no_way_round() {
+    sandboxed!();
+    if !has("git") {
+        return support::skip("git is not installed");
+    }
+    as_each(|caller| {
+        let seen = caller.writes("git init -q r && ln r/.git/config alias && echo x > .envrc && ln .envrc alias2");
+        assert_eq!(seen.code(), 0, "{seen:?}");
+        assert!(caller.has("r/.git/config") && !caller.has(".envrc"), "{seen:?}");
+        let links = |name: &str| fs::metadata(caller.path("home/project").join(name)).expect("there").nlink();
+        assert_eq!(links("r/.git/config"), 1);
+        // Of what was there, made by somebody outside.
+        caller.file("home/project/.vscode/t", "mine\n", 0o600);
+        caller.prepare("rm alias; ln r/.git/config alias; ln .vscode/t other");
+        let seen = caller.writes(
+            "! ln .vscode/t third && printf '[core]\n\tfsmonitor = evil\n' >> alias && rm alias && echo evil > other && rm other",
+        );
+        assert_eq!(seen.code(), 0, "{seen:?}");
+        assert!(!caller.text("r/.git/config").contains("evil"), "{seen:?}");
+        assert!(!caller.text(".vscode/t").contains("evil"), "{seen:?}");
+        assert!(said(&seen).contains("core.fsmonitor"), "{seen:?}");
+    });
+}
+
+#[test]
 fn set_id_bits_do_not_stay() {
     sandboxed!();
     as_each(|caller| {

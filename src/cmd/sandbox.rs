@@ -14,7 +14,8 @@ use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
 use crate::image::{self, Image};
 use crate::launch;
-use crate::plan::{Kept, Options};
+use crate::plan::Options;
+use crate::plan::op::Child;
 use crate::profile;
 use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::later::{Before, Findings, Root, Rules};
@@ -101,6 +102,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
     let network = network(args, &request)?;
     let ports = network.listen().explained()?;
+    // What is left of others is not to be taken for what was there before.
+    judge_abandoned(session, args.quiet)?;
     let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings));
     made.notes.extend(later.notes().iter().cloned());
     let options = Options {
@@ -113,7 +116,6 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         ..Options::default()
     };
     let id = format!("{PREFIX}{}", std::process::id());
-    judge_abandoned(session, args.quiet)?;
     delete::sweep(session, PREFIX)?;
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
     let mut hardening = tightened.hardening;
@@ -179,7 +181,6 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         &request,
         surroundings.home.as_deref(),
         denied,
-        later.kept(),
     );
     report.left(left.left());
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
@@ -214,7 +215,6 @@ fn conclude(
     request: &Request,
     home: Option<&Path>,
     denied: Vec<Denied>,
-    kept: &[Kept],
 ) -> Report {
     // Where the proxy is there, it says itself what it refuses.
     let single_hosts = matches!(&request.network, Network::Own(allowed) if allowed.is_empty()) && !request.asks;
@@ -232,11 +232,11 @@ fn conclude(
     let own = process.map(|process| process.cwd().as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let home = home.map(|home| home.as_os_str().as_encoded_bytes().to_vec()).unwrap_or_default();
     let given = request.grants.iter().map(|grant| grant.target.as_os_str().as_encoded_bytes().to_vec()).collect();
-    let kept = kept
-        .iter()
-        .filter(|kept| kept.readonly)
-        .map(|kept| kept.path.as_os_str().as_encoded_bytes().to_vec())
-        .collect();
+    let kept = container.bundle.plan.child.iter().flat_map(|op| match op {
+        Child::KeepPaths { paths } => paths.as_slice(),
+        _ => &[],
+    });
+    let kept = kept.filter(|(_, readonly)| *readonly).map(|(path, _)| path.to_bytes().to_vec()).collect();
     let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, kept, image };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));

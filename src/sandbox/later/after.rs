@@ -4,9 +4,10 @@
 
 use super::before::{MOST_TEXT, OF_GIT, Signature, TODO, place_of};
 use super::finding::{Action, Findings};
-use super::names::{Class, Names, Place, is_of_a_build};
+use super::names::{Class, Names, Place, fold, is_of_a_build};
 use super::walk::{self, BUFFER, Here, Id, Visitor};
 use super::{Before, Root, clean, git};
+use crate::refusal::shell_word;
 use crate::sys::fd;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
@@ -18,6 +19,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Of the bits that let a program be somebody else.
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
@@ -44,9 +46,16 @@ impl Before {
                 findings.add(&root.source, Action::Unseen, "no descriptor is left", None);
                 continue;
             };
-            let place = At { names: place_of(&names, &root.source), ..At::default() };
-            let mut end =
-                End { names: &names, root, before: self, covered: &covered, findings, buffer: vec![0; BUFFER] };
+            let place = At { names: place_of(&names, &root.source, self), ..At::default() };
+            let mut end = End {
+                names: &names,
+                root,
+                before: self,
+                covered: &covered,
+                findings,
+                buffer: vec![0; BUFFER],
+                patience: Some(Instant::now() + PATIENCE),
+            };
             // Where it was left by the walk before it began.
             let fresh = fd::open(directory.as_fd(), c".", libc::O_RDONLY | libc::O_DIRECTORY);
             match fresh {
@@ -70,6 +79,9 @@ impl Before {
             Ok((above, stat))
         });
         match found {
+            Ok((_, stat)) if stat.st_mode & libc::S_IFMT == libc::S_IFDIR => {
+                findings.add(&root.source, Action::Unseen, "it cannot be opened, or is another directory now", None);
+            }
             Ok((directory, stat)) if walk::id(&stat) == id => {
                 let here = Here { fd: directory.as_fd(), stat: &stat, path: above };
                 self.judge_ordinary(&here, &name, &stat, findings);
@@ -164,7 +176,12 @@ struct End<'a, 'n> {
     covered: &'a HashSet<Id>,
     findings: Findings,
     buffer: Vec<u8>,
+    /// Until when nobody wonders what takes so long.
+    patience: Option<Instant>,
 }
+
+/// How long it may take before something is said.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const KEPT: At<'static> = At { names: Place::NOWHERE, inside: Inside::Kept, git: false };
 
@@ -240,7 +257,7 @@ impl<'n> End<'_, 'n> {
                 self.cut(here, name, &found, &git::is_harmless_module);
                 return None;
             }
-            Class::Code | Class::Leads if kind != libc::S_IFLNK && self.before.is_moved(&found) => {
+            Class::Code | Class::Leads if kind != libc::S_IFLNK && self.before.is_moved(&path, &found) => {
                 let allow = self.name_of(&path).map(Path::to_owned);
                 self.findings.add(&path, Action::Moved, "", allow.as_deref());
                 return is_directory.then_some(KEPT);
@@ -272,7 +289,8 @@ impl<'n> End<'_, 'n> {
         };
         let Ok(config) = git::parse(&text) else { return self.take_away(here, name, "not understood") };
         let (kept, dropped): (Vec<_>, Vec<_>) = config.entries.into_iter().partition(|entry| is_harmless(entry));
-        if dropped.is_empty() && config.plain {
+        // Another name of it would be a way to change it when it is kept.
+        if dropped.is_empty() && config.plain && found.st_nlink == 1 {
             return;
         }
         let path = here.join(name);
@@ -308,12 +326,14 @@ impl<'n> End<'_, 'n> {
             let kind = found.st_mode & libc::S_IFMT;
             let is_same = self.before.is_same(&path, &found)
                 || kind != libc::S_IFLNK
-                    && self.before.is_moved(&found)
+                    && self.before.is_moved(&path, &found)
                     && !matches!(name.to_bytes(), b"commondir" | b"gitdir");
             match (name.to_bytes(), kind) {
                 (b"hooks", libc::S_IFDIR) => {
                     let inside = if is_same { Inside::Kept } else { Inside::Hooks };
-                    for (_, at) in inner.iter_mut().filter(|(other, _)| other.as_c_str() == *name) {
+                    for (_, at) in
+                        inner.iter_mut().filter(|(other, _)| fold(other.to_bytes()).as_ref() == name.to_bytes())
+                    {
                         *at = At { inside, ..At::default() };
                     }
                 }
@@ -323,7 +343,7 @@ impl<'n> End<'_, 'n> {
                 (b"gitdir", libc::S_IFREG) if self.is_back_reference(here) => {}
                 _ => {
                     self.take_away(here, name, "of a git directory");
-                    inner.retain(|(other, _)| other.as_c_str() != *name);
+                    inner.retain(|(other, _)| fold(other.to_bytes()).as_ref() != name.to_bytes());
                 }
             }
         }
@@ -395,7 +415,11 @@ impl<'n> End<'_, 'n> {
         let path = here.join(name);
         let is_regular = found.st_mode & libc::S_IFMT == libc::S_IFREG;
         let is_sample = is_regular && name.to_bytes().ends_with(b".sample");
-        if !is_sample && !self.allows(&path) && !self.before.is_same(&path, &found) && !self.before.is_moved(&found) {
+        if !is_sample
+            && !self.allows(&path)
+            && !self.before.is_same(&path, &found)
+            && !self.before.is_moved(&path, &found)
+        {
             self.take_away(here, name, "");
         }
         None
@@ -406,10 +430,12 @@ impl<'n> End<'_, 'n> {
         let found = here.look(name)?;
         match found.st_mode & libc::S_IFMT {
             libc::S_IFDIR => Some(KEPT),
-            libc::S_IFREG if found.st_nlink > 1 => {
+            libc::S_IFREG => {
                 let path = here.join(name);
-                let is_same = self.before.is_same(&path, &found) || self.before.is_moved(&found);
-                if !is_same && self.before.moved.contains_key(&walk::id(&found)) {
+                let of_path = self.before.known.get(&path);
+                let known = of_path.or_else(|| self.before.moved.get(&walk::id(&found)));
+                // Another file in its place is somebody's outside: here, nobody in the sandbox could make one.
+                if known.is_some_and(|known| known.id == walk::id(&found) && !known.is(&path, &found)) {
                     self.take_away(here, name, "changed by another name of it");
                 }
                 None
@@ -442,6 +468,11 @@ impl<'n> Visitor for End<'_, 'n> {
     type Place = At<'n>;
 
     fn enter(&mut self, here: Here<'_>, at: At<'n>) -> Vec<(CString, At<'n>)> {
+        if self.patience.is_some_and(|until| Instant::now() > until) {
+            self.patience = None;
+            let root = shell_word(self.root.source.as_os_str().as_bytes());
+            crate::report::say(&format!("pent: still looking through {root} for what would run later\n"));
+        }
         // A root in another one is looked at by itself.
         if here.path != self.root.source && self.covered.contains(&walk::id(here.stat)) {
             return Vec::new();

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the caller's own tree; no container is near")]
 
-use super::names::{Class, Names, Place};
+use super::names::{Class, Names, Place, fold};
 use super::walk::{self, BUFFER, Here, Id, Visitor};
 use super::{Allow, Before, Found, Root, Rules, clean, git};
 use crate::plan::Kept;
@@ -87,7 +87,8 @@ impl Before {
             let found = &before.roots[index];
             let Some(directory) = found.directory.as_ref().and_then(|fd| fd.try_clone().ok()) else { continue };
             let (root, path) = (found.root.clone(), found.root.source.clone());
-            let place = At { names: place_of(&names, &path), ..At::default() };
+            let is_git = path.file_name().is_some_and(|name| fold(name.as_bytes()).as_ref() == b".git");
+            let place = At { names: place_of(&names, &path, &before), git: is_git, ..At::default() };
             let mut start =
                 Start { names: &names, root, covers, leads: Vec::new(), before: &mut before, buffer: vec![0; BUFFER] };
             walk::walk(directory, &path, place, &mut start);
@@ -180,12 +181,16 @@ fn now() -> (i64, i64) {
 }
 
 /// Where a root is, by the names of the directories above it.
-pub(super) fn place_of<'n>(names: &'n Names, path: &Path) -> Place<'n> {
-    let parts = path.components().filter_map(|part| match part {
-        std::path::Component::Normal(part) => Some(part.as_bytes()),
-        _ => None,
-    });
-    parts.fold(Place::default(), |place, part| names.below(&place, part))
+pub(super) fn place_of<'n>(names: &'n Names, path: &Path, before: &Before) -> Place<'n> {
+    let (mut at, mut place) = (PathBuf::from("/"), Place::default());
+    for part in path.components().skip(1) {
+        if before.homes.iter().any(|(home, _)| *home == at) {
+            place = place.at_home();
+        }
+        at.push(part);
+        place = names.below(&place, part.as_os_str().as_bytes());
+    }
+    place
 }
 
 /// What covers parts of a root in the sandbox, by the directory that it is in.
@@ -337,7 +342,7 @@ impl<'n> Start<'_, 'n> {
                 libc::S_IFLNK => self.keep_link(path, &found),
                 _ => self.keep(&path, &found),
             }
-            for (_, at) in inner.iter_mut().filter(|(other, _)| other.as_c_str() == *name) {
+            for (_, at) in inner.iter_mut().filter(|(other, _)| fold(other.to_bytes()).as_ref() == name.to_bytes()) {
                 at.code = true;
             }
         }

@@ -555,8 +555,10 @@ mod tests {
         write(&config.entries.into_iter().filter(harmless).collect::<Vec<_>>())
     }
 
-    /// What git reads of a file: names and values.
-    fn seen_by_git(text: &[u8]) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    /// What git reads of a file: a name and a value.
+    type Seen = (Vec<u8>, Option<Vec<u8>>);
+
+    fn seen_by_git(text: &[u8]) -> Option<Vec<Seen>> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text).expect("written");
         let mut git = Command::new("git");

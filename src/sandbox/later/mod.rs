@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use walk::Id;
 
 /// A directory or file that the program may write to.
@@ -113,17 +114,27 @@ impl Stamp {
 struct Known {
     id: Id,
     stamp: Stamp,
-    /// It is on a read-only mount: only by another name of the same file can it have been changed.
+    /// It is on a read-only mount, and has no other name: nobody in the sandbox can have changed it.
     mounted: bool,
+    /// When it was made, where the file system says so: another file may have the same number later.
+    born: Option<SystemTime>,
 }
 
 impl Known {
-    /// Whether it is the same and nobody in the sandbox can have changed it.
-    fn is(&self, found: &libc::stat) -> bool {
-        let is_directory = found.st_mode & libc::S_IFMT == libc::S_IFDIR;
-        self.id == walk::id(found)
-            && (self.stamp == Stamp::of(found) || self.mounted && (is_directory || found.st_nlink == 1))
+    /// Whether it is the same, and what is in it is what it was, or somebody outside has changed it.
+    fn is(&self, path: &Path, found: &libc::stat) -> bool {
+        let may_differ = || self.mounted && has_one_name(found) && self.born == born(path);
+        self.id == walk::id(found) && (self.stamp == Stamp::of(found) || may_differ())
     }
+}
+
+/// Directories have no other names.
+fn has_one_name(found: &libc::stat) -> bool {
+    found.st_mode & libc::S_IFMT == libc::S_IFDIR || found.st_nlink == 1
+}
+
+fn born(path: &Path) -> Option<SystemTime> {
+    std::fs::symlink_metadata(path).and_then(|found| found.created()).ok()
 }
 
 /// A root as it was found.
@@ -176,18 +187,19 @@ impl Before {
     }
 
     fn know(&mut self, path: PathBuf, found: &libc::stat, mounted: bool) {
-        let known = Known { id: walk::id(found), stamp: Stamp::of(found), mounted };
+        let mounted = mounted && has_one_name(found);
+        let known = Known { id: walk::id(found), stamp: Stamp::of(found), mounted, born: born(&path) };
         self.moved.insert(known.id, known);
         self.known.insert(path, known);
     }
 
     fn is_same(&self, path: &Path, found: &libc::stat) -> bool {
-        self.known.get(path).is_some_and(|known| known.is(found))
+        self.known.get(path).is_some_and(|known| known.is(path, found))
     }
 
     /// The same file under another path.
-    fn is_moved(&self, found: &libc::stat) -> bool {
-        self.moved.get(&walk::id(found)).is_some_and(|known| known.is(found))
+    fn is_moved(&self, path: &Path, found: &libc::stat) -> bool {
+        self.moved.get(&walk::id(found)).is_some_and(|known| known.is(path, found))
     }
 
     fn is_home(&self, path: &Path, id: Id) -> bool {

@@ -197,6 +197,7 @@ pub(super) fn set_mode(fd: BorrowedFd<'_>, mode: u32) -> io::Result<()> {
 }
 
 /// File systems without files of anybody's.
+#[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, reason = "unsigned in musl, signed in glibc")]
 fn is_of_the_kernel(fd: BorrowedFd<'_>) -> bool {
     const KINDS: &[i64] = &[
         libc::PROC_SUPER_MAGIC as i64,
