@@ -20,6 +20,8 @@ mod faults;
 mod flags;
 #[path = "sandbox/image.rs"]
 mod image;
+#[path = "sandbox/later.rs"]
+mod later;
 #[path = "sandbox/network.rs"]
 mod network;
 #[path = "sandbox/own.rs"]

@@ -17,14 +17,17 @@ use crate::host::Host;
 use crate::image::Image;
 use crate::launch;
 use crate::plan::Options;
+use crate::plan::op::Child;
 use crate::profile;
 use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
+use crate::sandbox::later::{Before, Findings, Root, Rules};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
 use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
 use crate::spelling::{self, unspell};
+use crate::state::{Dir, Status};
 use crate::streams::To;
 use crate::sys::{clone, cred, numa};
 use anyhow::Context as _;
@@ -110,7 +113,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
     let network = network(args, &request)?;
     let ports = network.listen().explained()?;
+    // What is left of others is not to be taken for what was there before.
+    judge_abandoned(session, args.quiet)?;
+    let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings));
+    made.notes.extend(later.notes().iter().cloned());
     let options = Options {
+        kept: later.kept().to_vec(),
         init: true,
         hand_over_network: !network.is_empty(),
         keep_processors: true,
@@ -142,6 +150,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let flags = KeptFlags::of_stdio();
     let make = || make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait);
     let mut container = streams.handed_over(make)?;
+    if !later.is_empty()
+        && let Err(error) = container.dir.save_later(&later.record()).explained()
+    {
+        container.undo(session.report);
+        return Err(error);
+    }
     if !args.quiet {
         for line in made.notes.iter().map(|note| format!("note: {note}")).chain(limits::describe(
             &request.limits,
@@ -178,7 +192,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     drop((kept, flags));
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
-    let report = conclude(
+    let left = later.judge();
+    let mut report = conclude(
         &reporting,
         &container,
         supervisor.as_ref(),
@@ -187,11 +202,13 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         &surroundings,
         denied,
     );
+    report.left(left.left());
     let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     // Until now nobody could remove it from the cache.
     drop(image);
+    tell_left(&left, args.quiet);
     let (status, end) = ended?;
     let told = reporting.publish(&report, status, "pent sandbox --report");
     match end {
@@ -247,7 +264,12 @@ fn conclude(
     let path = std::env::var_os("PATH").unwrap_or_default();
     let starts = std::env::split_paths(&path).filter(|path| path.is_absolute()).map(|path| bytes(&path)).collect();
     let is_private = Some(net::is_private as fn(std::net::IpAddr) -> bool);
-    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, secret, starts, is_private, maps };
+    let kept = container.bundle.plan.child.iter().flat_map(|op| match op {
+        Child::KeepPaths { paths } => paths.as_slice(),
+        _ => &[],
+    });
+    let kept = kept.filter(|(_, readonly)| *readonly).map(|(path, _)| path.to_bytes().to_vec()).collect();
+    let flags = Flags { tmpfs, hidden, given, own, home, single_hosts, image, secret, starts, is_private, maps, kept };
     let by_proxy: Vec<_> = denied.into_iter().map(of_the_proxy).collect();
     let mut report = reporting.conclude(container, supervisor, &by_proxy, status, Asker::Sandbox(&flags));
     if status != 0 && reporting.is_whole() {
@@ -319,6 +341,46 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             },
         }),
     }
+}
+
+/// What decides what runs later: where the program may write, and what covers parts of that.
+fn later_rules(args: &Args, request: &Request, spec: &oci_spec::runtime::Spec, host: &Surroundings) -> Rules {
+    let writable = request.grants.iter().filter(|grant| grant.writable);
+    let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination().clone());
+    let masked = spec.linux().as_ref().and_then(|linux| linux.masked_paths().clone()).unwrap_or_default();
+    Rules {
+        roots: writable.map(|grant| Root { source: grant.source.clone(), target: grant.target.clone() }).collect(),
+        covers: mounts.chain(masked.into_iter().map(PathBuf::from)).collect(),
+        homes: host.home.iter().chain(&host.other_homes).cloned().collect(),
+        allow: args.allow_later_code.clone(),
+    }
+}
+
+/// Says what was taken away, and to whom it matters what has changed.
+fn tell_left(left: &Findings, quiet: bool) {
+    left.lines(!quiet).iter().for_each(|line| say(line));
+}
+
+/// Judges what sandboxes have left whose pent was killed, before their directories go.
+fn judge_abandoned(session: &Session<'_>, quiet: bool) -> anyhow::Result<()> {
+    let root = session.root()?;
+    for id in Dir::list(&root).explained()?.iter().filter(|id| id.starts_with(PREFIX)) {
+        let Ok(mut dir) = Dir::open(&root, id) else { continue };
+        if !dir.try_lock().unwrap_or(false) {
+            continue;
+        }
+        let Ok(Some(state)) = dir.load() else { continue };
+        if !state.status(&dir).is_ok_and(|status| status == Status::Stopped) {
+            continue;
+        }
+        if let Ok(Some(record)) = dir.load_later() {
+            match Before::restore(&record) {
+                Ok(later) => tell_left(&later.judge(), quiet),
+                Err(error) => session.report.warn(format!("{id}: cannot read what it may have changed: {error}")),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One line on stderr.

@@ -274,6 +274,7 @@ fn feature_of(op: &Op) -> &'static str {
         Op::MakeFilesystem(_) => "fsopen, fsconfig and fsmount, which Linux has since 5.2",
         Op::SetReadonly { .. }
         | Op::ReadonlyPaths { .. }
+        | Op::KeepPaths { .. }
         | Op::Remount { .. }
         | Op::SetRootPropagation { .. }
         | Op::MakeRootParentPrivate
@@ -349,6 +350,10 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
             format!("cannot copy up {target}: it has more than {} directories in one another", failure.value)
         }
         Op::MaskPaths { paths, .. } => format!("cannot mask {}: {why}", item(paths, index)),
+        Op::KeepPaths { paths } => {
+            let path = paths.get(index).map_or_else(String::new, |(path, _)| path.to_string());
+            format!("cannot keep {path} as it is: {why}")
+        }
         Op::ReadonlyPaths { paths } => format!("cannot make {} read-only: {why}", item(paths, index)),
         Op::WriteSysctls { values, .. } => match values.get(index) {
             Some((path, value)) => format!("linux.sysctl: cannot set {path} to {value}: {why}"),

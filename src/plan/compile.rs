@@ -35,9 +35,21 @@ pub struct Options {
     pub hand_over_network: bool,
     /// The program runs on the processors that the caller may run on, not on all of its cpuset.
     pub keep_processors: bool,
+    /// Paths in the container that become mounts of their own, so that nobody in it can rename or remove them, and which of them
+    /// nobody can write to.
+    pub kept: Vec<Kept>,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.
     pub init: bool,
+}
+
+/// A path in the container that becomes a mount of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Read-only.
+    pub readonly: bool,
 }
 
 /// Everything that decides what a plan is.
@@ -604,6 +616,12 @@ fn finish_root(
     masks: &[String],
 ) {
     sysctls(b, linux, mounted);
+    let kept = &request.options.kept;
+    if !kept.is_empty() {
+        b.mount_checks += kept.len();
+        let paths = kept.iter().map(|kept| (Text::path(&kept.path), kept.readonly)).collect();
+        b.child.push(Child::KeepPaths { paths });
+    }
     if let Some(null) = null {
         b.mount_checks += masks.len();
         let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));

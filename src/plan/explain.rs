@@ -271,6 +271,10 @@ impl fmt::Display for Child {
                 values.iter().try_for_each(|(path, value)| write!(f, " {path}={value}"))
             }
             Self::RunHooks { kind } => write!(f, "run {} hooks", kind.name()),
+            Self::KeepPaths { paths } => {
+                f.write_str("keep")?;
+                paths.iter().try_for_each(|(path, readonly)| write!(f, " {path}{}", if *readonly { ":ro" } else { "" }))
+            }
             Self::MaskPaths { paths, .. } => {
                 f.write_str("mask")?;
                 paths.iter().try_for_each(|path| write!(f, " {path}"))

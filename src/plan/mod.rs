@@ -22,7 +22,7 @@ mod raw;
 mod require;
 pub mod text;
 
-pub use compile::{Options, Request, compile, compile_hooks};
+pub use compile::{Kept, Options, Request, compile, compile_hooks};
 pub use exec::{ExecRequest, compile_exec};
 pub use hardening::Hardening;
 pub(crate) use namespaces::kind_of;

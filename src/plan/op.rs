@@ -461,6 +461,8 @@ pub enum Child {
     WriteSysctls { proc: Slot, values: Vec<(Text, Text)> },
     /// Runs hooks inside the container's namespaces.
     RunHooks { kind: HookKind },
+    /// Makes paths mounts of their own, those with `true` read-only trees; what is not there any more is left out.
+    KeepPaths { paths: Vec<(Text, bool)> },
     /// Hides paths: devices and files under /dev/null, directories under one empty read-only tmpfs. `as_program`: this process
     /// is the program's user already, so that what it may not reach is hidden as it is.
     MaskPaths {

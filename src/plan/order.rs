@@ -35,6 +35,8 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::Attach { .. } | Child::MountLegacy { .. } => (20, "mounts"),
         Child::MakeDevice { .. } => (30, "device nodes"),
         Child::Meet { point: Point::MountsDone } => (35, "the device rules"),
+        // What is hidden in them is hidden last.
+        Child::KeepPaths { .. } => (38, "kept paths"),
         Child::MaskPaths { .. } => (40, "masked paths"),
         Child::ReadonlyPaths { .. } => (41, "read-only paths"),
         Child::PivotRoot { .. } | Child::MoveRoot { .. } => (50, "the change of root"),

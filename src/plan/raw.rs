@@ -58,6 +58,7 @@ fn unspell_child(op: &mut Child) {
         | Child::SetReadonly { what: name, .. }
         | Child::ChangeDirectory { path: name, .. } => name.unspell(),
         Child::MaskPaths { paths, .. } | Child::ReadonlyPaths { paths } => paths.iter_mut().for_each(Text::unspell),
+        Child::KeepPaths { paths } => paths.iter_mut().for_each(|(path, _)| path.unspell()),
         Child::FindExecutable { name, candidates } => {
             name.unspell();
             candidates.iter_mut().for_each(Text::unspell);

@@ -24,5 +24,6 @@ pub use facts::Facts;
 pub use record::{About, Counted, Layer, Record, Refusal, Registers};
 pub use remedy::{Asker, Flags, Operation, Remedy};
 pub use supervisor::Supervisor;
-pub use text::{Line, Report, VERSION};
+pub(crate) use text::shell_word;
+pub use text::{Left, Line, Report, VERSION};
 pub use watch::Watch;

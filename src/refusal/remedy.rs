@@ -95,6 +95,8 @@ pub struct Flags {
     pub home: Vec<u8>,
     /// Whether `--net HOST:PORT` is worth a try: not when the program did not use the proxy that it had.
     pub single_hosts: bool,
+    /// What is kept read-only in what may be written to, as it would run later.
+    pub kept: Vec<Vec<u8>>,
     /// Whether the root is an image's, of which the host's paths say nothing.
     pub image: bool,
     /// What is hidden, other people's homes and pent's own files: never advised to be opened.
@@ -248,6 +250,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
         about => about,
     };
     match (refusal.layer, about) {
+        (Layer::ReadOnlyMount, _) if flags.kept.iter().any(|kept| is_below(subject, kept)) => {
+            Remedy::NotRecommended { why: format!("it would run later; --allow-later-code {}", shell_word(subject)) }
+        }
         (Layer::ReadOnlyRoot | Layer::ReadOnlyMount, About::Directory { .. }) if flags.image && subject != b"/" => {
             give("--tmpfs", subject)
         }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 
 /// A word as a POSIX shell takes it; with control characters or what is no text, as bash and its kin do (`$'…'`).
-pub(super) fn shell_word(bytes: &[u8]) -> String {
+pub(crate) fn shell_word(bytes: &[u8]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,%[]".contains(c);
     match std::str::from_utf8(bytes) {
         Ok("") => "''".to_owned(),
@@ -54,6 +54,9 @@ pub struct Report {
     refusals: Vec<Line>,
     /// How many more there were, by layer.
     omitted: Vec<Omitted>,
+    /// What the program has left that would run later, or has changed of what tools run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    later: Vec<Left>,
     /// What limits the report itself.
     notes: Vec<String>,
 }
@@ -65,6 +68,49 @@ pub const VERSION: u32 = 1;
 struct Omitted {
     layer: Layer,
     count: u64,
+}
+
+/// Something that a program has left, and what was done with it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Left {
+    /// `removed`, `cut`, `bits`, `failed`, `unseen`, `moved` or `changed`.
+    pub action: String,
+    /// Text; what is none is replaced.
+    subject: String,
+    /// In hexadecimal digits, when it is no text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_bytes: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    /// As a shell takes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<String>,
+    #[serde(skip)]
+    shown: String,
+}
+
+impl Left {
+    /// A path, why it was treated so, and the flags that would have left it.
+    #[must_use]
+    pub fn new(action: &str, path: &[u8], detail: &str, flags: Option<String>) -> Self {
+        let hex = || path.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        Self {
+            action: action.to_owned(),
+            subject: String::from_utf8_lossy(path).into_owned(),
+            subject_bytes: std::str::from_utf8(path).is_err().then(hex),
+            detail: detail.to_owned(),
+            flags,
+            shown: shell_word(path),
+        }
+    }
+
+    fn line(&self) -> String {
+        let cut: String = self.shown.chars().take(LONGEST).collect();
+        let detail = if self.detail.is_empty() { String::new() } else { format!("  {}", self.detail) };
+        let flags = self.flags.as_ref().map(|flags| format!("  allow with {flags}")).unwrap_or_default();
+        format!("{:<7} {cut}{detail}{flags}", self.action)
+    }
 }
 
 /// One refusal, with what is said of it.
@@ -199,7 +245,12 @@ impl Report {
         let mut refusals: Vec<_> = record.all().iter().map(|counted| Line::new(counted, asker)).collect();
         refusals.sort_by_key(Line::is_usual);
         let omitted = record.omitted().into_iter().map(|(layer, count)| Omitted { layer, count }).collect();
-        Self { version: VERSION, id: id.to_owned(), exit_status, refusals, omitted, notes }
+        Self { version: VERSION, id: id.to_owned(), exit_status, refusals, omitted, later: Vec::new(), notes }
+    }
+
+    /// Adds what the program has left.
+    pub fn left(&mut self, left: impl IntoIterator<Item = Left>) {
+        self.later.extend(left);
     }
 
     /// Adds what limits this report.
@@ -230,6 +281,9 @@ impl Report {
         for Omitted { layer, count } in &self.omitted {
             let _written = writeln!(text, "note    {count} more times, of other kinds, by {}", layer.name());
         }
+        for left in &self.later {
+            let _written = writeln!(text, "{}", left.line());
+        }
         for note in &self.notes {
             let _written = writeln!(text, "note    {}", shown(note, |_| false));
         }
@@ -239,7 +293,7 @@ impl Report {
     /// Whether there is nothing to say.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.refusals.is_empty() && self.omitted.is_empty() && self.notes.is_empty()
+        self.refusals.is_empty() && self.omitted.is_empty() && self.later.is_empty() && self.notes.is_empty()
     }
 
     /// The few lines that most likely say why a program has failed. `more` says how to see the others.
@@ -342,6 +396,10 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&report().json()).expect("JSON");
         let mut names: Vec<&String> = value.as_object().expect("an object").keys().collect();
         let lines = value["refusals"].as_array().expect("refusals");
+        let left = serde_json::to_value(Left::new("removed", b"/x\xff", "why", Some("--x".into()))).expect("JSON");
+        let left = left.as_object().expect("an object").clone();
+        let of_left: Vec<String> = left.keys().cloned().chain(["later".to_owned()]).collect();
+        names.extend(&of_left);
         names.extend(lines.iter().flat_map(|line| line.as_object().expect("an object").keys()));
         for name in names {
             assert!(document.contains(&format!("`{name}`")), "docs/report.md does not have `{name}`");

@@ -7,6 +7,7 @@
 mod absent;
 mod environment;
 pub mod hidden;
+pub mod later;
 pub mod limits;
 mod mounts;
 pub mod net;

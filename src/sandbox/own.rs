@@ -505,14 +505,6 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_named_is_not_left_open() {
-        let odd = |keeps| Seen { keeps, path: OsStr::from_bytes(b"/h/caf\xe9/pent").into(), ..seen("/", "/") };
-        assert!(unsayable(&[seen("/h/pent", "/h"), odd(Keeps::Cache)], &[rw(Path::new("/srv"))]).is_none());
-        assert!(unsayable(&[odd(Keeps::Cache)], &[rw(Path::new("/h"))]).is_some());
-        assert!(unsayable(&[odd(Keeps::State)], &[]).is_some());
-    }
-
-    #[test]
     fn aliases_of_a_place_that_is_missing() {
         let mounts = hidden::parse_mounts(
             b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:1 /home /mnt rw - ext4 a rw\n3 1 8:1 /home/ann/x /part rw - ext4 a rw\n",

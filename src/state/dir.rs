@@ -34,6 +34,8 @@ const RDT: &str = "rdt.json";
 const HARDENING: &str = "hardening.json";
 /// The profiles that whatever joins the container is held to.
 const PROFILES: &str = "profiles.json";
+/// What a sandbox could write to, as it was before.
+const LATER: &str = "later.json";
 /// The socket that start opens: while it is there, the container waits.
 const GATE: &str = "start";
 /// The directory of the notify socket, if the container has one.
@@ -323,6 +325,24 @@ impl Dir {
         self.unlink(GATE)
     }
 
+    /// Keeps what is to be compared with what a program will have left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn save_later(&self, record: &[u8]) -> Result<(), Error> {
+        self.write(LATER, record)
+    }
+
+    /// What [`Dir::save_later`] has kept, if it has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn load_later(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.read(LATER)
+    }
+
     /// Keeps the profiles that the container was made with, for what joins it.
     ///
     /// # Errors
@@ -420,7 +440,7 @@ impl Dir {
     ///
     /// [`Error::Io`].
     pub fn remove(self) -> Result<(), Error> {
-        for name in [GATE, INTENT, CONFIG, STATE] {
+        for name in [GATE, INTENT, CONFIG, LATER, STATE] {
             self.unlink(name)?;
         }
         match std::fs::remove_dir(&self.path) {

@@ -173,6 +173,7 @@ impl<'a> Child<'a> {
             Op::WriteSysctls { proc, values } => self.write_sysctls(*proc, values),
             Op::RunHooks { kind } => self.run_hooks(*kind),
             Op::MaskPaths { null, paths, as_program } => self.mask_paths(*null, paths, *as_program),
+            Op::KeepPaths { paths } => self.keep_paths(paths),
             Op::ReadonlyPaths { paths } => self.readonly_paths(paths),
             Op::SetReadonly { slot, .. } => self.set_readonly(*slot),
             Op::PivotRoot { slot, shared } => self.pivot_root(*slot, *shared),

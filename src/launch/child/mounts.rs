@@ -169,6 +169,28 @@ impl Child<'_> {
         Ok(())
     }
 
+    /// Each by a copy of the mount that it is on, with the flags and the mapping of that.
+    pub(super) fn keep_paths(&mut self, paths: &[(Text, bool)]) -> Done {
+        let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
+        for (index, (kept, readonly)) in paths.iter().enumerate() {
+            let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
+            let target = match path::open(self.root()?, kept, libc::O_PATH | libc::O_NOFOLLOW) {
+                Ok(target) => target,
+                // Gone since it was found; or where the program, which has the same user and fewer rights, cannot go either.
+                Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => continue,
+                Err(errno) => return Err(failed(errno)),
+            };
+            let cover = mount::clone_mount(target.as_fd(), true).map_err(failed)?;
+            if *readonly {
+                mount::set_attr(cover.as_fd(), true, &change).map_err(failed)?;
+            }
+            mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
+            let expect = if *readonly { attr::RDONLY } else { 0 };
+            self.remember(mount::look(cover.as_fd())?.id, expect)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn readonly_paths(&mut self, paths: &[Text]) -> Done {
         let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         for (index, closed) in paths.iter().enumerate() {
