@@ -71,6 +71,11 @@ int main(int argc, char **argv)
         char *rest = line;
         while (count < 6 && (field[count] = strsep(&rest, " ")))
             count++;
+        /* What is covered by other mounts is no matter; the host makes such at any time. */
+        struct statx found;
+        if (statx(AT_FDCWD, field[4], AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, STATX_MNT_ID, &found) ||
+            found.stx_mnt_id != strtoull(field[0], 0, 10))
+            continue;
         char *kind = rest ? strstr(rest, "- ") : 0;
         /* What is shared with whom is in the numbers of peers, which differ. */
         SAY("mount %s %s %s %.12s\n", field[4], field[5], rest && !strncmp(rest, "- ", 2) ? "private" : "peers", kind ? kind : "");

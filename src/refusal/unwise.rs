@@ -58,7 +58,8 @@ const OF_A_HOME: &[&str] = &["bin", "go/bin", "Desktop", "Library", "snap"];
 pub(super) fn to_write(path: &[u8], flags: &Flags) -> Option<&'static str> {
     let Some(path) = cleaned(path) else { return Some("no path that says where it leads") };
     let path = path.as_slice();
-    let in_any = |places: &[Vec<u8>]| places.iter().any(|place| is_below(path, place));
+    let is_in = |place: &Vec<u8>| cleaned(place).is_some_and(|place| is_below(path, &place));
+    let in_any = |places: &[Vec<u8>]| places.iter().any(is_in);
     if in_any(&flags.secret) || in_any(&flags.hidden) {
         return Some("hidden: holds credentials, or is somebody else's");
     }

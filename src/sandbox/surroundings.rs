@@ -240,13 +240,16 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Result<Vec<PathB
         paths.push("/root".into());
     }
     let system = ["/usr", "/bin", "/sbin", "/lib", "/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/boot"];
-    let real = paths
-        .iter()
-        .filter_map(|path| believe(path, fs::canonicalize(path)).transpose())
-        .collect::<Result<BTreeSet<PathBuf>, Error>>()?;
+    let mut real = BTreeSet::new();
+    for path in paths {
+        let Some(path) = believe(&path, fs::canonicalize(&path))? else { continue };
+        if believe(&path, fs::metadata(&path))?.is_some_and(|found| found.is_dir()) {
+            real.insert(path);
+        }
+    }
     let homes = real
         .into_iter()
-        .filter(|path| path.components().count() > 1 && path.is_dir())
+        .filter(|path| path.components().count() > 1)
         .filter(|path| !system.iter().any(|root| path.starts_with(root)))
         .filter(|path| !own.is_some_and(|own| own.starts_with(path)))
         .filter(|path| !matches!(path.to_str(), Some("/home" | "/var" | "/opt" | "/srv" | "/mnt" | "/media")));
