@@ -22,6 +22,7 @@ mod hardened {
     mod hooks;
     mod places;
     mod sockets;
+    mod streams;
     mod surface;
     mod terminals;
     mod users;

@@ -94,7 +94,7 @@ impl Rule {
     /// As config.json has it.
     #[must_use]
     pub fn to_oci(&self) -> LinuxSyscall {
-        let args: Vec<_> = self.args.iter().map(Masked::to_oci).collect();
+        let args: Vec<_> = self.args.iter().copied().map(Masked::to_oci).collect();
         let mut rule = LinuxSyscall::default();
         rule.set_names(self.names.iter().map(|name| (*name).to_owned()).collect());
         rule.set_action(LinuxSeccompAction::ScmpActErrno);
@@ -115,7 +115,7 @@ impl Masked {
         Self { index, mask: 0xffff_ffff, value: value.into() }
     }
 
-    fn to_oci(&self) -> LinuxSeccompArg {
+    fn to_oci(self) -> LinuxSeccompArg {
         let argument = LinuxSeccompArgBuilder::default()
             .index(usize::from(self.index))
             .op(LinuxSeccompOperator::ScmpCmpMaskedEq)

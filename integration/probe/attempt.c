@@ -101,6 +101,18 @@ static const struct plain { const char *name; long nr, a, b, c, d, e; } plain[] 
 	{ "tiocsti", SYS_ioctl, 0, 0x5412, 0, 0, 0 },
 	{ "tiocsti-high", SYS_ioctl, 0, 0x5412 | 1L << 32, 0, 0, 0 },
 	{ "tioclinux", SYS_ioctl, 0, 0x541c, 0, 0, 0 },
+	{ "tiocexcl", SYS_ioctl, -1, 0x540c, 0, 0, 0 },
+	{ "tiocsetd", SYS_ioctl, -1, 0x5423, 0, 0, 0 },
+	{ "console", SYS_ioctl, -1, 0x4b3a, 0, 0, 0 },
+	{ "set-id:chmod", SYS_fchmod, -1, 04755, 0, 0, 0 },
+	{ "set-id:high", SYS_fchmod, -1, 02755 | 1L << 32, 0, 0, 0 },
+	{ "set-id:open", SYS_openat, -1, (long)"x", O_CREAT | O_WRONLY, 04755, 0 },
+	{ "set-id:tmpfile", SYS_openat, -1, (long)"x", O_TMPFILE | O_WRONLY, 02755, 0 },
+	{ "mode:open", SYS_openat, -1, (long)"x", O_RDONLY, 06755, 0 },
+	{ "mode:chmod", SYS_fchmod, -1, 01755, 0, 0, 0 },
+	{ "openat2", 437, -1, 0, 0, 0, 0 },
+	{ "lease", SYS_fcntl, -1, 1024, 0, 0, 0 },
+	{ "dnotify", SYS_fcntl, -1, 1026, 0, 0, 0 },
 };
 
 static int create(const char *directory)

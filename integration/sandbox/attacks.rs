@@ -153,7 +153,11 @@ fn root_s_files_are_closed_to_root_s_programs() {
     let mut command = caller.command(&["--ro", ".", "--", "cat", "beside"]);
     support::Finish::finish(command.current_dir(caller.path("closed"))).ok().prints("only root");
     // No file on the host gets a set-user-id bit that somebody else could use as root.
-    let seen = caller.shell(&["--rw", "."], "cp /bin/sh ./sh && chmod u+s ./sh && ./sh -p -c 'id -u'");
+    let seen = caller.shell(&["--rw", "."], "cp /bin/sh ./sh && chmod u+s ./sh || echo refused; ./sh -p -c 'id -u'");
+    assert_eq!(seen.trimmed(), "refused\n65534", "{seen:?}");
+    // One that is there already gives nothing.
+    fs::set_permissions(caller.path("home/project/sh"), fs::Permissions::from_mode(0o4755)).expect("a mode");
+    let seen = caller.shell(&["--rw", "."], "./sh -p -c 'id -u'");
     assert_eq!(seen.trimmed(), "65534", "{seen:?}");
     caller.left_nothing();
 }

@@ -117,6 +117,23 @@ fn a_copy_of_a_set_id_program_loses_the_bit() {
     });
 }
 
+/// A directory gets the bit from the directory that it is made in: that is the host's choice, and nobody's right.
+#[test]
+fn a_set_gid_directory_goes_on() {
+    sandboxed!();
+    as_each(|caller| {
+        let tree = caller.directory("home/tree");
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o2755)).expect("mode");
+        let path = tree.to_string_lossy().into_owned();
+        let seen = caller
+            .shell(&["--rw", &path], &format!("cd {path} && mkdir d && touch d/f && cp /bin/sh d/s && echo done"));
+        assert_eq!(seen.trimmed(), "done", "{seen:?}");
+        for line in set_id_files(&tree) {
+            assert!(Path::new(line.split(' ').next().expect("a path")).is_dir(), "{line}");
+        }
+    });
+}
+
 #[test]
 fn real_programs_go_on() {
     sandboxed!();

@@ -167,3 +167,42 @@ fn c_missing_standard_descriptors_are_no_way_to_a_file_of_the_runtime() {
     }
     loot.must_be_empty();
 }
+
+/// A directory as a standard stream is the host's files as much as one that is left open.
+#[test]
+fn c_no_directory_is_a_standard_stream() {
+    privileged!();
+    if crate::support::Kind::of_runtime() != crate::support::Kind::Pent {
+        return crate::support::skip("other runtimes hand it over");
+    }
+    let (canary, mut loot) = (Canary::new(), Loot::new(&[]));
+    let attack = ["sh", "-c", "cat /proc/self/fd/0/* /proc/self/fd/1/* >&2; exit 0"];
+    let running = Bundle::new("streamdir").sleeping().started();
+    for (redirection, stream) in [("</", "input"), (">&7", "output"), ("2>&7", "error")] {
+        for verb in ["run", "create", "exec", "restore"] {
+            let container = Container::new(Bundle::new("streamdirs").args(attack));
+            let command = match verb {
+                "run" => container.run_command(&[]),
+                "exec" => running.exec_command(&[], &attack),
+                verb => container.runtime.command([
+                    verb,
+                    "--bundle",
+                    &container.bundle.path().to_string_lossy(),
+                    container.id(),
+                ]),
+            };
+            let mut shell = std::process::Command::new("bash");
+            let line = format!(
+                "said=$(mktemp) && cd '{}' && exec 7<. 8>\"$said\"; \"$@\" {redirection}; echo \"$? $said\" >&8; cat \"$said\"; rm \"$said\"",
+                canary.path().display()
+            );
+            shell.args(["-c", &line, "bash"]).arg(command.get_program()).args(command.get_args());
+            let outcome = shell.finish_within(seconds(20));
+            let refused = !outcome.stdout().is_empty() && !outcome.stdout().starts_with("0 ");
+            loot.take_if(!refused, || format!("{verb} {redirection}: {outcome:?}"));
+            let said = outcome.stderr().contains(&format!("cannot hand over standard {stream}"));
+            loot.take_if(stream != "error" && !said, || format!("{verb} {redirection}: nothing is said: {outcome:?}"));
+        }
+    }
+    loot.must_be_empty();
+}
