@@ -76,7 +76,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let image = args.image.as_deref().map(|name| open_image(name, is_root)).transpose()?;
     let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref())? };
     let granted: Vec<PathBuf> = request.grants.iter().map(|grant| grant.target.clone()).collect();
-    let surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let mut surroundings = Surroundings::probe(is_root, &granted).explained()?;
+    let sources: Vec<PathBuf> = request.grants.iter().map(|grant| grant.source.clone()).collect();
+    surroundings.look_into(&sources).explained()?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
 
     host.probe_limits().explained()?;

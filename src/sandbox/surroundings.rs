@@ -6,17 +6,18 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
-use super::hidden::{self, Hidden, HostMount};
+use super::hidden::{self, Caller, Finder, Hidden, HostMount, Known};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// The host as a sandbox's configuration depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
+    /// The name of the machine.
+    pub name: OsString,
     /// The caller's effective uid.
     pub uid: u32,
     /// The caller's effective gid.
@@ -31,6 +32,8 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// What is hidden and exists.
     pub hidden: Vec<Hidden>,
+    /// What else was found out of it.
+    pub known: Known,
     /// Homes of others, without links.
     pub other_homes: Vec<PathBuf>,
     /// Directories that let nobody but their owner pass, among those above what root grants; from the top down.
@@ -66,6 +69,9 @@ pub enum Error {
     /// The working directory.
     #[error("cannot find the working directory: {0}")]
     Directory(#[source] io::Error),
+    /// The sockets that somebody listens at.
+    #[error("cannot find out about the sockets of the host: {0}")]
+    Sockets(#[source] io::Error),
     /// A file that the rest depends on.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -80,7 +86,7 @@ impl crate::report::Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Directory(_) => Some("go to a directory that exists".into()),
-            Self::Read { .. } => None,
+            Self::Read { .. } | Self::Sockets(_) => None,
         }
     }
 }
@@ -114,13 +120,29 @@ impl Surroundings {
         let home = home.or_else(|| users.iter().find(|user| user.uid == uid).map(|user| user.home.clone()));
         let home = home.and_then(|home| fs::canonicalize(home).ok()).filter(|home| home.parent().is_some());
         let other_homes = other_homes(&users, uid, home.as_deref());
-        let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
-        let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
-        homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
-        let hidden = find_hidden(&homes, &environment, &mounts);
+        let mut mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
+        hidden::resolve_layers(&mut mounts);
+        let of_passwd =
+            users.iter().filter(|user| user.uid == uid).filter_map(|user| fs::canonicalize(&user.home).ok());
+        let mut homes: Vec<PathBuf> = home.iter().cloned().chain(of_passwd).filter(|home| is_a_home(home)).collect();
+        homes.dedup();
+        let private = existing(PRIVATE);
+        let variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let caller = Caller {
+            is_root,
+            other_homes: &other_homes,
+            environment: &variables,
+            directory: &directory,
+            mounts: &mounts,
+            private: &private,
+        };
+        let mut finder = Finder::new(caller, &[], Known { homes, ..Known::default() });
+        finder.of_caller();
+        let (hidden, known) = finder.finish();
         let above = granted.iter().chain(&home).chain([&directory]).flat_map(|path| path.ancestors());
         let closed: BTreeSet<Closed> = above.filter_map(closed).collect();
         Ok(Self {
+            name: own_name(),
             uid,
             gid: nix::unistd::getegid().as_raw(),
             is_root,
@@ -128,11 +150,12 @@ impl Surroundings {
             directory,
             home,
             hidden,
+            known,
             other_homes,
             mounts,
             resolv_conf: fs::canonicalize("/etc/resolv.conf").ok(),
             run_directories: existing(RUN_DIRECTORIES),
-            private: existing(PRIVATE),
+            private,
             time_namespaces: fs::symlink_metadata("/proc/self/ns/time").is_ok(),
             terminal: {
                 use std::io::IsTerminal as _;
@@ -142,6 +165,38 @@ impl Surroundings {
             environment,
         })
     }
+
+    /// Looks for what is hidden in the trees that the program works in, and for the sockets of services, once it is known what is granted
+    /// of the host.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be read.
+    pub fn look_into(&mut self, granted: &[PathBuf]) -> Result<(), Error> {
+        let caller = Caller {
+            is_root: self.is_root,
+            other_homes: &self.other_homes,
+            environment: &[],
+            directory: &self.directory,
+            mounts: &self.mounts,
+            private: &self.private,
+        };
+        let mut finder = Finder::new(caller, &self.hidden, std::mem::take(&mut self.known));
+        finder.of_trees(granted);
+        finder.of_services(granted).map_err(Error::Sockets)?;
+        (self.hidden, self.known) = finder.finish();
+        Ok(())
+    }
+}
+
+/// As it is at the beginning of a network file system's source.
+fn own_name() -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(fs::read("/proc/sys/kernel/hostname").unwrap_or_default().trim_ascii().to_ascii_lowercase())
+}
+
+/// Not where the kernel's files are, or everybody's: what is called a home there is none.
+fn is_a_home(path: &Path) -> bool {
+    path.parent().is_some() && !PRIVATE.iter().any(|private| path == Path::new(private)) && !hidden::is_of_system(path)
 }
 
 /// A directory whose permissions for others do not let one go through.
@@ -151,9 +206,8 @@ fn closed(path: &Path) -> Option<Closed> {
     Some(Closed { path: path.to_owned(), of_root: found.uid() == 0 })
 }
 
-fn read(path: &str) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+fn read(path: &str) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
 fn existing(paths: &[&str]) -> Vec<PathBuf> {
@@ -200,57 +254,6 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Vec<PathBuf> {
         .filter(|path| !matches!(path.to_str(), Some("/home" | "/var" | "/opt" | "/srv" | "/mnt" | "/media")))
         .collect();
     real.into_iter().collect()
-}
-
-/// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
-fn find_hidden(homes: &[PathBuf], environment: &[(String, String)], mounts: &[HostMount]) -> Vec<Hidden> {
-    let mut paths = hidden::candidates(homes, environment);
-    let (directory, is_key) = hidden::host_keys();
-    let keys = fs::read_dir(directory).into_iter().flatten().flatten();
-    paths.extend(keys.filter(|entry| entry.file_name().to_str().is_some_and(is_key)).map(|entry| entry.path()));
-    let mut found: Vec<Hidden> = paths.iter().filter_map(|path| exists(path)).collect();
-    let is_socket = |path: &Path| fs::metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    found.extend(sockets().iter().filter(|path| is_socket(path)).filter_map(|path| exists(path)));
-    // A second view of the host's processes (in a chroot, say), and through it of all their files.
-    let views = mounts.iter().filter(|mount| mount.kind == "proc" && !mount.point.starts_with("/proc"));
-    found.extend(views.filter_map(|mount| exists(&mount.point)));
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found.dedup();
-    found
-}
-
-/// Where sockets may be that somebody listens at: in the caller's network namespace and in those of the processes that it may look at.
-/// Those with relative names are looked for where any of these processes is.
-fn sockets() -> BTreeSet<PathBuf> {
-    let listening = |table: PathBuf| {
-        let table = fs::read(table).unwrap_or_default();
-        hidden::listening_sockets(&String::from_utf8_lossy(&table))
-    };
-    let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
-    let processes: Vec<PathBuf> = all.filter(|path| is_process(path)).collect();
-    let mut seen: BTreeSet<PathBuf> = fs::read_link("/proc/self/ns/net").into_iter().collect();
-    let mut names = listening("/proc/self/net/unix".into());
-    for process in &processes {
-        if fs::read_link(process.join("ns/net")).is_ok_and(|network| seen.insert(network)) {
-            names.extend(listening(process.join("net/unix")));
-        }
-    }
-    let (mut found, relative): (BTreeSet<_>, BTreeSet<_>) = names.into_iter().partition(|name| name.is_absolute());
-    if !relative.is_empty() {
-        let directories: BTreeSet<PathBuf> =
-            processes.iter().filter_map(|process| fs::read_link(process.join("cwd")).ok()).collect();
-        found.extend(directories.iter().flat_map(|directory| relative.iter().map(|name| directory.join(name))));
-    }
-    found
-}
-
-fn exists(path: &Path) -> Option<Hidden> {
-    let path = fs::canonicalize(path).ok()?;
-    let directory = path.is_dir();
-    // Only what config.json can say.
-    let sayable = std::str::from_utf8(path.as_os_str().as_bytes()).is_ok() && path.parent().is_some();
-    sayable.then_some(Hidden { path, directory })
 }
 
 #[cfg(test)]

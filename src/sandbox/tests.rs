@@ -16,6 +16,8 @@ fn ann() -> Surroundings {
     let hidden = |path: &str, directory| Hidden { path: path.into(), directory };
     let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     Surroundings {
+        name: "box".into(),
+        known: hidden::Known::default(),
         uid: 1000,
         gid: 1000,
         is_root: false,
@@ -32,7 +34,7 @@ fn ann() -> Surroundings {
         hidden: vec![hidden("/etc/shadow", false), hidden("/home/ann/.netrc", false), hidden("/home/ann/.ssh", true)],
         other_homes: vec!["/home/bob".into(), "/root".into()],
         closed: Vec::new(),
-        mounts: parse_mounts(MOUNTS),
+        mounts: parse_mounts(MOUNTS.as_bytes()),
         resolv_conf: Some("/run/systemd/resolve/stub-resolv.conf".into()),
         run_directories: Vec::new(),
         private: surroundings::PRIVATE.iter().map(PathBuf::from).collect(),
