@@ -166,6 +166,7 @@ impl<'m> Elsewhere<'m> {
         let whole = self.crowded(hidden, kept);
         let mut found: Vec<Hidden> =
             whole.iter().map(|index| Hidden { path: self.mounts[*index].point.clone(), directory: true }).collect();
+        let mut elsewhere: HashSet<PathBuf> = HashSet::new();
         let mut new: Vec<(usize, Hidden)> = hidden.iter().cloned().enumerate().collect();
         for _ in 0..MOST_ROUNDS {
             if new.is_empty() {
@@ -173,7 +174,11 @@ impl<'m> Elsewhere<'m> {
             }
             let mut more = self.once(&new, &whole);
             // What is inside of where it comes from is hidden with that.
-            more.retain(|(from, more)| !more.path.starts_with(&hidden[*from].path) && known.insert(more.path.clone()));
+            more.retain(|(from, more)| {
+                let inside = more.path.ancestors().skip(1).any(|above| elsewhere.contains(above));
+                !inside && !more.path.starts_with(&hidden[*from].path) && known.insert(more.path.clone())
+            });
+            elsewhere.extend(more.iter().map(|(_, more)| more.path.clone()));
             found.extend(more.iter().map(|(_, more)| more.clone()));
             new = more;
         }
@@ -182,7 +187,7 @@ impl<'m> Elsewhere<'m> {
 
     /// Mounts that show so much of what is hidden that it is simpler to hide them.
     fn crowded(&self, hidden: &[Hidden], kept: &[&Path]) -> HashSet<usize> {
-        const MOST: usize = 1000;
+        const MOST: usize = 2000;
         let mut below: HashMap<(&str, PathBuf), usize> = HashMap::new();
         let mut own = HashSet::new();
         for (mount, place) in hidden.iter().filter_map(|each| self.place(&each.path)) {
@@ -191,8 +196,11 @@ impl<'m> Elsewhere<'m> {
                 *below.entry((mount.device.as_str(), above.to_owned())).or_default() += 1;
             }
         }
-        let mounts = |(device, root): &(&str, PathBuf)| self.roots.get(&(*device, root.as_path())).map_or(0, Vec::len);
-        if below.iter().map(|(root, count)| count * mounts(root)).sum::<usize>() < MOST {
+        let views = |(device, root): &(&str, PathBuf)| {
+            let mounts = self.roots.get(&(*device, root.as_path())).into_iter().flatten();
+            mounts.filter(|index| !own.contains(self.mounts[**index].point.as_path())).count()
+        };
+        if below.iter().map(|(root, count)| count * views(root)).sum::<usize>() < MOST {
             return HashSet::new();
         }
         let indices =
