@@ -14,6 +14,8 @@ mod ends;
 mod everyday;
 #[path = "sandbox/flags.rs"]
 mod flags;
+#[path = "sandbox/hidden.rs"]
+mod hidden;
 #[path = "sandbox/image.rs"]
 mod image;
 #[path = "sandbox/network.rs"]

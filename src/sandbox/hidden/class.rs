@@ -157,7 +157,7 @@ fn is_data(name: &[u8]) -> bool {
     let name = name.strip_prefix(b".").unwrap_or(name);
     let ending =
         name.rsplit(|byte| *byte == b'.').next().filter(|ending| ending.len() < name.len()).unwrap_or_default();
-    DATA.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    names::speaks_of_credentials(ending) || DATA.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
 /// What a home has in place of another, by what it is called here: a link that leads to a directory is judged as the directory.

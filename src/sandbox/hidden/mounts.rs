@@ -210,6 +210,19 @@ impl<'m> Elsewhere<'m> {
         indices.copied().filter(|index| may(&self.mounts[*index].point)).collect()
     }
 
+    /// What is at a path on the mount that its directory is on, whatever is mounted there.
+    fn below_mount(&self, path: &Path) -> Vec<Hidden> {
+        let Some((own, above)) = path.parent().and_then(|parent| self.place(parent)) else { return Vec::new() };
+        let place = join(&above, Path::new(path.file_name().unwrap_or_default()));
+        let views = place.ancestors().filter_map(|above| {
+            let below = place.strip_prefix(above).ok()?;
+            Some((self.roots.get(&(own.device.as_str(), above))?, below.to_owned()))
+        });
+        let paths = views.flat_map(|(others, below)| others.iter().map(move |other| (*other, below.clone())));
+        let paths = paths.map(|(other, below)| join(&self.mounts[other].point, &below));
+        paths.filter(|found| found != path).map(|path| Hidden { path, directory: true }).collect()
+    }
+
     /// Where something is in its file system.
     fn place(&self, path: &Path) -> Option<(&'m HostMount, PathBuf)> {
         let own = self.mount_of(path)?;
@@ -237,7 +250,7 @@ impl<'m> Elsewhere<'m> {
                 }
             }
             // What it is made of, where it is on an overlay.
-            for layer in own.layers.iter().flatten() {
+            for layer in own.layers.iter().flatten().filter(|_| place.parent().is_some()) {
                 add(each, join(layer, place.strip_prefix("/").unwrap_or(&place)), directory);
             }
             inner.entry((own.device.as_str(), place)).or_default().push(each);
@@ -328,6 +341,8 @@ pub fn of_private(private: &[PathBuf], mounts: &[HostMount], elsewhere: &Elsewhe
     let first = mounts.iter().filter(|mount| seen.insert(mount.device.as_str()));
     seeds.extend(first.filter(|mount| is_private(&mount.point)).map(|mount| directory(&mount.point)));
     let mut found = elsewhere.of(&seeds, kept);
+    // What they cover, where it is not covered.
+    found.extend(private.iter().flat_map(|path| elsewhere.below_mount(path)));
     found.retain(|hidden| !is_of_system(&hidden.path) && !is_private(&hidden.path));
     found
 }
