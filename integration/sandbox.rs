@@ -18,6 +18,8 @@ mod everyday;
 mod faults;
 #[path = "sandbox/flags.rs"]
 mod flags;
+#[path = "sandbox/hidden.rs"]
+mod hidden;
 #[path = "sandbox/image.rs"]
 mod image;
 #[path = "sandbox/later.rs"]

@@ -12,7 +12,7 @@ use crate::spelling::{shown, spell, unspell_path};
 use anyhow::Context as _;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -222,5 +222,25 @@ mod tests {
         assert_eq!(of(b":/c"), (b":/c".to_vec(), None));
         assert_eq!(of(b"a:b"), (b"a:b".to_vec(), None));
         assert_eq!(of(b"caf\xe9:/\xe9"), (b"caf\xe9".to_vec(), Some(b"/\xe9".to_vec())));
+    }
+}
+
+/// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused later.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the host's own files; what is granted is walked by descriptor, and compared"
+)]
+pub(super) fn leads_to<'a>(typed: impl Iterator<Item = &'a OsString>) -> Vec<PathBuf> {
+    typed.filter_map(|typed| std::fs::canonicalize(split(typed).0).ok()).collect()
+}
+
+/// Nothing is granted that was not looked into: a path can lead elsewhere a moment later.
+pub(super) fn check_unchanged(grants: &[Grant], looked_into: &[PathBuf]) -> anyhow::Result<()> {
+    match grants.iter().find(|grant| !looked_into.contains(&grant.source)) {
+        None => Ok(()),
+        Some(grant) => {
+            let message = format!("{}: the path was changed while it was looked at", shown(&grant.source));
+            Err(hinted(&message, "try again"))
+        }
     }
 }

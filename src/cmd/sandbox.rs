@@ -7,7 +7,7 @@
 
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
-use super::places::Places;
+use super::places::{self, Places};
 use super::refusals::Reporting;
 use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
@@ -86,9 +86,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let mut surroundings = Surroundings::probe(is_root).explained()?;
+    let looked_into = places::leads_to(args.ro.iter().chain(&args.rw));
+    surroundings.look_into(&looked_into).explained()?;
     let mut places = Places::new(&surroundings)?;
     let image = args.image.as_deref().map(|name| places.image(name)).transpose()?;
     let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref(), places)? };
+    places::check_unchanged(&request.grants, &looked_into)?;
     surroundings.look_above(request.grants.iter().map(|grant| grant.target.as_path())).explained()?;
     surroundings.own = own_places(session, &request, &reporting)?;
     let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;

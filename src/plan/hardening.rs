@@ -52,6 +52,9 @@ pub struct Landlock {
     /// The only TCP ports to connect to; `None`: any (ABI 4).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connect_tcp: Option<Vec<u16>>,
+    /// The only named UNIX sockets of processes outside to connect to, absolute in the container; `None`: any (ABI 9).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<Vec<Text>>,
     /// No abstract UNIX socket of a process outside can be connected to (ABI 6).
     pub scope_abstract: bool,
     /// No signal reaches a process outside (ABI 6).
@@ -207,6 +210,7 @@ mod tests {
                 execute: Some(vec![Text::new("/usr/bin")]),
                 bind_tcp: Some(vec![8080]),
                 connect_tcp: Some(Vec::new()),
+                sockets: Some(vec![Text::new("/run/bus")]),
                 scope_abstract: true,
                 scope_signals: true,
             }),

@@ -33,8 +33,10 @@ const READ: u64 = access::READ_FILE | access::READ_DIR;
 const USE: u64 = access::READ_FILE | access::WRITE_FILE | access::TRUNCATE | access::IOCTL_DEV;
 
 /// Since which version of Linux there is an ABI of Landlock (landlock(7), VERSIONS).
-const KERNELS: [(u32, &str); 7] =
-    [(1, "5.13"), (2, "5.19"), (3, "6.2"), (4, "6.7"), (5, "6.10"), (6, "6.12"), (7, "6.15")];
+const KERNELS: [(u32, &str); 9] =
+    [(1, "5.13"), (2, "5.19"), (3, "6.2"), (4, "6.7"), (5, "6.10"), (6, "6.12"), (7, "6.15"), (8, "7.0"), (9, "7.1")];
+/// Which ABI has rules for named sockets.
+pub const SOCKETS_ABI: u32 = 9;
 
 /// Rights on files by the ABI that brought them.
 const FS_BY_ABI: [(u32, u64); 4] =
@@ -86,6 +88,12 @@ impl fmt::Display for Ruleset {
             if none {
                 f.write_str(" nothing")?;
             }
+        }
+        if self.fs & access::RESOLVE_UNIX != 0 {
+            f.write_str("; connect to sockets")?;
+            let sockets: Vec<_> = self.rules.iter().filter(|rule| rule.access & access::RESOLVE_UNIX != 0).collect();
+            sockets.iter().try_for_each(|rule| write!(f, " {}", rule.place))?;
+            f.write_str(if sockets.is_empty() { " made inside" } else { " and those made inside" })?;
         }
         for (name, right) in [("bind", net::BIND_TCP), ("connect to", net::CONNECT_TCP)] {
             if self.net & right != 0 {
@@ -160,6 +168,8 @@ pub(super) fn compile(b: &mut Builder<'_>, asked: &Landlock, script: &[Child], b
     }
     missing(b, asked, abi);
     let fs = FS_BY_ABI.iter().filter(|(since, _)| *since <= abi).fold(0, |all, (_, rights)| all | rights);
+    let sockets = asked.sockets.is_some() && abi >= SOCKETS_ABI;
+    let fs = if sockets { fs | access::RESOLVE_UNIX } else { fs };
     let (mut net_handled, mut ports) = (0, Vec::new());
     for (right, list) in [(net::BIND_TCP, &asked.bind_tcp), (net::CONNECT_TCP, &asked.connect_tcp)] {
         if let Some(list) = list.as_ref().filter(|_| abi >= 4) {
@@ -214,6 +224,7 @@ fn missing(b: &mut Builder<'_>, asked: &Landlock, abi: u32) {
         (4, asked.bind_tcp.is_some(), "binding TCP ports"),
         (4, asked.connect_tcp.is_some(), "connecting to TCP ports"),
         (5, true, "commands to devices"),
+        (SOCKETS_ABI, asked.sockets.is_some(), "named sockets"),
         (6, asked.scope_abstract, "abstract sockets"),
         (6, asked.scope_signals, "signals"),
     ];
@@ -263,6 +274,9 @@ fn rules(asked: &Landlock, script: &[Child], by: By) -> Vec<Rule> {
     }
     for path in asked.execute.iter().flatten() {
         rules.push(Rule { at: At::Path, access: access::EXECUTE, place: path.clone() });
+    }
+    for path in asked.sockets.iter().flatten() {
+        rules.push(Rule { at: At::Path, access: access::RESOLVE_UNIX, place: path.clone() });
     }
     let names = ["stdin", "stdout", "stderr"];
     rules.extend((0..).zip(names).map(|(number, name)| Rule {

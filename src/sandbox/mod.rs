@@ -25,6 +25,7 @@ pub use surroundings::{Closed, Error, Surroundings};
 
 use crate::fences::Fence;
 use crate::host::Host;
+use crate::plan::text::Text;
 use crate::profile::{self, Profile, Tightened};
 use crate::report::{Diagnostic, Severity};
 use crate::spec;
@@ -228,9 +229,20 @@ pub fn restrict(
     spec.set_root(None);
     let tightened = profile::tighten(&profile, spec, host);
     spec.set_root(root);
-    let tightened = tightened?;
+    let mut tightened = tightened?;
+    close_sockets(&mut tightened, request, host);
     widen::keep_environment(spec, &before, request);
     Ok((tightened, profile))
+}
+
+/// Where the kernel can say so, named sockets of processes outside are closed to the program, also those that appear later: but for what
+/// was given by its own name.
+fn close_sockets(tightened: &mut Tightened, request: &Request, host: &Host) {
+    if host.landlock_abi >= crate::plan::landlock::SOCKETS_ABI {
+        let given = request.grants.iter().filter(|grant| !grant.directory).map(|grant| Text::path(&grant.target));
+        let landlock = tightened.hardening.landlock.get_or_insert_default();
+        landlock.sockets = Some(given.collect());
+    }
 }
 
 /// Fits a configuration to what can limit it: once its profile has had its say.

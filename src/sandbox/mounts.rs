@@ -71,16 +71,18 @@ const MAPPABLE: &[&str] =
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
     let mut table = Table { planned: Vec::new(), notes: Vec::new() };
     let mut refusals: Vec<Refusal> = both_given_and_in_memory(request).collect();
-    let hidden = all_hidden(host);
+    let holes = Holes::of(request, host);
+    let hidden = holes.all.as_slice();
+    table.notes.extend(host.known.notes.iter().chain(&holes.notes).cloned());
     let own = own::everywhere(&host.own, &host.mounts);
     refusals.extend(own::refusals(request, host, &own));
     let (grants, mut masked) = match &request.rootfs {
         None => {
             table.private(&host.private);
             table.of_run(host);
-            let grants = grants(request, host, &hidden, &mut refusals);
+            let grants = grants(request, host, &holes, &mut refusals);
             table.home(request, host.home.as_deref());
-            let masked = table.hide(&hidden, &grants, host, request);
+            let masked = table.hide(hidden, &grants, host, request);
             (grants, masked)
         }
         Some(rootfs) => {
@@ -88,7 +90,7 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
             table.private(&rootfs.private);
             table.resolver(request, rootfs, host);
             table.home(request, rootfs.home.as_deref());
-            let masked = table.hide_in_image(&hidden, rootfs, &request.grants);
+            let masked = table.hide_in_image(hidden, rootfs, &request.grants);
             (request.grants.clone(), masked)
         }
     };
@@ -119,21 +121,50 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
     if refusals.is_empty() { Ok(table.write(&masked)) } else { Err(refusals) }
 }
 
-/// Everything hidden, with the other paths to the same files, and other people's homes.
+/// Everything that is hidden from a program that was given nothing.
 pub(super) fn all_hidden(host: &Surroundings) -> Vec<Hidden> {
-    let homes = host.other_homes.iter().map(|path| Hidden { path: path.clone(), directory: true });
-    let mut all: Vec<Hidden> = host.hidden.iter().cloned().chain(homes).collect();
-    let elsewhere: Vec<Hidden> = all
-        .iter()
-        .flat_map(|hidden| {
-            let directory = hidden.directory;
-            hidden::aliases(&hidden.path, &host.mounts).into_iter().map(move |path| Hidden { path, directory })
-        })
-        .collect();
-    all.extend(elsewhere);
-    all.sort_by(|a, b| a.path.cmp(&b.path));
-    all.dedup();
-    all
+    Holes::of(&Request::default(), host).all
+}
+
+/// What is hidden of the host, and why.
+struct Holes {
+    /// By path.
+    all: Vec<Hidden>,
+    /// Other places of what every sandbox has of its own: a working directory in them is shown all the same.
+    private: Vec<PathBuf>,
+    notes: Vec<String>,
+}
+
+impl Holes {
+    /// Everything hidden, with the other paths to the same files, and other people's homes.
+    fn of(request: &Request, host: &Surroundings) -> Self {
+        let elsewhere = hidden::Elsewhere::new(&host.mounts);
+        let homes = host.other_homes.iter().map(|path| Hidden { path: path.clone(), directory: true });
+        let mut all: Vec<Hidden> = host.hidden.iter().cloned().chain(homes).collect();
+        let given = request.grants.iter().map(|grant| grant.source.as_path());
+        let kept: Vec<&Path> =
+            [host.directory.as_path()].into_iter().chain(host.home.as_deref()).chain(given.clone()).collect();
+        let opaque = hidden::opaque(&host.mounts, &kept, host.name.as_encoded_bytes());
+        let notes = opaque.iter().map(|mount| {
+            format!(
+                "{} ({}) may show what is hidden under other names, and is hidden: --ro shows it",
+                mount.point.display(),
+                mount.kind
+            )
+        });
+        let notes = notes.collect();
+        all.extend(opaque.iter().map(|mount| Hidden { path: mount.point.clone(), directory: true }));
+        let shm = Path::new("/dev/shm");
+        let private = host.private.iter().map(PathBuf::as_path).chain([shm]).map(Path::to_owned).collect::<Vec<_>>();
+        let mut private = hidden::of_private(&private, &host.mounts, &elsewhere, &kept);
+        private.extend(hidden::of_kernel(&host.private, &host.mounts));
+        all.extend(elsewhere.of(&all, &kept));
+        all.extend(private.iter().cloned());
+        // A mask is over what is there when it is made: what is inside another comes first, and what is inside is not looked for.
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        all.dedup_by(|a, b| a.path == b.path);
+        Self { all, private: private.into_iter().map(|hidden| hidden.path).collect(), notes }
+    }
 }
 
 /// Paths in the sandbox of what is hidden and inside of what is granted.
@@ -178,7 +209,7 @@ fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
 }
 
 /// What was asked for, and the working directory and a home in a private place, which are there without being asked for.
-fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &mut Vec<Refusal>) -> Vec<Grant> {
+fn grants(request: &Request, host: &Surroundings, holes: &Holes, refusals: &mut Vec<Refusal>) -> Vec<Grant> {
     let implicit = |path: &Path| Grant {
         source: path.to_owned(),
         target: path.to_owned(),
@@ -192,8 +223,12 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
     let mut all: Vec<Grant> = home.map(implicit).into_iter().collect();
     let directory = host.directory.as_path();
     let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
-    let secret =
-        hidden.iter().find(|hidden| directory.starts_with(&hidden.path) && !host.other_homes.contains(&hidden.path));
+    let secret = holes.all.iter().find(|hidden| {
+        directory.starts_with(&hidden.path)
+            && !host.other_homes.contains(&hidden.path)
+            && !holes.private.contains(&hidden.path)
+    });
+    let is_private_itself = holes.private.iter().any(|own| own == directory);
     if let Some(secret) = secret.filter(|_| !granted && request.workdir.is_none()) {
         refusals.push(Refusal {
             message: format!(
@@ -203,11 +238,16 @@ fn grants(request: &Request, host: &Surroundings, hidden: &[Hidden], refusals: &
             ),
             hint: format!("go elsewhere, name another with --workdir, or show it with --ro {}", shown(directory)),
         });
-    } else if secret.is_none() && has_place(directory, request, host) && !host.lets_no_stranger_in(directory) {
+    } else if secret.is_none()
+        && !is_private_itself
+        && has_place(directory, request, host)
+        && !host.lets_no_stranger_in(directory)
+    {
         let in_home =
             request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
         let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
-        if is_private(directory) || in_home || in_another || host.is_root {
+        let elsewhere = holes.private.iter().any(|private| directory.starts_with(private));
+        if is_private(directory) || in_home || in_another || elsewhere || host.is_root {
             all.push(implicit(directory));
         }
     }

@@ -7,19 +7,20 @@
 )]
 
 use super::absent::believe;
-use super::hidden::{self, Hidden, HostMount};
+use super::hidden::{self, Caller, Finder, Hidden, HostMount, Known};
 use super::own;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// The host as a sandbox's configuration depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Surroundings {
+    /// The name of the machine.
+    pub name: OsString,
     /// The caller's effective uid.
     pub uid: u32,
     /// The caller's effective gid.
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub hidden: Vec<Hidden>,
     /// Where pent's own files are ([`super::own`]); whoever probes them makes some of them.
     pub own: Vec<own::Place>,
+    /// What else was found out of it.
+    pub known: Known,
     /// Homes of others, without links.
     pub other_homes: Vec<PathBuf>,
     /// Directories that let nobody but their owner pass, among those above what root grants; from the top down.
@@ -73,6 +76,9 @@ pub enum Error {
     /// The working directory.
     #[error("cannot find the working directory: {0}")]
     Directory(#[source] io::Error),
+    /// The sockets that somebody listens at.
+    #[error("cannot find out about the sockets of the host: {0}")]
+    Sockets(#[source] io::Error),
     /// A file that the rest depends on.
     #[error("cannot read {}: {source}", crate::spelling::shown(path))]
     Read {
@@ -87,7 +93,7 @@ impl crate::report::Hint for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Directory(_) => Some("go to a directory that exists".into()),
-            Self::Read { .. } => None,
+            Self::Read { .. } | Self::Sockets(_) => None,
         }
     }
 }
@@ -127,13 +133,26 @@ impl Surroundings {
         let of_passwd = of_passwd.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten();
         let own_homes: BTreeSet<PathBuf> = of_passwd.chain(home.clone()).collect();
         let other_homes = other_homes(&users, uid, home.as_deref())?;
-        let mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
-        let mut homes: Vec<PathBuf> = other_homes.iter().chain(&home).cloned().collect();
-        homes.extend(users.iter().filter(|user| user.uid == uid).map(|user| user.home.clone()));
-        let hidden = find_hidden(&homes, &environment, &mounts)?;
+        let mut mounts = hidden::parse_mounts(&read("/proc/self/mountinfo")?);
+        hidden::resolve_layers(&mut mounts);
+        let mut homes: Vec<PathBuf> = home.iter().chain(&own_homes).filter(|home| is_a_home(home)).cloned().collect();
+        homes.dedup();
+        let private = existing(PRIVATE)?;
+        let caller = Caller {
+            is_root,
+            other_homes: &other_homes,
+            environment: &environment,
+            directory: &directory,
+            mounts: &mounts,
+            private: &private,
+        };
+        let mut finder = Finder::new(caller, &[], Known { homes, ..Known::default() });
+        finder.of_caller();
+        let (hidden, known) = finder.finish();
         let above = home.iter().chain([&directory]).flat_map(|path| path.ancestors());
         let closed = above.filter_map(|path| closed(path).transpose()).collect::<Result<BTreeSet<Closed>, Error>>()?;
         Ok(Self {
+            name: own_name(),
             uid,
             gid: nix::unistd::getegid().as_raw(),
             is_root,
@@ -142,12 +161,13 @@ impl Surroundings {
             home,
             own_homes: own_homes.into_iter().collect(),
             hidden,
+            known,
             own: Vec::new(),
             other_homes,
             mounts,
             resolv_conf: believe(Path::new("/etc/resolv.conf"), fs::canonicalize("/etc/resolv.conf"))?,
             run_directories: existing(RUN_DIRECTORIES)?,
-            private: existing(PRIVATE)?,
+            private,
             time_namespaces: believe(Path::new("/proc/self/ns/time"), fs::symlink_metadata("/proc/self/ns/time"))?
                 .is_some(),
             terminal: {
@@ -158,6 +178,38 @@ impl Surroundings {
             environment,
         })
     }
+
+    /// Looks for what is hidden in the trees that the program works in, and for the sockets of services, once it is known what is granted
+    /// of the host.
+    ///
+    /// # Errors
+    /// When the kernel's tables cannot be read.
+    pub fn look_into(&mut self, granted: &[PathBuf]) -> Result<(), Error> {
+        let caller = Caller {
+            is_root: self.is_root,
+            other_homes: &self.other_homes,
+            environment: &[],
+            directory: &self.directory,
+            mounts: &self.mounts,
+            private: &self.private,
+        };
+        let mut finder = Finder::new(caller, &self.hidden, std::mem::take(&mut self.known));
+        finder.of_trees(granted);
+        finder.of_services(granted).map_err(Error::Sockets)?;
+        (self.hidden, self.known) = finder.finish();
+        Ok(())
+    }
+}
+
+/// As it is at the beginning of a network file system's source.
+fn own_name() -> OsString {
+    use std::os::unix::ffi::OsStringExt as _;
+    OsString::from_vec(fs::read("/proc/sys/kernel/hostname").unwrap_or_default().trim_ascii().to_ascii_lowercase())
+}
+
+/// Not where the kernel's files are, or everybody's: what is called a home there is none.
+fn is_a_home(path: &Path) -> bool {
+    path.parent().is_some() && !PRIVATE.iter().any(|private| path == Path::new(private)) && !hidden::is_of_system(path)
 }
 
 impl Surroundings {
@@ -254,56 +306,6 @@ fn other_homes(users: &[User], uid: u32, own: Option<&Path>) -> Result<Vec<PathB
         .filter(|path| !own.is_some_and(|own| own.starts_with(path)))
         .filter(|path| !matches!(path.to_str(), Some("/home" | "/var" | "/opt" | "/srv" | "/mnt" | "/media")));
     Ok(homes.collect())
-}
-
-/// What there is of all that is to be hidden. What the caller may not reach, the program cannot either.
-fn find_hidden(
-    homes: &[PathBuf],
-    environment: &[(OsString, OsString)],
-    mounts: &[HostMount],
-) -> Result<Vec<Hidden>, Error> {
-    let mut paths = hidden::candidates(homes, environment);
-    let (directory, is_key) = hidden::host_keys();
-    let is_key = |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(is_key);
-    paths.extend(entries(directory)?.into_iter().filter(is_key));
-    for path in sockets()? {
-        if believe(&path, fs::metadata(&path))?.is_some_and(|found| found.file_type().is_socket()) {
-            paths.push(path);
-        }
-    }
-    // A second view of the host's processes (in a chroot, say), and through it of all their files.
-    let views = mounts.iter().filter(|mount| mount.kind == "proc" && !mount.point.starts_with("/proc"));
-    paths.extend(views.map(|mount| mount.point.clone()));
-    let mut found = paths.iter().filter_map(|path| exists(path).transpose()).collect::<Result<Vec<Hidden>, Error>>()?;
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found.dedup();
-    Ok(found)
-}
-
-/// Where sockets may be that somebody listens at: in the caller's network namespace and in those of the processes that it may look at.
-/// Those with relative names are looked for where any of these processes is.
-fn sockets() -> Result<BTreeSet<PathBuf>, Error> {
-    let listening = |table: PathBuf| {
-        let table = believe(&table, fs::read(&table))?.unwrap_or_default();
-        Ok::<_, Error>(hidden::listening_sockets(&table))
-    };
-    let link = |link: PathBuf| believe(&link, fs::read_link(&link));
-    let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
-    let processes: Vec<PathBuf> = entries(Path::new("/proc"))?.into_iter().filter(|path| is_process(path)).collect();
-    let mut seen: BTreeSet<PathBuf> = link("/proc/self/ns/net".into())?.into_iter().collect();
-    let mut names = listening("/proc/self/net/unix".into())?;
-    for process in &processes {
-        if link(process.join("ns/net"))?.is_some_and(|network| seen.insert(network)) {
-            names.extend(listening(process.join("net/unix"))?);
-        }
-    }
-    let (mut found, relative): (BTreeSet<_>, BTreeSet<_>) = names.into_iter().partition(|name| name.is_absolute());
-    if !relative.is_empty() {
-        let of = |process: &PathBuf| link(process.join("cwd")).transpose();
-        let directories = processes.iter().filter_map(of).collect::<Result<BTreeSet<PathBuf>, Error>>()?;
-        found.extend(directories.iter().flat_map(|directory| relative.iter().map(|name| directory.join(name))));
-    }
-    Ok(found)
 }
 
 fn exists(path: &Path) -> Result<Option<Hidden>, Error> {

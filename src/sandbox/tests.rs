@@ -17,6 +17,8 @@ fn ann() -> Surroundings {
     let hidden = |path: &str, directory| Hidden { path: path.into(), directory };
     let set = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
     Surroundings {
+        name: "box".into(),
+        known: hidden::Known::default(),
         uid: 1000,
         gid: 1000,
         is_root: false,

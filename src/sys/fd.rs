@@ -239,15 +239,21 @@ pub fn read_dir(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<usize> {
 
 /// The names in a buffer that [`read_dir`] filled, with their `DT_*` type; `.` and `..` are left out.
 pub fn entries(buf: &[u8]) -> impl Iterator<Item = (&CStr, u8)> {
+    numbered_entries(buf).map(|(name, kind, _)| (name, kind))
+}
+
+/// The same with the number of each inode, as the directory has it: on some stacked file systems it is not stat(2)'s.
+pub fn numbered_entries(buf: &[u8]) -> impl Iterator<Item = (&CStr, u8, u64)> {
     // struct linux_dirent64: ino u64, off i64, reclen u16, type u8, name (NUL-terminated).
     let mut rest = buf;
     std::iter::from_fn(move || {
         let reclen = usize::from(u16::from_ne_bytes([*rest.get(16)?, *rest.get(17)?]));
         let entry = rest.get(..reclen)?;
         rest = rest.get(reclen..)?;
-        Some((CStr::from_bytes_until_nul(entry.get(19..)?).ok()?, *entry.get(18)?))
+        let number = u64::from_ne_bytes(entry.get(..8)?.try_into().ok()?);
+        Some((CStr::from_bytes_until_nul(entry.get(19..)?).ok()?, *entry.get(18)?, number))
     })
-    .filter(|(name, _)| !matches!(name.to_bytes(), b"." | b".."))
+    .filter(|(name, ..)| !matches!(name.to_bytes(), b"." | b".."))
 }
 
 /// readlinkat(2) into `buf`: the length of the target, which is cut off when it equals the buffer's.

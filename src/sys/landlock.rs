@@ -37,8 +37,10 @@ pub mod access {
     pub const TRUNCATE: u64 = 1 << 14;
     /// Commands of ioctl(2) on devices, but for some that are always allowed (ABI 5).
     pub const IOCTL_DEV: u64 = 1 << 15;
+    /// Connect, or send, to a named UNIX socket of a process outside of the domain (ABI 9).
+    pub const RESOLVE_UNIX: u64 = 1 << 16;
     /// What can be said of something that is no directory; more is `EINVAL`.
-    pub const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV;
+    pub const FILE: u64 = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV | RESOLVE_UNIX;
 }
 
 /// `LANDLOCK_ACCESS_NET_*` (ABI 4).

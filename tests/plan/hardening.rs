@@ -268,3 +268,20 @@ fn a_filter_that_allows_everything_is_none() {
     hardened(&config, &v2(), &require(&["seccomp"])).expect("one call is denied");
     assert_eq!("seccomp".parse(), Ok(Need::Seccomp));
 }
+
+/// A right that a kernel does not know must not be asked of it; where it does, only what is named is open.
+#[test]
+fn named_sockets_are_closed_where_the_kernel_can() {
+    let asked = Landlock { sockets: Some(vec![pent::plan::text::Text::new("/srv/bus")]), ..Landlock::default() };
+    let fs = |abi: u32, asked: &Landlock| {
+        let host = Host { landlock_abi: abi, ..v2() };
+        let plan = hardened(&default_config(), &host, &landlock(asked.clone())).expect("a plan");
+        plan.ruleset().expect("rules").clone()
+    };
+    assert_eq!(fs(8, &asked).fs & access::RESOLVE_UNIX, 0);
+    assert!(fs(8, &asked).rules.iter().all(|rule| rule.access & access::RESOLVE_UNIX == 0));
+    let new = fs(9, &asked);
+    assert_ne!(new.fs & access::RESOLVE_UNIX, 0);
+    assert_eq!(new.rules.iter().filter(|rule| rule.access & access::RESOLVE_UNIX != 0).count(), 1);
+    assert_eq!(fs(9, &Landlock::default()).fs & access::RESOLVE_UNIX, 0, "nobody asked");
+}

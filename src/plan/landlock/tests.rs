@@ -82,3 +82,26 @@ fn every_abi_has_its_kernel_and_only_its_own_rights() {
     assert_eq!(kernel_of(6), Some("6.12"));
     assert_eq!(kernel_of(99), None);
 }
+
+/// What is made inside is the program's own, by the kernel's rules; of what is outside, only what is named.
+#[test]
+fn named_sockets_of_others_are_closed_but_for_a_list() {
+    let asked = Landlock { sockets: Some(vec![Text::new("/srv/bus")]), ..Landlock::default() };
+    let rules = rules(&asked, &usual(), By::Descriptor);
+    let open: Vec<_> = rules.iter().filter(|rule| rule.access & access::RESOLVE_UNIX != 0).collect();
+    assert_eq!(open.len(), 1);
+    assert_eq!(
+        (open[0].at, open[0].access, open[0].place.to_string()),
+        (At::Path, access::RESOLVE_UNIX, "/srv/bus".into())
+    );
+    let of = |abi| Ruleset {
+        abi,
+        fs: access::READ_DIR | access::RESOLVE_UNIX,
+        net: 0,
+        scoped: 0,
+        rules: rules.iter().filter(|rule| rule.access & access::RESOLVE_UNIX != 0).cloned().collect(),
+        ports: Vec::new(),
+    };
+    assert!(of(9).to_string().ends_with("; connect to sockets /srv/bus and those made inside"), "{}", of(9));
+    assert_eq!(kernel_of(SOCKETS_ABI), Some("7.1"));
+}

@@ -122,6 +122,10 @@ fn both(one: Landlock, two: Landlock) -> Landlock {
         execute,
         bind_tcp: ports(one.bind_tcp, two.bind_tcp),
         connect_tcp: ports(one.connect_tcp, two.connect_tcp),
+        sockets: match (one.sockets, two.sockets) {
+            (Some(one), Some(two)) => Some(one.into_iter().filter(|path| two.contains(path)).collect()),
+            (one, two) => one.or(two),
+        },
         scope_abstract: one.scope_abstract || two.scope_abstract,
         scope_signals: one.scope_signals || two.scope_signals,
     }
@@ -369,6 +373,7 @@ impl<'a> Cut<'a> {
             execute,
             bind_tcp: asked.bind_tcp.as_ref().map(ports),
             connect_tcp: asked.connect_tcp.as_ref().map(ports),
+            sockets: None,
             scope_abstract: asked.scope_abstract.unwrap_or_default(),
             scope_signals: asked.scope_signals.unwrap_or_default(),
         });
