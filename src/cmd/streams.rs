@@ -103,7 +103,10 @@ impl Streams {
         let replacement = match handling {
             Handling::AsIs => None,
             Handling::Anew => reopen::anew(file, same.flags).ok(),
-            Handling::AnewReadOnlyMount => reopen::from_read_only_mount(file, same.flags).ok(),
+            Handling::AnewReadOnlyMount => {
+                let reopened = reopen::from_read_only_mount(file, same.flags);
+                reopened.or_else(|_| reopen::anew(file, same.flags)).ok()
+            }
             Handling::ReadOnly => match reopen::from_read_only_mount(file, libc::O_RDONLY) {
                 Ok(reopened) => {
                     lseek(&reopened, same.offset, Whence::SeekSet)?;
