@@ -452,7 +452,8 @@ fn odd_trees_are_looked_through() {
 fn a_home_is_closed_to_what_starts_with_it() {
     sandboxed!();
     as_each(|caller| {
-        caller.file("home/.tool/config", "mine\n", 0o600);
+        // Open to others: what is not is hidden, and writing to it goes nowhere.
+        caller.file("home/.tool/config", "mine\n", 0o644);
         caller.file("home/.cargo/bin/cargo", "mine\n", 0o700);
         caller.file("home/.cargo/registry/index", "mine\n", 0o600);
         let home = caller.home();
@@ -481,13 +482,14 @@ fn a_home_is_closed_to_what_starts_with_it() {
 fn whoever_is_killed_is_cleaned_up_after() {
     sandboxed!();
     as_each(|caller| {
-        let script = "echo x > .envrc; echo ready; sleep 100";
+        // A number that no other test sleeps for.
+        let script = "echo x > .envrc; echo ready; sleep 31337";
         let mut command = caller.command(&["--rw", ".", "--", "sh", "-c", script]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
         support::wait_until("the file is there", support::seconds(10), || caller.has(".envrc"));
         child.kill().expect("killed");
         child.wait().expect("ended");
-        support::wait_until("the program is gone", support::seconds(10), || Caller::processes("sleep 100") == 0);
+        support::wait_until("the program is gone", support::seconds(10), || Caller::processes("sleep 31337") == 0);
         assert!(caller.has(".envrc"));
         let seen = caller.shell(&[], "true");
         assert!(!caller.has(".envrc") && said(&seen).contains("taken away"), "{seen:?}");

@@ -212,7 +212,7 @@ fn a_server_gets_one_request_and_that_for_itself() {
     sandboxed!();
     let port = echo();
     as_each(|caller| {
-        caller.file("home/project/raw.py", RAW, 0o600);
+        caller.file("home/project/raw.py", RAW, 0o644);
         let net = format!("127.0.0.1:{port}");
         let ask = |request: &str| {
             let request = request.replace("PLACE", &net);
@@ -266,7 +266,7 @@ os.kill(server, signal.SIGKILL)
 sys.exit(status)' "$@"
 "#;
     as_each(|caller| {
-        caller.file("home/project/client.py", CLIENT, 0o600);
+        caller.file("home/project/client.py", CLIENT, 0o644);
         let seen = |net: &str, host: &str| {
             let pent = caller.command(&["--net", net, "--", "python3", "client.py", host, "8000"]);
             let mut view = std::process::Command::new("unshare");

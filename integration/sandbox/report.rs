@@ -98,7 +98,7 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
             "home/project/.git/hooks/post-commit",
             "home/project/.envrc",
         ] {
-            caller.file(below, "before", 0o700);
+            caller.file(below, "before", 0o755);
         }
         for (script, why) in [
             ("cat ~/.ssh/id_ed25519", "(hidden: "),
@@ -122,7 +122,7 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
             ("echo x > /proc/sys/kernel/core_pattern", ""),
             ("touch /home/x", ""),
         ] {
-            let seen = typed(caller, &["--report"], "", &format!("{script}; exit 1"));
+            let seen = typed(caller, &["--report"], "--ro ~", &format!("{script}; exit 1"));
             let denied: Vec<String> =
                 seen.stderr().lines().filter(|line| line.starts_with("denied")).map(str::to_owned).collect();
             for line in &denied {
@@ -133,7 +133,7 @@ fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
                 assert!(!line.contains("allow with --ro") && !line.contains("allow with --rw"), "{script}: {line}");
             }
             assert!(denied.iter().any(|line| line.contains(why)), "{script}: {seen:?}");
-            let json = typed(caller, &["--report=report.json"], "", &format!("{script}; exit 1"));
+            let json = typed(caller, &["--report=report.json"], "--ro ~", &format!("{script}; exit 1"));
             let report: Value = serde_json::from_str(&support::read(caller.path("home/project/report.json")))
                 .unwrap_or_else(|error| panic!("{error}: {json:?}"));
             for refusal in report["refusals"].as_array().expect("a list") {
@@ -163,8 +163,8 @@ fn names_do_nothing_to_whoever_reads_them() {
             caller.file(&format!("home/{name}"), "x", 0o600);
         }
         let script = "cd ~; for f in a* *b; do echo x > \"$f\"; done; exit 1";
-        let seen = typed(caller, &["--report"], "", script);
-        typed(caller, &["--report=report.json"], "", script);
+        let seen = typed(caller, &["--report"], "--ro ~", script);
+        typed(caller, &["--report=report.json"], "--ro ~", script);
         let report = support::read(caller.path("home/project/report.json"));
         for name in names {
             for c in name.chars().filter(|c| !c.is_ascii_graphic() && *c != ' ') {

@@ -111,10 +111,10 @@ fn a_file_can_be_sought_in_and_mapped_and_its_caller_goes_on_where_the_program_s
         assert_eq!(loops.stdout(), "got one\ngot two\ngot three\n", "{loops:?}");
         let parts = typed(caller, "{ read a; pent -- sh -c 'read b; echo \"in: $b\"'; cat; } <list");
         assert_eq!(parts.stdout(), "in: two\nthree\n", "{parts:?}");
-        let sought = typed(caller, "pent -- sh -c 'tail -c 6; exec </dev/stdin; head -c 3' <list");
+        let sought = typed(caller, "pent -q -- sh -c 'tail -c 6; exec </dev/stdin; head -c 3' <list");
         assert_eq!(sought.stdout(), "three\none", "{sought:?}");
         let script = "import mmap,sys; print(mmap.mmap(0, 0, prot=mmap.PROT_READ)[:3])";
-        let mapped = typed(caller, &format!("pent -- python3 -c '{script}' <list"));
+        let mapped = typed(caller, &format!("pent -q -- python3 -c '{script}' <list"));
         assert_eq!(mapped.stdout(), "b'one'\n", "{mapped:?}");
     });
 }
@@ -154,7 +154,7 @@ fn a_file_without_a_name_comes_through_a_pipe() {
             (after.mode(), after.len(), after.mtime()),
             "{seen:?}"
         );
-        let here = typed(caller, "pent -- sort <<<$'b\\na'; pent -- head -1 </proc/self/status");
+        let here = typed(caller, "pent -q -- sort <<<$'b\\na'; pent -- head -1 </proc/self/status");
         assert!(here.stdout().contains("Name:") && here.stdout().starts_with("a\nb\n"), "{here:?}");
     });
 }
@@ -201,32 +201,34 @@ fn output_is_whole_and_in_order() {
     as_each(|caller| {
         let both = typed(
             caller,
-            "pent -- sh -c 'for i in $(seq 2000); do echo $i; echo $i >&2; done' >out 2>&1; echo $?; uniq -c out | grep -vc ' 2 '; wc -l <out",
+            "pent -q -- sh -c 'for i in $(seq 2000); do echo $i; echo $i >&2; done' >out 2>&1; echo $?; uniq -c out | grep -vc ' 2 '; wc -l <out",
         );
         assert_eq!(both.stdout(), "0\n0\n4000\n", "{both:?}");
         let apart = typed(
             caller,
-            "echo before >err; pent -- sh -c 'echo a; echo b >&2; exit 7' >out 2>>err; echo $?; cat out err",
+            "echo before >err; pent -q -- sh -c 'echo a; echo b >&2; exit 7' >out 2>>err; echo $?; cat out err",
         );
         assert_eq!(apart.stdout(), "7\na\nbefore\nb\n", "{apart:?}");
         let large =
-            typed(caller, "pent -- sh -c 'seq 3000000' >out; echo $?; cmp out <(seq 3000000) && echo same; rm out");
+            typed(caller, "pent -q -- sh -c 'seq 3000000' >out; echo $?; cmp out <(seq 3000000) && echo same; rm out");
         assert_eq!(large.stdout(), "0\nsame\n", "{large:?}");
         // Who is left behind ends with the program; what it said until then is there.
         let left = typed(
             caller,
-            "pent -- sh -c '(while :; do echo x; sleep 0.01; done) & sleep 0.1; echo end; exit 3' >out; echo $?; grep -c end out",
+            "pent -q -- sh -c '(while :; do echo x; sleep 0.01; done) & sleep 0.1; echo end; exit 3' >out; echo $?; grep -c end out",
         );
         assert_eq!(left.stdout(), "3\n1\n", "{left:?}");
         let late = typed(caller, "pent --timeout 1s -- sh -c 'echo early; sleep 20' >out; echo $?; cat out");
         assert_eq!(late.stdout(), "124\nearly\n", "{late:?}");
-        let killed = typed(caller, "pent -- sh -c 'echo last; kill -9 $$' >out; echo $?; cat out");
+        let killed = typed(caller, "pent -q -- sh -c 'echo last; kill -9 $$' >out; echo $?; cat out");
         assert_eq!(killed.stdout(), "137\nlast\n", "{killed:?}");
-        let open =
-            typed(caller, "pent -- sh -c 'echo by name >/dev/stdout; echo also >>/proc/self/fd/2' >out 2>&1; cat out");
+        let open = typed(
+            caller,
+            "pent -q -- sh -c 'echo by name >/dev/stdout; echo also >>/proc/self/fd/2' >out 2>&1; cat out",
+        );
         assert_eq!(open.stdout(), "by name\nalso\n", "{open:?}");
         // Refused before it starts: the reason is where it belongs.
-        let not = typed(caller, "pent -- /nowhere/x >out 2>err; echo $?; grep -c nowhere err; wc -c <out");
+        let not = typed(caller, "pent -q -- /nowhere/x >out 2>err; echo $?; grep -c nowhere err; wc -c <out");
         assert_eq!(not.stdout(), "127\n1\n0\n", "{not:?}");
     });
 }

@@ -63,13 +63,11 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
     Ok(0)
 }
 
-/// Deletes what sandboxes have left whose pent was killed: those with an id of `prefix` and the pid of a pent that is gone. What cannot
-/// be deleted is left to the next time.
-///
-/// What is in such a directory is not believed: no hook of its runs, and of cgroups only that is killed and removed which pent makes
-/// for this id; `own_id` and `own` are this sandbox's, from which it is known.
-pub(super) fn sweep(session: &Session<'_>, prefix: &str, own_id: &str, own: &Cgroup) -> Result<()> {
+/// The directories of sandboxes whose pent was killed, locked: those with an id of `prefix` and the pid of a pent that is gone, and of
+/// this sandbox's own id, which an earlier process with the same pid may have left.
+pub(super) fn abandoned(session: &Session<'_>, prefix: &str, own_id: &str) -> Result<Vec<Dir>> {
     let root = session.root()?;
+    let mut found = Vec::new();
     for id in Dir::list(&root).explained()? {
         let Some(pid) = id.strip_prefix(prefix).and_then(pid_of) else { continue };
         // Whoever has that pid now may be its pent, with another state directory.
@@ -77,14 +75,24 @@ pub(super) fn sweep(session: &Session<'_>, prefix: &str, own_id: &str, own: &Cgr
             continue;
         }
         let Ok(mut dir) = Dir::open(&root, &id) else { continue };
-        if !dir.is_own().unwrap_or(false) || !dir.try_lock().unwrap_or(false) {
-            continue;
+        if dir.is_own().unwrap_or(false) && dir.try_lock().unwrap_or(false) {
+            found.push(dir);
         }
+    }
+    Ok(found)
+}
+
+/// Deletes what sandboxes have left whose pent was killed. What cannot be deleted is left to the next time.
+///
+/// What is in such a directory is not believed: no hook of its runs, and of cgroups only that is killed and removed which pent makes
+/// for this id; `own_id` and `own` are this sandbox's, from which it is known.
+pub(super) fn sweep(session: &Session<'_>, abandoned: Vec<Dir>, own_id: &str, own: &Cgroup) {
+    for dir in abandoned {
+        let id = dir.id().to_owned();
         if let Err(error) = sweep_one(dir, own, own_id) {
             session.report.debug(format_args!("cannot delete what is left of {id}: {error:#}"));
         }
     }
-    Ok(())
 }
 
 /// As pent writes it: one number has one id.

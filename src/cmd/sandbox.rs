@@ -117,7 +117,9 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let network = network(args, &request)?;
     let ports = network.listen().explained()?;
     // What is left of others is not to be taken for what was there before.
-    judge_abandoned(session, args.quiet)?;
+    let id = format!("{PREFIX}{}", std::process::id());
+    let abandoned = delete::abandoned(session, PREFIX, &id)?;
+    judge_abandoned(session, &abandoned, args.quiet);
     let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings));
     made.notes.extend(later.notes().iter().cloned());
     let options = Options {
@@ -129,7 +131,6 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         report: reporting.watch(),
         ..Options::default()
     };
-    let id = format!("{PREFIX}{}", std::process::id());
     let config = serde_json::to_vec(&made.spec).context("cannot write the configuration")?;
     let mut hardening = tightened.hardening;
     hardening.require.extend(make::hardening(session).require);
@@ -141,7 +142,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     bundle.plan.identify(&request.identities);
     bundle.profiles = vec![profile];
     bundle.config = kept_config(&bundle.spec, &request)?;
-    delete::sweep(session, PREFIX, &id, &Cgroup::planned(&bundle.plan.cgroup))?;
+    delete::sweep(session, abandoned, &id, &Cgroup::planned(&bundle.plan.cgroup));
     let mut supervisor = reporting.supervisor(&bundle);
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
@@ -365,25 +366,22 @@ fn tell_left(left: &Findings, quiet: bool) {
 }
 
 /// Judges what sandboxes have left whose pent was killed, before their directories go.
-fn judge_abandoned(session: &Session<'_>, quiet: bool) -> anyhow::Result<()> {
-    let root = session.root()?;
-    for id in Dir::list(&root).explained()?.iter().filter(|id| id.starts_with(PREFIX)) {
-        let Ok(mut dir) = Dir::open(&root, id) else { continue };
-        if !dir.try_lock().unwrap_or(false) {
-            continue;
-        }
+fn judge_abandoned(session: &Session<'_>, abandoned: &[Dir], quiet: bool) {
+    for dir in abandoned {
         let Ok(Some(state)) = dir.load() else { continue };
-        if !state.status(&dir).is_ok_and(|status| status == Status::Stopped) {
+        if !state.status(dir).is_ok_and(|status| status == Status::Stopped) {
             continue;
         }
         if let Ok(Some(record)) = dir.load_later() {
             match Before::restore(&record) {
                 Ok(later) => tell_left(&later.judge(), quiet),
-                Err(error) => session.report.warn(format!("{id}: cannot read what it may have changed: {error}")),
+                Err(error) => {
+                    let id = dir.id();
+                    session.report.warn(format!("{id}: cannot read what it may have changed: {error}"));
+                }
             }
         }
     }
-    Ok(())
 }
 
 /// One line on stderr.

@@ -15,7 +15,7 @@ use crate::report::{Diagnostic, Severity};
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use crate::spec::sysctl;
 use crate::{rdt, seccomp};
-use oci_spec::runtime::{Linux, Spec};
+use oci_spec::runtime::{Linux, LinuxIdMapping, Spec};
 use std::path::{Path, PathBuf};
 
 /// What is asked for on the command line rather than in config.json.
@@ -624,7 +624,10 @@ fn finish_root(
     }
     if let Some(null) = null {
         b.mount_checks += masks.len();
-        let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }));
+        // Where there is one id only, nobody in the namespace gets anywhere that this process does not.
+        let one = |map: &Option<Vec<LinuxIdMapping>>| map.iter().flatten().map(|range| range.size()).sum::<u32>() == 1;
+        let as_program = b.child.iter().any(|op| matches!(op, Child::BecomeUser { .. }))
+            || (one(linux.uid_mappings()) && one(linux.gid_mappings()));
         b.child.push(Child::MaskPaths { null, paths: masks.iter().map(as_file).collect(), as_program });
     }
     let readonly = linux.readonly_paths().as_deref().unwrap_or_default();

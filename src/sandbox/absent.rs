@@ -4,6 +4,7 @@
 
 use super::surroundings::Error;
 use nix::errno::Errno;
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
@@ -17,6 +18,28 @@ pub(super) fn believe<T>(path: &Path, found: io::Result<T>) -> Result<Option<T>,
         Ok(found) => Ok(Some(found)),
         Err(error) if is_absence(&error) => Ok(None),
         Err(source) => Err(Error::Read { path: path.to_owned(), source }),
+    }
+}
+
+/// What could not be found out, while many things are looked at that need not be there: the first of it ends the start.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(RefCell<Option<Error>>);
+
+impl Doubts {
+    /// As [`believe`], with the error kept for later.
+    pub(super) fn see<T>(&self, path: &Path, found: io::Result<T>) -> Option<T> {
+        believe(path, found).unwrap_or_else(|error| {
+            self.0.borrow_mut().get_or_insert(error);
+            None
+        })
+    }
+
+    /// Whether everything was found out.
+    ///
+    /// # Errors
+    /// What was not.
+    pub(super) fn settle(&self) -> Result<(), Error> {
+        self.0.borrow_mut().take().map_or(Ok(()), Err)
     }
 }
 

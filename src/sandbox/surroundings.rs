@@ -148,7 +148,7 @@ impl Surroundings {
         };
         let mut finder = Finder::new(caller, &[], Known { homes, ..Known::default() });
         finder.of_caller();
-        let (hidden, known) = finder.finish();
+        let (hidden, known) = finder.finish()?;
         let above = home.iter().chain([&directory]).flat_map(|path| path.ancestors());
         let closed = above.filter_map(|path| closed(path).transpose()).collect::<Result<BTreeSet<Closed>, Error>>()?;
         Ok(Self {
@@ -196,7 +196,7 @@ impl Surroundings {
         let mut finder = Finder::new(caller, &self.hidden, std::mem::take(&mut self.known));
         finder.of_trees(granted);
         finder.of_services(granted).map_err(Error::Sockets)?;
-        (self.hidden, self.known) = finder.finish();
+        (self.hidden, self.known) = finder.finish()?;
         Ok(())
     }
 }

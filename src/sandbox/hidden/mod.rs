@@ -18,6 +18,8 @@ mod variables;
 
 pub use mounts::{Elsewhere, HostMount, aliases, is_of_system, mount_of, of_kernel, of_private, opaque, parse_mounts};
 
+use super::absent::Doubts;
+use super::surroundings::Error;
 use class::{Facts, Fate, Named};
 use names::Sign;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -27,6 +29,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tree::{Budget, Entry, Next};
 
@@ -93,6 +96,7 @@ pub struct Finder<'a> {
     known: Known,
     /// Where nothing is gone into: other file systems' views, the kernel's, what is slow.
     closed: HashSet<PathBuf>,
+    doubts: Rc<Doubts>,
 }
 
 impl<'a> Finder<'a> {
@@ -103,7 +107,7 @@ impl<'a> Finder<'a> {
             caller.mounts.iter().filter(|mount| is_not_gone_into(&mount.kind)).map(|mount| mount.point.clone());
         let closed = closed.chain(caller.private.iter().cloned()).collect();
         let found = hidden.iter().map(|hidden| (hidden.path.clone(), hidden.directory)).collect();
-        Self { caller, found, sockets: Vec::new(), known, closed }
+        Self { caller, found, sockets: Vec::new(), known, closed, doubts: Rc::default() }
     }
 
     /// What is where credentials are known to be, what is its owner's alone, and what the environment says.
@@ -150,7 +154,7 @@ impl<'a> Finder<'a> {
             granted,
             skip: skip.chain(["/usr", "/proc", "/sys"].map(PathBuf::from)).collect(),
         };
-        let found = sockets::find(caller.is_root, &places)?;
+        let found = sockets::find(caller.is_root, &places, &self.doubts)?;
         self.sockets.extend(found.hidden);
         self.known.notes.extend(found.notes);
         Ok(())
@@ -158,8 +162,11 @@ impl<'a> Finder<'a> {
 
     /// All of it, by path, and what has to be said. What is inside of something hidden goes with it: who is given that by its name gets
     /// it whole.
-    #[must_use]
-    pub fn finish(self) -> (Vec<Hidden>, Known) {
+    ///
+    /// # Errors
+    /// When something could not be looked at: it might have to be hidden.
+    pub fn finish(self) -> Result<(Vec<Hidden>, Known), Error> {
+        self.doubts.settle()?;
         let mut all: Vec<Hidden> = Vec::with_capacity(self.found.len());
         for (path, directory) in self.found {
             // In the order of paths, what is inside comes right after.
@@ -170,7 +177,7 @@ impl<'a> Finder<'a> {
         all.extend(self.sockets);
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all.dedup();
-        (all, self.known)
+        Ok((all, self.known))
     }
 
     /// At every path of the lists. What the caller may not reach, the program cannot either.
@@ -179,17 +186,15 @@ impl<'a> Finder<'a> {
             self.hide(Path::new(path));
         }
         let (directory, start, end) = names::HOST_KEYS;
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let name = entry.file_name();
+        for name in self.names_in(Path::new(directory)) {
             if name.as_bytes().starts_with(start.as_bytes()) && name.as_bytes().ends_with(end.as_bytes()) {
-                self.hide(&entry.path());
+                self.hide(&Path::new(directory).join(name));
             }
         }
         let homes: Vec<PathBuf> = self.known.homes.iter().chain(self.caller.other_homes).cloned().collect();
         for home in homes {
             // Most of the list is not there: what is, begins with a name that is.
-            let names: HashSet<OsString> =
-                fs::read_dir(&home).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+            let names: HashSet<OsString> = self.names_in(&home).into_iter().collect();
             for path in names::OF_A_HOME {
                 let first = path.split('/').next().unwrap_or_default();
                 if names.contains(OsStr::new(first)) {
@@ -205,8 +210,8 @@ impl<'a> Finder<'a> {
         let leads =
             variables::leads(caller.environment, caller.directory, self.known.homes.first().map(PathBuf::as_path));
         for lead in leads {
-            let Ok(path) = fs::canonicalize(&lead.path) else { continue };
-            let Ok(st) = fs::metadata(&path) else { continue };
+            let Some(path) = self.doubts.see(&lead.path, fs::canonicalize(&lead.path)) else { continue };
+            let Some(st) = self.doubts.see(&path, fs::metadata(&path)) else { continue };
             let facts = Facts { directory: st.is_dir(), file: st.is_file(), private: is_private(&st) };
             if lead.is_hidden(facts) && self.may_hide(&path) && !self.is_needed(&path) {
                 self.hide(&path);
@@ -228,7 +233,8 @@ impl<'a> Finder<'a> {
         while !roots.is_empty() {
             let mut links = Vec::new();
             let closed = std::mem::take(&mut self.closed);
-            left.extend(tree::walk(std::mem::take(&mut roots), &mut budget, &closed, |entry| {
+            let doubts = Rc::clone(&self.doubts);
+            left.extend(tree::walk(std::mem::take(&mut roots), &mut budget, &closed, &doubts, |entry| {
                 self.judge_dot_entry(entry, &named, &mut links)
             }));
             self.closed = closed;
@@ -253,13 +259,13 @@ impl<'a> Finder<'a> {
             return Next::Pass;
         }
         let is_link = entry.kind == libc::DT_LNK;
-        let real = if is_link { fs::canonicalize(&path).ok() } else { Some(path) };
+        let real = if is_link { self.doubts.see(&path, fs::canonicalize(&path)) } else { Some(path) };
         let Some(real) = real.filter(|real| !is_link || self.may_hide(real)) else { return Next::Pass };
-        let facts = || if is_link { facts_of(&real) } else { entry.look().as_ref().map(Facts::of) };
+        let facts = || if is_link { self.facts_of(&real) } else { entry.look().as_ref().map(Facts::of) };
         match class::judge(&below, facts) {
             Fate::Shown => Next::Pass,
             Fate::ShownAsSettings => {
-                let text = read_beginning(&real);
+                let text = self.read_beginning(&real);
                 if text.is_some_and(|text| names::holds_credentials(&text)) {
                     self.hide(&real);
                 }
@@ -291,12 +297,13 @@ impl<'a> Finder<'a> {
             .cloned()
             .collect();
         let mut budget = Budget { entries: MOST_OF_HIDDEN, until: Instant::now() + MOST_TIME };
+        let doubts = Rc::clone(&self.doubts);
         let mut targets = Vec::new();
         let mut linked = Vec::new();
         // Large ones are caches and profiles of browsers: what is near the top counts.
-        let _far = tree::walk(roots, &mut budget, &self.closed, |entry| {
+        let _far = tree::walk(roots, &mut budget, &self.closed, &doubts, |entry| {
             match entry.kind {
-                libc::DT_LNK => targets.extend(fs::canonicalize(entry.path())),
+                libc::DT_LNK => targets.extend(doubts.see(&entry.path(), fs::canonicalize(entry.path()))),
                 libc::DT_REG => {
                     linked.extend(entry.look().filter(|st| st.st_nlink > 1).map(|st| (st.st_ino, st.st_dev)))
                 }
@@ -317,7 +324,8 @@ impl<'a> Finder<'a> {
         let mut closed = std::mem::take(&mut self.closed);
         closed.extend(self.found.keys().cloned());
         let homes = self.known.homes.clone();
-        let left = tree::walk(roots.to_vec(), budget, &closed, |entry| {
+        let doubts = Rc::clone(&self.doubts);
+        let left = tree::walk(roots.to_vec(), budget, &closed, &doubts, |entry| {
             if entry.kind == libc::DT_DIR {
                 return self.judge_directory(entry, &homes, most_depth);
             }
@@ -354,16 +362,16 @@ impl<'a> Finder<'a> {
 
     fn is_secret(&self, entry: &Entry<'_>, sign: Sign) -> bool {
         let path = entry.path();
-        let begins = |judge: fn(&[u8]) -> bool| match read_beginning(&path) {
+        let begins = |judge: fn(&[u8]) -> bool| match self.read_beginning(&path) {
             Some(text) => judge(&text),
             // What cannot be read now might be later.
-            None => facts_of(&path).is_some_and(|facts| facts.file),
+            None => self.facts_of(&path).is_some_and(|facts| facts.file),
         };
         match sign {
-            Sign::Secret => facts_of(&path).is_some_and(|facts| facts.file && self.may_hide(&path)),
-            Sign::Keys => facts_of(&path).is_some_and(|facts| facts.file && !is_of_tests(&path, facts)),
+            Sign::Secret => self.facts_of(&path).is_some_and(|facts| facts.file && self.may_hide(&path)),
+            Sign::Keys => self.facts_of(&path).is_some_and(|facts| facts.file && !is_of_tests(&path, facts)),
             Sign::PrivateKey => {
-                begins(names::is_private_key) && facts_of(&path).is_some_and(|facts| !is_of_tests(&path, facts))
+                begins(names::is_private_key) && self.facts_of(&path).is_some_and(|facts| !is_of_tests(&path, facts))
             }
             Sign::Settings => begins(names::holds_credentials),
         }
@@ -377,7 +385,10 @@ impl<'a> Finder<'a> {
         let kernel = self.caller.private.iter().any(|private| path == private);
         let system = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc", "/nix", "/gnu", "/proc", "/sys", "/dev"];
         let of_system = system.iter().any(|system| path.starts_with(system));
-        !held && !kernel && !is_of_system(path) && (!of_system || facts_of(path).is_some_and(|facts| facts.private))
+        !held
+            && !kernel
+            && !is_of_system(path)
+            && (!of_system || self.facts_of(path).is_some_and(|facts| facts.private))
     }
 
     /// Whether it is in a home, and programs need it.
@@ -393,8 +404,8 @@ impl<'a> Finder<'a> {
 
     /// What a path leads to, if there is anything.
     fn hide(&mut self, path: &Path) {
-        let Ok(real) = fs::canonicalize(path) else { return };
-        let Ok(st) = fs::metadata(&real) else { return };
+        let Some(real) = self.doubts.see(path, fs::canonicalize(path)) else { return };
+        let Some(st) = self.doubts.see(&real, fs::metadata(&real)) else { return };
         if real.parent().is_none() {
             return;
         }
@@ -402,6 +413,28 @@ impl<'a> Finder<'a> {
             self.known.linked.insert(st.ino(), st.dev());
         }
         self.found.insert(real, st.is_dir());
+    }
+
+    /// Of what a path leads to.
+    fn facts_of(&self, path: &Path) -> Option<Facts> {
+        let st = self.doubts.see(path, fs::metadata(path))?;
+        Some(Facts { directory: st.is_dir(), file: st.is_file(), private: is_private(&st) })
+    }
+
+    /// The beginning of what a path leads to; nothing where that is no regular file, or may not be read.
+    fn read_beginning(&self, path: &Path) -> Option<Vec<u8>> {
+        use std::os::fd::AsFd as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // A pipe in its place would be waited for.
+        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+        let file = self.doubts.see(path, file)?;
+        self.doubts.see(path, tree::read_some(file.as_fd(), BEGINNING))?
+    }
+
+    /// The names in a directory; none where there is none.
+    fn names_in(&self, directory: &Path) -> Vec<OsString> {
+        let entries = self.doubts.see(directory, fs::read_dir(directory)).into_iter().flatten();
+        entries.filter_map(|entry| Some(self.doubts.see(directory, entry)?.file_name())).collect()
     }
 
     fn note_left(&mut self, what: &str, left: &[PathBuf]) {
@@ -438,21 +471,6 @@ fn is_not_gone_into(kind: &str) -> bool {
 
 fn is_private(st: &fs::Metadata) -> bool {
     st.mode() & 0o007 == 0 && (st.mode() & 0o070 == 0 || st.gid() == st.uid())
-}
-
-/// Of what a path leads to.
-fn facts_of(path: &Path) -> Option<Facts> {
-    let st = fs::metadata(path).ok()?;
-    Some(Facts { directory: st.is_dir(), file: st.is_file(), private: is_private(&st) })
-}
-
-/// The beginning of what a path leads to; nothing where that is no regular file, or cannot be read.
-fn read_beginning(path: &Path) -> Option<Vec<u8>> {
-    use std::os::fd::AsFd as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
-    // A pipe in its place would be waited for.
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    tree::read_some(file.as_fd(), BEGINNING)
 }
 
 /// Keys that everybody may read, among tests and examples, are nobody's.

@@ -7,7 +7,9 @@
 
 use super::tree::{self, Budget, Next};
 use super::{Hidden, HostMount, names};
+use crate::sandbox::absent::Doubts;
 use crate::sys::clone;
+use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
@@ -57,43 +59,47 @@ pub(super) struct Places<'a> {
 }
 
 /// Finds every link to every socket that somebody listens at.
-pub(super) fn find(is_root: bool, places: &Places<'_>) -> io::Result<Found> {
-    let processes = processes();
+pub(super) fn find(is_root: bool, places: &Places<'_>, doubts: &Doubts) -> io::Result<Found> {
+    let processes = processes(doubts);
     let mut found = BTreeSet::new();
     let mut wanted = Wanted::default();
-    for bound in all_bound(is_root, &processes)? {
-        wanted.add(bound, places, &mut found);
+    for bound in all_bound(is_root, &processes, doubts)? {
+        wanted.add(bound, places, doubts, &mut found);
     }
     let mut notes = Vec::new();
     if !wanted.is_empty() {
-        wanted.search(places, &processes, &mut found);
+        wanted.search(places, &processes, doubts, &mut found);
         notes.extend(wanted.note());
     }
     let hidden = found.into_iter().map(|path| Hidden { path, directory: false }).collect();
     Ok(Found { hidden, notes })
 }
 
-fn processes() -> Vec<PathBuf> {
+fn processes(doubts: &Doubts) -> Vec<PathBuf> {
     let is_process = |path: &Path| path.file_name().is_some_and(|name| name.as_bytes().iter().all(u8::is_ascii_digit));
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let proc = Path::new("/proc");
+    let entries = doubts.see(proc, fs::read_dir(proc)).into_iter().flatten();
+    let all = entries.filter_map(|entry| Some(doubts.see(proc, entry)?.path()));
     all.filter(|path| is_process(path)).collect()
 }
 
 /// The sockets of the caller's network namespace, and of those of the processes that it may look at.
-fn all_bound(is_root: bool, processes: &[PathBuf]) -> io::Result<BTreeSet<Bound>> {
-    let table = |path: PathBuf| parse_table(&fs::read(path).unwrap_or_default());
+fn all_bound(is_root: bool, processes: &[PathBuf], doubts: &Doubts) -> io::Result<BTreeSet<Bound>> {
+    let table = |path: PathBuf| parse_table(&doubts.see(&path, fs::read(&path)).unwrap_or_default());
+    let network = |path: &Path| doubts.see(path, fs::read_link(path));
     let mut all: BTreeSet<Bound> = match dump() {
         Ok(bound) => bound.into_iter().collect(),
+        Err(errno) if !is_lacking(errno) => return Err(errno.into()),
         Err(_) => table("/proc/self/net/unix".into()).into_iter().collect(),
     };
-    let mut seen: HashSet<PathBuf> = fs::read_link("/proc/self/ns/net").into_iter().collect();
+    let mut seen: HashSet<PathBuf> = network(Path::new("/proc/self/ns/net")).into_iter().collect();
     for process in processes {
         let namespace = process.join("ns/net");
-        if fs::read_link(&namespace).is_ok_and(|network| seen.insert(network)) {
+        if network(&namespace).is_some_and(|network| seen.insert(network)) {
             let there = if is_root { dump_in(&namespace)? } else { None };
             all.extend(there.unwrap_or_else(|| {
                 let named = table(process.join("net/unix")).into_iter();
-                named.map(|bound| Bound { inode: inode_by(&bound.name, process), ..bound }).collect()
+                named.map(|bound| Bound { inode: inode_by(&bound.name, process, doubts), ..bound }).collect()
             }));
         }
     }
@@ -101,13 +107,13 @@ fn all_bound(is_root: bool, processes: &[PathBuf]) -> io::Result<BTreeSet<Bound>
 }
 
 /// What a name leads to for a process.
-fn inode_by(name: &[u8], process: &Path) -> Option<(u32, u32)> {
+fn inode_by(name: &[u8], process: &Path, doubts: &Doubts) -> Option<(u32, u32)> {
     let text = Path::new(OsStr::from_bytes(name));
     let path = match text.strip_prefix("/") {
         Ok(below) => process.join("root").join(below),
         Err(_) => process.join("cwd").join(text),
     };
-    let st = fs::metadata(path).ok().filter(|st| st.file_type().is_socket())?;
+    let st = doubts.see(&path, fs::metadata(&path)).filter(|st| st.file_type().is_socket())?;
     let device = libc::major(st.dev()) << 20 | libc::minor(st.dev());
     Some((device, low(st.ino())))
 }
@@ -120,7 +126,27 @@ fn dump_in(namespace: &Path) -> io::Result<Option<Vec<Bound>>> {
     }
     let socket = open();
     clone::setns(own.as_fd(), libc::CLONE_NEWNET)?;
-    Ok(socket.and_then(|socket| ask(&socket)).ok())
+    match socket.and_then(|socket| ask(&socket)) {
+        Ok(bound) => Ok(Some(bound)),
+        Err(errno) if is_lacking(errno) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The kernel has no sock_diag(7) for these sockets, or a filter keeps it from the caller: then there are their names.
+fn is_lacking(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOENT
+            | Errno::EPROTONOSUPPORT
+            | Errno::EAFNOSUPPORT
+            | Errno::ESOCKTNOSUPPORT
+            | Errno::EOPNOTSUPP
+            | Errno::EINVAL
+            | Errno::EPERM
+            | Errno::EACCES
+            | Errno::ENOSYS
+    )
 }
 
 fn dump() -> nix::Result<Vec<Bound>> {
@@ -266,14 +292,14 @@ impl Wanted {
     }
 
     /// A socket that is where it was bound is found; any other is wanted, if its file system can be seen in a sandbox.
-    fn add(&mut self, bound: Bound, places: &Places<'_>, found: &mut BTreeSet<PathBuf>) {
+    fn add(&mut self, bound: Bound, places: &Places<'_>, doubts: &Doubts, found: &mut BTreeSet<PathBuf>) {
         let name = Path::new(OsStr::from_bytes(&bound.name));
         let mut links = None;
         if name.is_absolute()
             && !name.starts_with("/proc")
-            && let Ok(st) = fs::metadata(name)
+            && let Some(st) = doubts.see(name, fs::metadata(name))
             && st.file_type().is_socket()
-            && let Some(path) = real(name)
+            && let Some(path) = doubts.see(name, fs::canonicalize(name))
             && is_same(&bound, &st, &path, places.mounts)
         {
             found.insert(path);
@@ -294,7 +320,7 @@ impl Wanted {
     }
 
     /// Goes through what there is, the likeliest places first, until every link is known or enough was looked at.
-    fn search(&mut self, places: &Places<'_>, processes: &[PathBuf], found: &mut BTreeSet<PathBuf>) {
+    fn search(&mut self, places: &Places<'_>, processes: &[PathBuf], doubts: &Doubts, found: &mut BTreeSet<PathBuf>) {
         let bound = self.by_inode.values().map(|(bound, _)| bound).chain(&self.by_name);
         let mut roots: Vec<PathBuf> = near(&bound.cloned().collect::<Vec<_>>(), processes);
         roots.extend(places.trees.iter().cloned());
@@ -309,7 +335,7 @@ impl Wanted {
         // What is a root itself is not gone into from above.
         let skip: HashSet<PathBuf> = places.skip.iter().chain(places.private).chain(&roots).cloned().collect();
         let mut budget = Budget { entries: MOST_ENTRIES, until: Instant::now() + MOST_TIME };
-        tree::walk(roots, &mut budget, &skip, |entry| {
+        tree::walk(roots, &mut budget, &skip, doubts, |entry| {
             if entry.kind == libc::DT_DIR {
                 return if names::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter };
             }
@@ -384,11 +410,6 @@ fn is_same(bound: &Bound, st: &fs::Metadata, path: &Path, mounts: &[HostMount]) 
     low(st.ino()) == number || stacked()
 }
 
-/// Without links in its directory; itself it is none.
-fn real(path: &Path) -> Option<PathBuf> {
-    fs::canonicalize(path).ok()
-}
-
 /// Directories in which sockets may be, from their names and their processes: nearest first.
 fn near(wanted: &[Bound], processes: &[PathBuf]) -> Vec<PathBuf> {
     let sockets: HashMap<Vec<u8>, &Bound> =
@@ -436,7 +457,7 @@ mod tests {
 
     fn places(tree: &Path, mounts: &[HostMount]) -> Found {
         let places = Places { trees: vec![tree.to_owned()], mounts, private: &[], granted: &[], skip: HashSet::new() };
-        find(false, &places).expect("found out")
+        find(false, &places, &Doubts::default()).expect("found out")
     }
 
     #[test]

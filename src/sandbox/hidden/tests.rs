@@ -43,7 +43,7 @@ impl Home {
         let mut finder = Finder::new(caller, &[], Known { homes: vec![home.clone()], ..Known::default() });
         finder.of_caller();
         finder.of_trees(&[]);
-        let (hidden, known) = finder.finish();
+        let (hidden, known) = finder.finish().expect("found out");
         assert!(known.notes.is_empty(), "{:?}", known.notes);
         let below = hidden.iter().filter_map(|hidden| hidden.path.strip_prefix(&home).ok());
         below.map(|path| path.to_string_lossy().into_owned()).collect()

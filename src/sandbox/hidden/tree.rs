@@ -4,9 +4,11 @@
 //! however much there is below it.
 #![forbid(unsafe_code)]
 
+use crate::sandbox::absent::Doubts;
 use crate::sys::fd::{self, resolve};
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{CStr, CString, OsStr};
+use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ pub struct Entry<'a> {
     pub fd: BorrowedFd<'a>,
     /// 0 in the root of the walk.
     pub depth: usize,
+    doubts: &'a Doubts,
 }
 
 impl Entry<'_> {
@@ -60,24 +63,26 @@ impl Entry<'_> {
     /// Itself, not what it leads to.
     #[must_use]
     pub fn look(&self) -> Option<libc::stat> {
-        fd::stat_at(self.fd, self.name, libc::AT_SYMLINK_NOFOLLOW).ok()
+        let found = fd::stat_at(self.fd, self.name, libc::AT_SYMLINK_NOFOLLOW);
+        self.doubts.see(self.directory, found.map_err(Into::into))
     }
 }
 
-/// The beginning of an open regular file.
-pub(super) fn read_some(file: BorrowedFd<'_>, most: usize) -> Option<Vec<u8>> {
-    let is_file = |st: &libc::stat| st.st_mode & libc::S_IFMT == libc::S_IFREG;
-    fd::stat(file).ok().filter(is_file)?;
+/// The beginning of an open file; nothing where that is no regular one.
+pub(super) fn read_some(file: BorrowedFd<'_>, most: usize) -> io::Result<Option<Vec<u8>>> {
+    if fd::stat(file)?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Ok(None);
+    }
     let mut text = vec![0; most];
     let mut len = 0;
     while len < most {
-        match fd::read(file, &mut text[len..]).ok()? {
+        match fd::read(file, &mut text[len..])? {
             0 => break,
             more => len += more,
         }
     }
     text.truncate(len);
-    Some(text)
+    Ok(Some(text))
 }
 
 /// What to do with a directory.
@@ -95,10 +100,11 @@ pub enum Next {
 
 /// Goes through `roots` and what is below them, but not into `skip`. Returns the directories
 /// that the budget did not reach, the nearest first.
-pub fn walk(
+pub(super) fn walk(
     roots: impl IntoIterator<Item = PathBuf>,
     budget: &mut Budget,
     skip: &HashSet<PathBuf>,
+    doubts: &Doubts,
     mut visit: impl FnMut(&Entry<'_>) -> Next,
 ) -> Vec<PathBuf> {
     let mut queue: VecDeque<(PathBuf, usize)> = roots.into_iter().map(|root| (root, 0)).collect();
@@ -112,14 +118,15 @@ pub fn walk(
         let Ok(path) = CString::new(directory.as_os_str().as_bytes()) else { continue };
         // What cannot be opened cannot be by the program either, which has fewer rights.
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let Ok(open) = fd::open_in(fd::CWD, &path, flags, 0, resolve::NO_SYMLINKS) else { continue };
-        while let Ok(len) = fd::read_dir(open.as_fd(), &mut buffer) {
+        let open = fd::open_in(fd::CWD, &path, flags, 0, resolve::NO_SYMLINKS);
+        let Some(open) = doubts.see(&directory, open.map_err(Into::into)) else { continue };
+        while let Some(len) = doubts.see(&directory, fd::read_dir(open.as_fd(), &mut buffer).map_err(Into::into)) {
             if len == 0 {
                 break;
             }
             for (name, kind, number) in fd::numbered_entries(&buffer[..len]) {
                 budget.entries = budget.entries.saturating_sub(1);
-                let mut entry = Entry { name, kind, number, directory: &directory, fd: open.as_fd(), depth };
+                let mut entry = Entry { name, kind, number, directory: &directory, fd: open.as_fd(), depth, doubts };
                 if kind == libc::DT_UNKNOWN {
                     entry.kind = entry.look().map_or(kind, |st| kind_of(&st));
                 }
@@ -162,7 +169,7 @@ mod tests {
 
     fn names(root: &Path, budget: &mut Budget, skip: &HashSet<PathBuf>) -> (Vec<String>, usize) {
         let mut seen = Vec::new();
-        let left = walk([root.to_owned()], budget, skip, |entry| {
+        let left = walk([root.to_owned()], budget, skip, &Doubts::default(), |entry| {
             seen.push(entry.name.to_string_lossy().into_owned());
             if entry.bytes() == b"node_modules" { Next::Last } else { Next::Enter }
         });
