@@ -93,6 +93,8 @@ pub struct Finder<'a> {
     found: BTreeMap<PathBuf, bool>,
     /// Sockets: hidden in what is given by name, too.
     sockets: Vec<Hidden>,
+    /// Directories that variables lead to, and what is judged as if it were one of a home's.
+    moved: Vec<(PathBuf, PathBuf)>,
     known: Known,
     /// Where nothing is gone into: other file systems' views, the kernel's, what is slow.
     closed: HashSet<PathBuf>,
@@ -107,7 +109,7 @@ impl<'a> Finder<'a> {
             caller.mounts.iter().filter(|mount| is_not_gone_into(&mount.kind)).map(|mount| mount.point.clone());
         let closed = closed.chain(caller.private.iter().cloned()).collect();
         let found = hidden.iter().map(|hidden| (hidden.path.clone(), hidden.directory)).collect();
-        Self { caller, found, sockets: Vec::new(), known, closed, doubts: Rc::default() }
+        Self { caller, found, sockets: Vec::new(), moved: Vec::new(), known, closed, doubts: Rc::default() }
     }
 
     /// What is where credentials are known to be, what is its owner's alone, and what the environment says.
@@ -213,8 +215,15 @@ impl<'a> Finder<'a> {
             let Some(path) = self.doubts.see(&lead.path, fs::canonicalize(&lead.path)) else { continue };
             let Some(st) = self.doubts.see(&path, fs::metadata(&path)) else { continue };
             let facts = Facts { directory: st.is_dir(), file: st.is_file(), private: is_private(&st) };
-            if lead.is_hidden(facts) && self.may_hide(&path) && !self.is_needed(&path) {
+            if !self.may_hide(&path) || self.is_needed(&path) {
+                continue;
+            }
+            if lead.is_hidden(facts) {
                 self.hide(&path);
+            } else if facts.directory
+                && let Some(below) = lead.stands_for
+            {
+                self.moved.push((path, below.into()));
             }
         }
     }
@@ -226,6 +235,12 @@ impl<'a> Finder<'a> {
         for home in &self.known.homes {
             named.call(home.clone(), PathBuf::new());
             roots.push(home.clone());
+        }
+        for (real, below) in std::mem::take(&mut self.moved) {
+            if named.name(&real).is_none() {
+                named.call(real.clone(), below);
+                roots.push(real);
+            }
         }
         let mut budget = Budget { entries: MOST_OF_HOMES, until: Instant::now() + MOST_TIME };
         let mut left = Vec::new();
@@ -265,7 +280,7 @@ impl<'a> Finder<'a> {
         match class::judge(&below, facts) {
             Fate::Shown => Next::Pass,
             Fate::ShownAsSettings => {
-                let text = self.read_beginning(&real);
+                let text = if entry.kind == libc::DT_DIR { None } else { self.read_beginning(&real) };
                 if text.is_some_and(|text| names::holds_credentials(&text)) {
                     self.hide(&real);
                 }

@@ -99,7 +99,7 @@ const MOVED: &[(&str, &str)] = &[
     ("BUNDLE_USER_HOME", ".bundle"),
     ("HEX_HOME", ".hex"),
     ("PUB_CACHE", ".pub-cache"),
-    ("M2_HOME", ".m2"),
+    ("HF_HOME", ".cache/huggingface"),
     ("ZDOTDIR", ""),
 ];
 
@@ -110,13 +110,13 @@ const TELLING: &[&str] = &[
     "BOTO_CONFIG",
     "CLOUDSDK_CONFIG",
     "DBUS_SESSION_BUS_ADDRESS",
+    "DOCKER_CERT_PATH",
     "DOCKER_CONFIG",
     "DOCKER_HOST",
     "GH_CONFIG_DIR",
     "GLAB_CONFIG_DIR",
     "GNUPGHOME",
     "GPG_AGENT_INFO",
-    "HF_HOME",
     "HISTFILE",
     "ICEAUTHORITY",
     "KUBECONFIG",
@@ -154,6 +154,8 @@ pub(super) enum Says {
 pub(super) struct Lead {
     pub(super) path: PathBuf,
     pub(super) says: Says,
+    /// Where what is in a directory would be in a home, that is not hidden as a whole.
+    pub(super) stands_for: Option<&'static str>,
 }
 
 impl Lead {
@@ -177,13 +179,28 @@ pub(super) fn leads(environment: &[(OsString, OsString)], directory: &Path, home
         {
             let listed = names::OF_A_HOME.iter().filter_map(|path| Path::new(path).strip_prefix(part).ok());
             let paths = listed.map(|below| Path::new(OsStr::from_bytes(value)).join(below));
-            found.extend(paths.map(|path| Lead { path, says: Says::Credentials }));
+            found.extend(paths.map(|path| Lead { path, says: Says::Credentials, stands_for: None }));
+            let path = PathBuf::from(OsStr::from_bytes(value));
+            let stands_for = Some(*part).filter(|part| !part.is_empty());
+            found.push(Lead { path, says: Says::Nothing, stands_for });
         }
         let Some(says) = says(name) else { continue };
         let paths = paths(value, directory, home, says);
-        found.extend(paths.into_iter().map(|path| Lead { path, says }));
+        let stands_for = stands_for(name, says);
+        found.extend(paths.into_iter().map(|path| Lead { path, says, stands_for }));
     }
     found
+}
+
+/// A directory of settings is judged as one below `.config`. One of a program as a cache: with umask 077 its files are all its owner's alone,
+/// and only names tell. Neither is gone into deep.
+fn stands_for(name: &[u8], says: Says) -> Option<&'static str> {
+    let of_program = [&b"_HOME"[..], b"_DIR", b"_ROOT", b"_PATH"].iter().any(|ending| name.ends_with(ending));
+    match says {
+        Says::Settings => Some(".config/what/a/variable"),
+        Says::Nothing if of_program => Some(".cache/what/a/variable/says"),
+        _ => None,
+    }
 }
 
 /// What a name says; nothing of those that are known to be harmless.
