@@ -71,7 +71,6 @@ const MAPPABLE: &[&str] =
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
     let mut table = Table { planned: Vec::new(), notes: Vec::new() };
     let mut refusals: Vec<Refusal> = both_given_and_in_memory(request).collect();
-    refusals.extend(unsayable(&host.hidden, host));
     let holes = Holes::of(request, host);
     let hidden = holes.all.as_slice();
     table.notes.extend(host.known.notes.iter().chain(&holes.notes).cloned());
@@ -162,40 +161,10 @@ impl Holes {
         all.extend(elsewhere.of(&all, &kept));
         all.extend(private.iter().cloned());
         // A mask is over what is there when it is made: what is inside another comes first, and what is inside is not looked for.
-        for hidden in &mut all {
-            if let Some(above) = sayable(&hidden.path) {
-                *hidden = Hidden { path: above.to_owned(), directory: true };
-            }
-        }
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all.dedup_by(|a, b| a.path == b.path);
         Self { all, private: private.into_iter().map(|hidden| hidden.path).collect(), notes }
     }
-}
-
-/// The nearest directory above a path that config.json can say; nothing where it can say the path itself.
-fn sayable(path: &Path) -> Option<&Path> {
-    let above = path.ancestors().find(|above| above.to_str().is_some())?;
-    (above != path).then_some(above)
-}
-
-/// A name without an encoding, so near that hiding the directory it is in would hide what the program is run for.
-fn unsayable(hidden: &[Hidden], host: &Surroundings) -> Vec<Refusal> {
-    let held = |path: &Path| {
-        hidden::is_of_system(path)
-            || host.directory.starts_with(path)
-            || host.home.as_deref().is_some_and(|home| home.starts_with(path))
-    };
-    let found = hidden.iter().filter(|hidden| sayable(&hidden.path).is_some_and(held));
-    found
-        .map(|hidden| Refusal {
-            message: format!(
-                "cannot hide {}: its name is not UTF-8",
-                hidden.path.as_os_str().as_encoded_bytes().escape_ascii()
-            ),
-            hint: "rename it, or move it to a directory of its own".to_owned(),
-        })
-        .collect()
 }
 
 /// Paths in the sandbox of what is hidden and inside of what is granted.
