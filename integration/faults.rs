@@ -148,7 +148,9 @@ struct SmallDisk {
 impl SmallDisk {
     fn on(path: PathBuf, options: &str) -> Self {
         fs::create_dir_all(&path).expect("a directory");
-        mount(Some("small"), &path, Some("tmpfs"), MsFlags::empty(), Some(options)).expect("mount a tmpfs");
+        // State in a directory that others can write to is refused, and that is a tmpfs by itself.
+        let options = format!("{options},mode=755");
+        mount(Some("small"), &path, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).expect("mount a tmpfs");
         Self { path }
     }
 

@@ -26,7 +26,7 @@ use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
 use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
-use crate::spelling::{self, unspell};
+use crate::spelling::{self, unspell, unspell_path};
 use crate::state::{Dir, Status};
 use crate::streams::To;
 use crate::sys::{clone, cred, numa};
@@ -350,11 +350,11 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
 /// What decides what runs later: where the program may write, and what covers parts of that.
 fn later_rules(args: &Args, request: &Request, spec: &oci_spec::runtime::Spec, host: &Surroundings) -> Rules {
     let writable = request.grants.iter().filter(|grant| grant.writable);
-    let mounts = spec.mounts().iter().flatten().map(|mount| mount.destination().clone());
+    let mounts = spec.mounts().iter().flatten().map(|mount| unspell_path(mount.destination()));
     let masked = spec.linux().as_ref().and_then(|linux| linux.masked_paths().clone()).unwrap_or_default();
     Rules {
         roots: writable.map(|grant| Root { source: grant.source.clone(), target: grant.target.clone() }).collect(),
-        covers: mounts.chain(masked.into_iter().map(PathBuf::from)).collect(),
+        covers: mounts.chain(masked.iter().map(|path| unspell_path(Path::new(path)))).collect(),
         homes: host.home.iter().chain(&host.other_homes).cloned().collect(),
         allow: args.allow_later_code.clone(),
     }
