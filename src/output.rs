@@ -129,11 +129,18 @@ impl Output {
     }
 
     /// The file that is at the name now, without links on the way to it. Nothing when there is none: a link is not one.
-    #[must_use]
-    pub fn earlier(&self) -> Option<PathBuf> {
-        let found = self.found().ok()??;
-        let is_file = kind(&found) == SFlag::S_IFREG;
-        is_file.then(|| real_path(self.directory.as_fd())).flatten().map(|directory| directory.join(&self.name))
+    ///
+    /// # Errors
+    /// When that cannot be found out: what is there has to be hidden.
+    pub fn earlier(&self) -> Result<Option<PathBuf>, Error> {
+        match self.found().map_err(|errno| self.failed(errno.into()))? {
+            Some(found) if kind(&found) == SFlag::S_IFREG => {
+                let directory = real_path(self.directory.as_fd());
+                let directory = directory.ok_or_else(|| self.failed(Errno::ENOENT.into()))?;
+                Ok(Some(directory.join(&self.name)))
+            }
+            _ => Ok(None),
+        }
     }
 
     fn failed(&self, source: io::Error) -> Error {
@@ -380,7 +387,7 @@ mod tests {
         }
         assert_eq!(fs::read(&target).unwrap(), b"kept");
         assert_eq!(names(&dir), ["dangling", "fifo", "file", "hard", "link", "socket", "target"]);
-        assert_eq!(Output::begin(&file, Links::OfTheSystem).unwrap().earlier(), Some(file));
+        assert_eq!(Output::begin(&file, Links::OfTheSystem).unwrap().earlier().unwrap(), Some(file));
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl Reporting {
     }
 
     /// The report of an earlier run that is where this one will be.
-    pub(super) fn earlier(&self) -> Option<PathBuf> {
-        if let Self::File(output) = self { output.earlier() } else { None }
+    pub(super) fn earlier(&self) -> anyhow::Result<Option<PathBuf>> {
+        if let Self::File(output) = self { output.earlier().explained() } else { Ok(None) }
     }
 
     /// Whether somebody has asked for all of it.

@@ -308,7 +308,7 @@ fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -
     let root = session.root()?;
     let mut places = own::probe(&own::candidates(&own::Caller::of_process(root.path())));
     own::prepare(&mut places, &request.grants).explained()?;
-    places.extend(reporting.earlier().map(own::Place::report));
+    places.extend(reporting.earlier()?.map(own::Place::report));
     Ok(places)
 }
 
