@@ -206,25 +206,6 @@ fn check_target(flag: &str, target: &Path) -> anyhow::Result<()> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grant_is_a_path_and_a_place_after_the_last_colon() {
-        let of = |typed: &[u8]| {
-            let (source, target) = split(OsStr::from_bytes(typed));
-            (source.as_bytes().to_vec(), target.map(|target| target.as_os_str().as_bytes().to_vec()))
-        };
-        assert_eq!(of(b"a"), (b"a".to_vec(), None));
-        assert_eq!(of(b"a:/b"), (b"a".to_vec(), Some(b"/b".to_vec())));
-        assert_eq!(of(b"a:b:/c"), (b"a:b".to_vec(), Some(b"/c".to_vec())));
-        assert_eq!(of(b":/c"), (b":/c".to_vec(), None));
-        assert_eq!(of(b"a:b"), (b"a:b".to_vec(), None));
-        assert_eq!(of(b"caf\xe9:/\xe9"), (b"caf\xe9".to_vec(), Some(b"/\xe9".to_vec())));
-    }
-}
-
 /// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused later.
 #[allow(
     clippy::disallowed_methods,
@@ -242,5 +223,24 @@ pub(super) fn check_unchanged(grants: &[Grant], looked_into: &[PathBuf]) -> anyh
             let message = format!("{}: the path was changed while it was looked at", shown(&grant.source));
             Err(hinted(&message, "try again"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_a_path_and_a_place_after_the_last_colon() {
+        let of = |typed: &[u8]| {
+            let (source, target) = split(OsStr::from_bytes(typed));
+            (source.as_bytes().to_vec(), target.map(|target| target.as_os_str().as_bytes().to_vec()))
+        };
+        assert_eq!(of(b"a"), (b"a".to_vec(), None));
+        assert_eq!(of(b"a:/b"), (b"a".to_vec(), Some(b"/b".to_vec())));
+        assert_eq!(of(b"a:b:/c"), (b"a:b".to_vec(), Some(b"/c".to_vec())));
+        assert_eq!(of(b":/c"), (b":/c".to_vec(), None));
+        assert_eq!(of(b"a:b"), (b"a:b".to_vec(), None));
+        assert_eq!(of(b"caf\xe9:/\xe9"), (b"caf\xe9".to_vec(), Some(b"/\xe9".to_vec())));
     }
 }
