@@ -1,8 +1,8 @@
 //! What an untrusted program must not read: credentials, other people's homes, sockets of services, wherever they really are.
 //!
-//! What is a secret is judged by pure code: by names ([`names`]), by what is its owner's alone ([`class`]), by what the caller's environment
-//! says ([`variables`]). [`Finder`] looks at the host. Where else the same files can be reached is read from the table of mounts
-//! ([`mounts`]); which sockets somebody listens at, the kernel tells ([`sockets`]).
+//! What is a secret is judged by pure code: by names (`names`), by what is its owner's alone (`class`), by what the caller's environment
+//! says (`variables`). [`Finder`] looks at the host. Where else the same files can be reached is read from the table of mounts
+//! (`mounts`); which sockets somebody listens at, the kernel tells (`sockets`).
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
