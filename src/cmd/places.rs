@@ -17,6 +17,20 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+/// What goes the ways of this caller's paths.
+pub(super) fn walker(host: &Surroundings) -> anyhow::Result<Walker> {
+    Walker::new(homes(host), host.uid).context("cannot find the working directory")
+}
+
+fn homes(host: &Surroundings) -> Vec<PathBuf> {
+    host.other_homes.iter().chain(&host.own_homes).cloned().collect()
+}
+
+/// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused later.
+pub(super) fn leads_to<'a>(walker: &Walker, typed: impl Iterator<Item = &'a OsString>) -> Vec<PathBuf> {
+    typed.filter_map(|typed| walker.walk(Path::new(split(typed).0)).ok()).map(|walked| walked.path).collect()
+}
+
 /// Goes the ways of all paths of one command line.
 pub(super) struct Places<'a> {
     host: &'a Surroundings,
@@ -28,17 +42,16 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn new(host: &'a Surroundings) -> anyhow::Result<Self> {
-        let homes: Vec<PathBuf> = host.other_homes.iter().chain(&host.own_homes).cloned().collect();
-        let walker = Walker::new(homes.clone(), host.uid).context("cannot find the working directory")?;
-        let mut places = Self { host, walker, homes, hidden: OnceCell::new(), identities: BTreeMap::new() };
+    pub(super) fn new(host: &'a Surroundings, walker: Walker) -> Self {
+        let (homes, hidden) = (homes(host), OnceCell::new());
+        let mut places = Self { host, walker, homes, hidden, identities: BTreeMap::new() };
         // They are mounted without being asked for.
         for path in host.home.iter().chain([&host.directory]) {
             if let Ok(Walked { path, found: Some(found), .. }) = places.walker.walk(path) {
                 places.identities.insert(path, found.identity);
             }
         }
-        Ok(places)
+        places
     }
 
     fn ground(&self) -> Ground<'_> {
@@ -204,15 +217,6 @@ fn check_target(flag: &str, target: &Path) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused later.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the host's own files; what is granted is walked by descriptor, and compared"
-)]
-pub(super) fn leads_to<'a>(typed: impl Iterator<Item = &'a OsString>) -> Vec<PathBuf> {
-    typed.filter_map(|typed| std::fs::canonicalize(split(typed).0).ok()).collect()
 }
 
 /// Nothing is granted that was not looked into: a path can lead elsewhere a moment later.

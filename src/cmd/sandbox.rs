@@ -86,9 +86,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let mut host = Host::probe(true).explained()?;
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let mut surroundings = Surroundings::probe(is_root).explained()?;
-    let looked_into = places::leads_to(args.ro.iter().chain(&args.rw));
+    let walker = places::walker(&surroundings)?;
+    let looked_into = places::leads_to(&walker, args.ro.iter().chain(&args.rw));
     surroundings.look_into(&looked_into).explained()?;
-    let mut places = Places::new(&surroundings)?;
+    let mut places = Places::new(&surroundings, walker);
     let image = args.image.as_deref().map(|name| places.image(name)).transpose()?;
     let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref(), places)? };
     places::check_unchanged(&request.grants, &looked_into)?;
@@ -120,7 +121,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let id = format!("{PREFIX}{}", std::process::id());
     let abandoned = delete::abandoned(session, PREFIX, &id)?;
     judge_abandoned(session, &abandoned, args.quiet);
-    let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings));
+    let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings)).explained()?;
     made.notes.extend(later.notes().iter().cloned());
     let options = Options {
         kept: later.kept().to_vec(),
@@ -187,6 +188,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo(session.report);
+        // It may have run before what went wrong.
+        tell_left(&later.judge(), args.quiet);
         return Err(error);
     }
     let terminal = container.running.terminal.take().map(|(master, _)| master);
@@ -263,8 +266,8 @@ fn conclude(
     let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let home = surroundings.home.as_deref().map(bytes).unwrap_or_default();
     let given = request.grants.iter().map(|grant| bytes(&grant.target)).collect();
-    let secret = surroundings.hidden.iter().map(|hidden| bytes(&hidden.path));
-    let secret = secret.chain(surroundings.other_homes.iter().map(|home| bytes(home))).collect();
+    let secret = sandbox::everything_hidden(surroundings).into_iter().map(|hidden| bytes(&hidden.path));
+    let secret = secret.chain(surroundings.own.iter().map(|place| bytes(&place.path))).collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let starts = std::env::split_paths(&path).filter(|path| path.is_absolute()).map(|path| bytes(&path)).collect();
     let is_private = Some(net::is_private as fn(std::net::IpAddr) -> bool);
@@ -306,7 +309,8 @@ fn is_on_host(path: &[u8]) -> bool {
 /// Where pent's own files are, made where the program could make them otherwise.
 fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -> anyhow::Result<Vec<own::Place>> {
     let root = session.root()?;
-    let mut places = own::probe(&own::candidates(&own::Caller::of_process(root.path())));
+    let caller = own::Caller::of_process(root.path()).explained()?;
+    let mut places = own::probe(&own::candidates(&caller)).explained()?;
     own::prepare(&mut places, &request.grants).explained()?;
     places.extend(reporting.earlier()?.map(own::Place::report));
     Ok(places)
@@ -316,7 +320,7 @@ fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -
 fn kept_config(spec: &oci_spec::runtime::Spec, request: &Request) -> anyhow::Result<Vec<u8>> {
     let is_given = |variable: &String| {
         let name = variable.split('=').next().unwrap_or_default();
-        request.environment.iter().any(|(given, _)| given == name)
+        request.environment.iter().any(|(given, _)| spelling::spell(given) == name)
     };
     let mut spec = spec.clone();
     if let Some(environment) = spec.process_mut().as_mut().and_then(|process| process.env_mut().as_mut()) {
@@ -355,7 +359,7 @@ fn later_rules(args: &Args, request: &Request, spec: &oci_spec::runtime::Spec, h
     Rules {
         roots: writable.map(|grant| Root { source: grant.source.clone(), target: grant.target.clone() }).collect(),
         covers: mounts.chain(masked.iter().map(|path| unspell_path(Path::new(path)))).collect(),
-        homes: host.home.iter().chain(&host.other_homes).cloned().collect(),
+        homes: host.own_homes.iter().chain(&host.other_homes).cloned().collect(),
         allow: args.allow_later_code.clone(),
     }
 }
@@ -433,7 +437,7 @@ fn command(args: &Args, image: Option<&Image>) -> anyhow::Result<Vec<OsString>> 
 /// For the fuzz target of flags.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzzed(args: &Args, host: &Surroundings) -> anyhow::Result<Request> {
-    resolve(args, None, Places::new(host)?)
+    resolve(args, None, Places::new(host, places::walker(host)?))
 }
 
 /// Paths of the host as they really are, and everything else in the sandbox's own terms.

@@ -44,7 +44,7 @@ impl Doubts {
 }
 
 /// ESRCH and ENXIO: of a process that has ended.
-fn is_absence(error: &io::Error) -> bool {
+pub(super) fn is_absence(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(
         errno,

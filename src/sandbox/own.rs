@@ -13,15 +13,16 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
+use super::absent::Doubts;
 use super::hidden::{self, HostMount};
 use super::request::Request;
+use super::surroundings::{Error, User, passwd, users};
 use super::{Grant, Refusal, Surroundings};
 use crate::state;
 use nix::errno::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -130,8 +131,10 @@ pub fn candidates(caller: &Caller) -> Vec<Candidate> {
 
 impl Caller {
     /// Whoever runs this process; `root` is its state directory.
-    #[must_use]
-    pub fn of_process(root: &Path) -> Self {
+    ///
+    /// # Errors
+    /// When it cannot be found out.
+    pub fn of_process(root: &Path) -> Result<Self, Error> {
         let variable = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty()).map(PathBuf::from);
         let uid = nix::unistd::geteuid().as_raw();
         let mut uids = vec![uid];
@@ -139,38 +142,33 @@ impl Caller {
         if outer != uid {
             uids.push(outer);
         }
-        let passwd = fs::read("/etc/passwd").unwrap_or_default();
-        let (own, other_homes): (Vec<_>, Vec<_>) = homes(&passwd).partition(|(uid, _)| uids.contains(uid));
+        let (own, others): (Vec<User>, Vec<User>) =
+            users(&passwd()?).into_iter().partition(|user| uids.contains(&user.uid));
+        let doubts = Doubts::default();
         let names = |directory: &str| {
-            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+            let directory = Path::new(directory);
+            let entries = doubts.see(directory, fs::read_dir(directory)).into_iter().flatten();
+            entries.filter_map(|entry| Some(doubts.see(directory, entry)?.path())).collect::<Vec<_>>()
         };
+        let other_homes = others.into_iter().map(|user| user.home).collect();
         let is_fallback = |path: &PathBuf| {
             let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix("pent-"));
             name.is_some_and(|uid| uid.parse::<u32>().is_ok())
         };
         let others = names("/tmp").into_iter().filter(is_fallback);
         let others = others.chain(names("/run/user").into_iter().map(|directory| directory.join("pent"))).collect();
-        Self {
+        doubts.settle()?;
+        Ok(Self {
             is_root: uid == 0 && !state::is_in_user_namespace(),
             root: root.to_owned(),
             runtime: variable("XDG_RUNTIME_DIR"),
             cache: variable("XDG_CACHE_HOME"),
-            homes: variable("HOME").into_iter().chain(own.into_iter().map(|(_, home)| home)).collect(),
-            other_homes: other_homes.into_iter().map(|(_, home)| home).collect(),
+            homes: variable("HOME").into_iter().chain(own.into_iter().map(|user| user.home)).collect(),
+            other_homes,
             others,
             uids,
-        }
+        })
     }
-}
-
-/// Users and homes of passwd(5), in whatever bytes.
-fn homes(passwd: &[u8]) -> impl Iterator<Item = (u32, PathBuf)> {
-    passwd.split(|byte| *byte == b'\n').filter_map(|line| {
-        let mut fields = line.split(|byte| *byte == b':');
-        let uid = std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
-        Some((uid, PathBuf::from(OsStr::from_bytes(fields.nth(2)?))))
-    })
 }
 
 /// A place as it is on the host.
@@ -201,13 +199,18 @@ impl Place {
 }
 
 /// Where the candidates really are. Those of others are left out where there is nothing: nobody here makes or believes them.
-#[must_use]
-pub fn probe(candidates: &[Candidate]) -> Vec<Place> {
-    candidates.iter().map(find).filter(|place| place.believed || place.missing == 0).collect()
+///
+/// # Errors
+/// When that cannot be found out.
+pub fn probe(candidates: &[Candidate]) -> Result<Vec<Place>, Error> {
+    let doubts = Doubts::default();
+    let places = candidates.iter().map(|candidate| find(candidate, &doubts));
+    let places = places.filter(|place| place.believed || place.missing == 0).collect();
+    doubts.settle().map(|()| places)
 }
 
 /// Follows a path by hand, because the links on it matter too.
-fn find(candidate: &Candidate) -> Place {
+fn find(candidate: &Candidate, doubts: &Doubts) -> Place {
     let mut place =
         Place { path: "/".into(), missing: 0, links: Vec::new(), keeps: candidate.keeps, believed: candidate.believed };
     let names = |path: &Path| path.components().rev().map(|name| name.as_os_str().to_owned()).collect::<Vec<_>>();
@@ -219,7 +222,9 @@ fn find(candidate: &Candidate) -> Place {
             Some(Component::ParentDir) if place.missing == 0 => drop(place.path.pop()),
             Some(Component::Normal(_)) => {
                 let next = place.path.join(&name);
-                let target = if place.missing == 0 { fs::read_link(&next).ok() } else { None };
+                let found = if place.missing == 0 { doubts.see(&next, fs::symlink_metadata(&next)) } else { None };
+                let is_link = found.as_ref().is_some_and(|found| found.is_symlink());
+                let target = if is_link { doubts.see(&next, fs::read_link(&next)) } else { None };
                 match target {
                     Some(target) if followed < MAX_LINKS => {
                         followed += 1;
@@ -227,7 +232,7 @@ fn find(candidate: &Candidate) -> Place {
                         rest.extend(names(&target));
                     }
                     _ => {
-                        place.missing += usize::from(place.missing > 0 || fs::symlink_metadata(&next).is_err());
+                        place.missing += usize::from(found.is_none());
                         place.path = next;
                     }
                 }
@@ -461,31 +466,27 @@ mod tests {
         let base = fs::canonicalize(dir.path()).unwrap();
         fs::create_dir_all(base.join("data/real")).unwrap();
         symlink("data/real", base.join("cache")).unwrap();
-        let place = find(&candidate(base.join("cache/./pent/images")));
+        let doubts = Doubts::default();
+        let place = find(&candidate(base.join("cache/./pent/images")), &doubts);
         assert_eq!((place.path, place.missing), (base.join("data/real/pent/images"), 2));
         assert_eq!(place.links, [base.join("cache")]);
         symlink("loop", base.join("loop")).unwrap();
-        assert!(find(&candidate(base.join("loop/pent"))).path.starts_with(&base));
-    }
-
-    #[test]
-    fn homes_are_bytes() {
-        let found: Vec<_> = homes(b"a:x:0:0::/root:/bin/sh\nbroken\nb:x:7:7:caf\xe9:/h/caf\xe9:/bin/sh\n").collect();
-        assert_eq!(found, [(0, "/root".into()), (7, OsStr::from_bytes(b"/h/caf\xe9").into())]);
+        assert!(find(&candidate(base.join("loop/pent")), &doubts).path.starts_with(&base));
+        doubts.settle().unwrap();
     }
 
     #[test]
     fn what_the_program_could_make_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let base = fs::canonicalize(dir.path()).unwrap();
-        let mut places = probe(&[candidate(base.join("a/.cache/pent")), candidate(base.join("b/pent"))]);
+        let mut places = probe(&[candidate(base.join("a/.cache/pent")), candidate(base.join("b/pent"))]).unwrap();
         prepare(&mut places, &[rw(&base.join("a"))]).unwrap();
         let mode = fs::metadata(base.join("a/.cache/pent")).unwrap().mode();
         assert_eq!((mode & 0o777, places[0].missing, places[1].missing), (0o700, 0, 2));
         assert!(!base.join("b").exists());
         // A file in the way is the program's to remove.
         fs::write(base.join("b"), "").unwrap();
-        let mut places = probe(&[candidate(base.join("b/pent"))]);
+        let mut places = probe(&[candidate(base.join("b/pent"))]).unwrap();
         let refused = prepare(&mut places, &[rw(&base)]).unwrap_err();
         assert!(refused.message.contains("cannot: Not a directory"), "{refused}");
     }

@@ -1,6 +1,7 @@
 //! A root file system other than the host's: what a sandbox depends on of an image. Looked at once, then plain data.
 #![forbid(unsafe_code)]
 
+use super::absent;
 use super::request::{Home, Request};
 use super::surroundings::PRIVATE;
 use crate::image::{self, Image};
@@ -48,6 +49,13 @@ impl Rootfs {
         let named = environment.iter().rev().find(|(name, _)| name == "HOME").map(|(_, value)| value.clone());
         let home = named.or(user.home).map(|home| PathBuf::from(crate::spec::clean(&home)));
         let home = home.filter(|home| home.parent().is_some() && is_directory(&image.root, home));
+        let failed = |source| image::Error::File { path: image.root.clone(), source };
+        let mut private = Vec::new();
+        for path in PRIVATE.iter().map(Path::new) {
+            if is_own_directory(&image.root, path).map_err(failed)? {
+                private.push(path.to_owned());
+            }
+        }
         Ok(Self {
             path: image.root.clone(),
             unpacked: image.lease.as_ref().map(|_| name.to_owned()),
@@ -55,7 +63,7 @@ impl Rootfs {
             environment,
             directory,
             home,
-            private: PRIVATE.iter().map(PathBuf::from).filter(|path| is_own_directory(&image.root, path)).collect(),
+            private,
             resolv_conf: find(&image.root, Path::new("/etc/resolv.conf"), libc::O_NOFOLLOW).is_ok(),
         })
     }
@@ -91,8 +99,13 @@ fn is_file(root: &Path, path: &Path) -> bool {
     find(root, path, 0).and_then(|file| file.metadata()).is_ok_and(|found| !found.is_dir())
 }
 
-fn is_own_directory(root: &Path, path: &Path) -> bool {
+/// What every sandbox replaces must not be taken for absent because looking at it failed.
+fn is_own_directory(root: &Path, path: &Path) -> io::Result<bool> {
     let parent = path.parent().unwrap_or(path);
-    let plain = parent.parent().is_none() || find(root, parent, libc::O_NOFOLLOW | libc::O_DIRECTORY).is_ok();
-    plain && find(root, path, libc::O_NOFOLLOW | libc::O_DIRECTORY).is_ok()
+    let is_plain = |path: &Path| match find(root, path, libc::O_NOFOLLOW | libc::O_DIRECTORY) {
+        Ok(_) => Ok(true),
+        Err(error) if absent::is_absence(&error) => Ok(false),
+        Err(error) => Err(error),
+    };
+    Ok((parent.parent().is_none() || is_plain(parent)?) && is_plain(path)?)
 }

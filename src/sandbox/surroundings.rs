@@ -250,7 +250,7 @@ fn read(path: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// A machine without passwd(5) has no other people; one whose table cannot be read may have.
-fn passwd() -> Result<Vec<u8>, Error> {
+pub(super) fn passwd() -> Result<Vec<u8>, Error> {
     match fs::read("/etc/passwd") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         read => read.map_err(|source| Error::Read { path: "/etc/passwd".into(), source }),
@@ -267,8 +267,8 @@ fn existing(paths: &[&str]) -> Result<Vec<PathBuf>, Error> {
 
 /// A line of passwd(5).
 pub(super) struct User {
-    uid: u32,
-    home: PathBuf,
+    pub(super) uid: u32,
+    pub(super) home: PathBuf,
 }
 
 /// Every line by itself: one that is no text takes nothing from the others, and a home is any bytes.

@@ -10,7 +10,7 @@ use super::{Before, Root, clean, git};
 use crate::refusal::shell_word;
 use crate::sys::fd;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
@@ -194,6 +194,14 @@ impl<'n> End<'_, 'n> {
         self.findings.add(path, Action::Unseen, why.desc(), None);
     }
 
+    /// What cannot be looked at is said.
+    fn look(&mut self, here: &Here<'_>, name: &CStr) -> Option<libc::stat> {
+        here.look(name).unwrap_or_else(|errno| {
+            self.unseen(&here.join(name), errno);
+            None
+        })
+    }
+
     /// What would have to be named to keep it.
     fn name_of<'p>(&self, path: &'p Path) -> Option<&'p Path> {
         path.strip_prefix(&self.root.source).ok()
@@ -216,7 +224,7 @@ impl<'n> End<'_, 'n> {
 
     /// Judges something that runs by itself; how to look into it, if it stays.
     fn named(&mut self, here: &Here<'_>, name: &CStr, class: Class, place: &Place<'n>) -> Option<At<'n>> {
-        let found = here.look(name)?;
+        let found = self.look(here, name)?;
         let path = here.join(name);
         let kind = found.st_mode & libc::S_IFMT;
         let is_directory = kind == libc::S_IFDIR;
@@ -319,7 +327,7 @@ impl<'n> End<'_, 'n> {
         }
         for name in OF_GIT {
             let path = here.join(name);
-            let Some(found) = here.look(name) else { continue };
+            let Some(found) = self.look(here, name) else { continue };
             if self.allows(&path) || self.is_covered(here, name, &found) {
                 continue;
             }
@@ -384,7 +392,7 @@ impl<'n> End<'_, 'n> {
     /// What a rebase that was interrupted would execute.
     fn judge_todo(&mut self, here: &Here<'_>) {
         let path = here.join(TODO);
-        let Some(found) = here.look(TODO) else { return };
+        let Some(found) = self.look(here, TODO) else { return };
         if self.before.is_same(&path, &found) || self.allows(&path) {
             return;
         }
@@ -393,7 +401,10 @@ impl<'n> End<'_, 'n> {
             return self.take_away(here, c"rebase-merge", "of a git directory");
         };
         let inner = path.parent().unwrap_or(&path).to_owned();
-        let Ok(stat) = fd::stat(directory.as_fd()) else { return };
+        let stat = match fd::stat(directory.as_fd()) {
+            Ok(stat) => stat,
+            Err(errno) => return self.unseen(&inner, errno),
+        };
         let inner = Here { fd: directory.as_fd(), stat: &stat, path: &inner };
         let name = c"git-rebase-todo";
         match walk::read(inner.fd, name, MOST_TEXT) {
@@ -411,7 +422,7 @@ impl<'n> End<'_, 'n> {
 
     /// Something in a directory of hooks that was not there.
     fn hook(&mut self, here: &Here<'_>, name: &CStr) -> Option<At<'n>> {
-        let found = here.look(name)?;
+        let found = self.look(here, name)?;
         let path = here.join(name);
         let is_regular = found.st_mode & libc::S_IFMT == libc::S_IFREG;
         let is_sample = is_regular && name.to_bytes().ends_with(b".sample");
@@ -427,7 +438,7 @@ impl<'n> End<'_, 'n> {
 
     /// Something in what was kept: another name of it may have been written to.
     fn kept(&mut self, here: &Here<'_>, name: &CStr) -> Option<At<'n>> {
-        let found = here.look(name)?;
+        let found = self.look(here, name)?;
         match found.st_mode & libc::S_IFMT {
             libc::S_IFDIR => Some(KEPT),
             libc::S_IFREG => {
@@ -456,11 +467,22 @@ fn is_tree_of<'r>(directory: &Path, tree: &[u8], mut roots: impl Iterator<Item =
     git::leads_to(&text).is_some_and(|back| clean(&tree.join(OsStr::from_bytes(back))) == *directory)
 }
 
-/// Puts a new file in the place of one that may have other names.
+/// Puts a new file in the place of one that may have other names. On a full disk the old one is gone, too: it would run something.
 fn write_anew(above: BorrowedFd<'_>, name: &CStr, mode: u32, text: &[u8]) -> nix::Result<()> {
-    fd::unlink(above, name)?;
+    let draft = CString::new([name.to_bytes(), b".pent-draft"].concat()).map_err(|_| Errno::EINVAL)?;
+    let written = write_draft(above, &draft, mode, text);
+    let placed = written.and_then(|()| renameat(above, draft.as_c_str(), above, name));
+    if placed.is_err() {
+        let (_draft, _old) = (fd::unlink(above, &draft), fd::unlink(above, name));
+    }
+    placed
+}
+
+/// A new file: whatever has that name is nobody's whom it was made for.
+fn write_draft(above: BorrowedFd<'_>, draft: &CStr, mode: u32, text: &[u8]) -> nix::Result<()> {
+    walk::remove(above, draft)?;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let mut file = File::from(openat(above, name, flags, Mode::from_bits_truncate(mode))?);
+    let mut file = File::from(openat(above, draft, flags, Mode::from_bits_truncate(mode))?);
     file.write_all(text).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
@@ -490,10 +512,12 @@ impl<'n> Visitor for End<'_, 'n> {
             signature.see(name.to_bytes());
             let class =
                 if at.inside == Inside::Tree { names.class(&place, name.to_bytes()) } else { Some(Class::Code) };
-            if kind == libc::DT_REG
-                && let Some(stat) = here.look(name)
-            {
-                before.judge_ordinary(&here, name, &stat, findings);
+            if kind == libc::DT_REG {
+                match here.look(name) {
+                    Ok(Some(stat)) => before.judge_ordinary(&here, name, &stat, findings),
+                    Ok(None) => {}
+                    Err(errno) => findings.add(&here.join(name), Action::Unseen, errno.desc(), None),
+                }
             }
             match class {
                 Some(class) => found.push((name.to_owned(), class)),

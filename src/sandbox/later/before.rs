@@ -4,8 +4,9 @@
 
 use super::names::{Class, Names, Place, fold};
 use super::walk::{self, BUFFER, Here, Id, Visitor};
-use super::{Allow, Before, Found, Root, Rules, clean, git};
+use super::{Allow, Before, Found, Root, Rules, Unseen, clean, git};
 use crate::plan::Kept;
+use crate::spelling::shown;
 use crate::sys::fd;
 use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
@@ -56,27 +57,30 @@ pub(super) fn id_of(directory: &OwnedFd) -> Option<Id> {
 
 impl Before {
     /// Looks through everything that the program may write to. With no such thing, at nothing.
-    #[must_use]
-    pub fn look(rules: &Rules) -> Self {
+    ///
+    /// # Errors
+    /// When something cannot be looked at: it might have to be kept.
+    pub fn look(rules: &Rules) -> Result<Self, Unseen> {
         let mut before = Self { allow: Allow::new(&rules.allow), ..Self::default() };
         if rules.roots.is_empty() {
-            return before;
+            return Ok(before);
         }
         let names = Names::new();
         for given in &rules.allow {
             let path = Path::new(given);
             let odd = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
             if given != "all" && (odd || !names.knows(&super::parts(path))) {
-                let note = format!("--allow-later-code {}: nothing of that name is ever taken away", path.display());
+                let note = format!("--allow-later-code {}: nothing of that name is ever taken away", shown(path));
                 before.notes.push(note);
             }
         }
         for home in &rules.homes {
-            let id = fs::symlink_metadata(home).ok().map(|found| {
-                use std::os::unix::fs::MetadataExt as _;
-                (found.dev(), found.ino())
-            });
-            before.homes.push((home.clone(), id));
+            let found = match walk::find(home).and_then(|fd| fd::stat(fd.as_fd())) {
+                // Somebody else's, behind a directory that lets nobody pass.
+                Err(Errno::EACCES) => None,
+                found => before.see(home, found),
+            };
+            before.homes.push((home.clone(), found.as_ref().map(walk::id)));
         }
         for root in &rules.roots {
             before.add_root(root.clone());
@@ -98,14 +102,29 @@ impl Before {
         before.kept.sort_by_key(|kept| kept.path.components().count());
         before.kept.dedup();
         before.since = now();
-        before
+        match before.unseen.take() {
+            Some(unseen) => Err(unseen),
+            None => Ok(before),
+        }
+    }
+
+    /// What was found, or nothing where nothing is; what cannot be found out is remembered.
+    pub(super) fn see<T>(&mut self, path: &Path, found: nix::Result<T>) -> Option<T> {
+        match found {
+            Ok(found) => Some(found),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => None,
+            Err(why) => {
+                self.unseen.get_or_insert(Unseen { path: path.to_owned(), why });
+                None
+            }
+        }
     }
 
     fn add_root(&mut self, root: Root) {
-        let directory = walk::open_directory(&root.source).ok();
+        let directory = self.see(&root.source, walk::open_directory(&root.source));
         let id = match &directory {
             Some(directory) => id_of(directory),
-            None => walk::find(&root.source).ok().as_ref().and_then(id_of),
+            None => self.see(&root.source, walk::find(&root.source)).as_ref().and_then(id_of),
         };
         self.roots.push(Found { root, id: id.unwrap_or_default(), directory });
     }
@@ -119,7 +138,7 @@ impl Before {
             let Some(root) = self.root_above(&path).cloned() else {
                 if lead.always && self.roots.iter().any(|found| found.root.source.starts_with(&path)) {
                     self.notes
-                        .push(format!("{} is not kept read-only: it is all that may be written to", path.display()));
+                        .push(format!("{} is not kept read-only: it is all that may be written to", shown(&path)));
                 }
                 continue;
             };
@@ -128,12 +147,12 @@ impl Before {
             }
             // In it is what is to be writable.
             if lead.of.starts_with(&path) {
-                self.notes.push(format!("{} is not kept read-only: it holds {}", path.display(), lead.of.display()));
+                self.notes.push(format!("{} is not kept read-only: it holds {}", shown(&path), shown(&lead.of)));
                 continue;
             }
             let found = walk::find(&path).and_then(|fd| fd::stat(fd.as_fd()));
-            match found {
-                Ok(found) if lead.always || found.st_mode & libc::S_IFMT == libc::S_IFREG => {
+            match self.see(&path, found) {
+                Some(found) if lead.always || found.st_mode & libc::S_IFMT == libc::S_IFREG => {
                     let is_directory = found.st_mode & libc::S_IFMT == libc::S_IFDIR;
                     self.keep(&root, &path, true);
                     self.know(path.clone(), &found, true);
@@ -157,7 +176,7 @@ impl Before {
                         walk::walk(directory, &path, place, &mut start);
                     }
                 }
-                Err(Errno::ENOENT | Errno::ENOTDIR) if lead.always => self.led_to.push(path),
+                None if lead.always => self.led_to.push(path),
                 _ => {}
             }
         }
@@ -285,10 +304,14 @@ impl<'n> Start<'_, 'n> {
         }
     }
 
+    fn look(&mut self, here: &Here<'_>, name: &CStr) -> Option<libc::stat> {
+        here.look(name).unwrap_or_else(|errno| self.before.see(&here.join(name), Err(errno)))
+    }
+
     fn cover(&mut self, here: &Here<'_>, name: &CStr) -> bool {
         let is_covered = |names: &Vec<OsString>| names.iter().any(|known| known.as_bytes() == name.to_bytes());
         let covered = self.covers.get(here.path).is_some_and(is_covered);
-        if covered && let Some(found) = here.look(name) {
+        if covered && let Some(found) = self.look(here, name) {
             self.before.covered.insert(here.join(name), (walk::id(&found), walk::id(here.stat)));
         }
         covered
@@ -301,7 +324,7 @@ impl<'n> Start<'_, 'n> {
     /// Something that runs by itself; whether there is more in it to look at, and how.
     fn named(&mut self, here: &Here<'_>, name: &CStr, class: Class, place: &Place<'n>) -> Option<At<'n>> {
         let path = here.join(name);
-        let found = here.look(name)?;
+        let found = self.look(here, name)?;
         let kind = found.st_mode & libc::S_IFMT;
         let ordinary = At { names: self.names.below(place, name.to_bytes()), ..At::default() };
         if self.allows(&path) {
@@ -337,7 +360,7 @@ impl<'n> Start<'_, 'n> {
         }
         for name in OF_GIT {
             let path = here.join(name);
-            let Some(found) = here.look(name).filter(|_| !self.allows(&path)) else { continue };
+            let Some(found) = self.look(here, name).filter(|_| !self.allows(&path)) else { continue };
             match found.st_mode & libc::S_IFMT {
                 libc::S_IFLNK => self.keep_link(path, &found),
                 _ => self.keep(&path, &found),
@@ -346,11 +369,21 @@ impl<'n> Start<'_, 'n> {
                 at.code = true;
             }
         }
-        if let Some(found) = here.look(TODO) {
+        if let Some(found) = self.look(here, TODO) {
             self.before.know(here.join(TODO), &found, false);
         }
         for name in [c"config", c"config.worktree"] {
-            let Ok(text) = walk::read(here.fd, name, MOST_TEXT) else { continue };
+            let text = match walk::read(here.fd, name, MOST_TEXT) {
+                Ok(text) if git::parse(&text).is_ok() => text,
+                Err(Errno::ENOENT) => continue,
+                // It stays as it is. Only what it leads to is not known.
+                _ => {
+                    let path = here.join(name);
+                    let note = format!("{}: not understood, so what it leads to is not kept read-only", shown(path));
+                    self.before.notes.push(note);
+                    continue;
+                }
+            };
             let tree = tree_of(here.path, is_git, &text);
             self.leads.extend(leads_of(&text, here.path, &tree, here.path));
             self.before.configs.insert(here.join(name), text);
@@ -404,7 +437,7 @@ impl<'n> Visitor for Start<'_, 'n> {
         }
         for (name, class) in found {
             if at.code {
-                let Some(found) = here.look(&name) else { continue };
+                let Some(found) = self.look(&here, &name) else { continue };
                 self.before.know(here.join(&name), &found, true);
                 if found.st_mode & libc::S_IFMT == libc::S_IFDIR {
                     inner.push((name, At { code: true, ..At::default() }));
@@ -420,12 +453,14 @@ impl<'n> Visitor for Start<'_, 'n> {
     }
 
     /// The program may be able to open what is its own: then it stays as it is, whatever is in it.
-    fn closed(&mut self, path: PathBuf, _: Errno) {
+    fn closed(&mut self, path: PathBuf, why: Errno) {
         if path == self.root.source {
+            // All that may be written to cannot be kept.
+            let _nothing = self.before.see::<()>(&path, Err(why));
             return;
         }
         let found = walk::find(&path).and_then(|fd| fd::stat(fd.as_fd()));
-        if let Ok(found) = found {
+        if let Some(found) = self.before.see(&path, found) {
             self.keep(&path, &found);
         }
     }

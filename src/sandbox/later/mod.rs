@@ -17,6 +17,7 @@ mod walk;
 pub use finding::{Action, Finding, Findings};
 
 use crate::plan::Kept;
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -165,6 +166,22 @@ pub struct Before {
     since: (i64, i64),
     kept: Vec<Kept>,
     notes: Vec<String>,
+    /// The first that could not be looked at.
+    unseen: Option<Unseen>,
+}
+
+/// Something in what may be written to that cannot be looked at.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot look at {} for what runs later: {}", crate::spelling::shown(path), why.desc())]
+pub struct Unseen {
+    path: PathBuf,
+    why: Errno,
+}
+
+impl crate::report::Hint for Unseen {
+    fn hint(&self) -> Option<String> {
+        Some("--rw needs to know what is there to be kept as it is: mend that, or give less".to_owned())
+    }
 }
 
 impl Before {

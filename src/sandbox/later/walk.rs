@@ -36,9 +36,13 @@ pub(super) struct Here<'h> {
 }
 
 impl Here<'_> {
-    /// What a name in it is, links as such.
-    pub(super) fn look(&self, name: &CStr) -> Option<libc::stat> {
-        fd::stat_at(self.fd, name, libc::AT_SYMLINK_NOFOLLOW).ok()
+    /// What a name in it is, links as such; nothing where there is none. What cannot be looked at is not absent.
+    pub(super) fn look(&self, name: &CStr) -> nix::Result<Option<libc::stat>> {
+        match fd::stat_at(self.fd, name, libc::AT_SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(super) fn join(&self, name: &CStr) -> PathBuf {
@@ -53,8 +57,10 @@ impl Here<'_> {
                 return Ok(());
             }
             for (name, kind) in fd::entries(&buffer[..filled]) {
-                let kind =
-                    if kind == libc::DT_UNKNOWN { self.look(name).map_or(kind, |found| kind_of(&found)) } else { kind };
+                let kind = match kind {
+                    libc::DT_UNKNOWN => self.look(name)?.map_or(kind, |found| kind_of(&found)),
+                    kind => kind,
+                };
                 each(name, kind);
             }
         }
@@ -96,7 +102,10 @@ struct Frame<P> {
 /// Goes through a directory and all below it.
 pub(super) fn walk<V: Visitor>(root: OwnedFd, path: &Path, place: V::Place, visitor: &mut V) {
     let mut path = path.to_owned();
-    let Ok(stat) = fd::stat(root.as_fd()) else { return };
+    let stat = match fd::stat(root.as_fd()) {
+        Ok(stat) => stat,
+        Err(why) => return visitor.closed(path, why),
+    };
     let ahead = visitor.enter(Here { fd: root.as_fd(), stat: &stat, path: &path }, place);
     let mut frames = vec![Frame { fd: Some(root), stat, name: CString::default(), ahead, mode: None }];
     while let Some(top) = frames.last_mut() {
