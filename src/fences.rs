@@ -1,8 +1,8 @@
-//! What a program is kept from that would outlast it: rules on system calls that `pent sandbox` has whatever its profile says, and
-//! that a profile has by a key of its own.
+//! What a program is kept from that would outlast it: rules on system calls that `pent sandbox` has whatever its
+//! profile says, and that a profile has by a key of its own.
 //!
-//! Each rule is a denial by the bits of arguments in the width that the kernel gives these ([`crate::seccomp`] cuts the register to it):
-//! what the kernel does not look at is not compared.
+//! Each rule is a denial by the bits of arguments in the width that the kernel gives these ([`crate::seccomp`] cuts the
+//! register to it): what the kernel does not look at is not compared.
 #![forbid(unsafe_code)]
 
 use oci_spec::runtime::{
@@ -16,8 +16,8 @@ pub enum Fence {
     SetId,
     /// Leases and notices of files: who opens such a file waits for whoever holds the lease.
     Leases,
-    /// What is done to a terminal beyond its settings: others cannot open it any more, its line discipline, its console, and what is
-    /// typed into it.
+    /// What is done to a terminal beyond its settings: others cannot open it any more, its line discipline, its
+    /// console, and what is typed into it.
     Terminals,
 }
 
@@ -125,13 +125,14 @@ impl Masked {
     }
 }
 
-/// The calls that set a mode, with the place of the mode: as of systemd's `RestrictSUIDSGID=`. Of those that make something other
-/// than a file the kernel drops the bits today; that no filesystem does otherwise is not for this to rely on.
+/// The calls that set a mode, with the place of the mode: as of systemd's `RestrictSUIDSGID=`. Of those that make
+/// something other than a file the kernel drops the bits today; that no filesystem does otherwise is not for this to
+/// rely on.
 const MODES: [(u8, &[&str]); 2] =
     [(1, &["chmod", "fchmod", "creat", "mkdir", "mknod"]), (2, &["fchmodat", "fchmodat2", "mkdirat", "mknodat"])];
 
-/// The calls that set one only where they make a file: else the argument is what happens to be in the register. With the places of
-/// the flags and of the mode.
+/// The calls that set one only where they make a file: else the argument is what happens to be in the register. With
+/// the places of the flags and of the mode.
 const OPENS: [(u8, u8, &[&str]); 2] = [(1, 2, &["open"]), (2, 3, &["openat"])];
 
 /// Where a call has its mode.
@@ -141,10 +142,12 @@ pub(crate) fn mode_of(call: &str) -> Option<usize> {
     set.chain(made).find(|(_, names)| names.contains(&call)).map(|(mode, _)| usize::from(mode))
 }
 
-/// What takes its mode from memory, where a filter cannot see it: openat2 itself, and io_uring, which opens files for a program.
+/// What takes its mode from memory, where a filter cannot see it: openat2 itself, and io_uring, which opens files for a
+/// program.
 const UNSEEN: &[&str] = &["openat2", "io_uring_setup", "io_uring_enter", "io_uring_register"];
 
-/// That a file is made: by its name, or without one (`__O_TMPFILE`; `O_TMPFILE` has the bit of `O_DIRECTORY` beside it).
+/// That a file is made: by its name, or without one (`__O_TMPFILE`; `O_TMPFILE` has the bit of `O_DIRECTORY` beside
+/// it).
 const MAKES: [i32; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
 
 fn set_id() -> Vec<Rule> {
@@ -169,8 +172,8 @@ fn leases() -> Vec<Rule> {
     LEASES.iter().map(rule).collect()
 }
 
-/// asm-generic/ioctls.h: requests to a terminal that others notice after the program. What sets its modes, size and process groups is
-/// not among them: programs do that all the time, and `pent sandbox` puts it back.
+/// asm-generic/ioctls.h: requests to a terminal that others notice after the program. What sets its modes, size and
+/// process groups is not among them: programs do that all the time, and `pent sandbox` puts it back.
 pub(crate) const TERMINALS: [(u32, &str); 19] = [
     // Nobody else opens it.
     (0x540c, "TIOCEXCL"),
@@ -203,8 +206,8 @@ pub(crate) const TERMINALS: [(u32, &str); 19] = [
     (0x5457, "TIOCSLCKTRMIOS"),
 ];
 
-/// linux/kd.h and linux/vt.h: everything of a console, its keyboard, font, colours and mode, by the second byte of the request. Those
-/// that only ask are not worth a list.
+/// linux/kd.h and linux/vt.h: everything of a console, its keyboard, font, colours and mode, by the second byte of the
+/// request. Those that only ask are not worth a list.
 const CONSOLES: [u32; 2] = [0x4b00, 0x5600];
 
 fn terminals() -> Vec<Rule> {
@@ -313,8 +316,8 @@ mod tests {
         for request in [0x4b3a, 0x4b47, 0x4b61, 0x5606, HIGH | 0x5606] {
             assert_eq!(said(&filter, "ioctl", &[0, request, 0]), Some(EPERM), "{request:x}");
         }
-        // TCGETS, TCSETSW, TCSBRK (tcdrain), TCFLSH, TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, FIONREAD, FIONBIO,
-        // TIOCNOTTY, TIOCGPTPEER, TIOCGPTN, TIOCSPTLCK, TCGETS2, FICLONE, VIDIOC_QUERYCAP.
+        // TCGETS, TCSETSW, TCSBRK (tcdrain), TCFLSH, TIOCSCTTY, TIOCGPGRP, TIOCSPGRP, TIOCGWINSZ, TIOCSWINSZ, FIONREAD,
+        // FIONBIO, TIOCNOTTY, TIOCGPTPEER, TIOCGPTN, TIOCSPTLCK, TCGETS2, FICLONE, VIDIOC_QUERYCAP.
         for request in [
             0x5401,
             0x5403,

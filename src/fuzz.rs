@@ -8,7 +8,7 @@
     reason = "looks only at what it made itself; the names of the targets say it"
 )]
 
-use crate::host::{Binary, Host};
+use crate::host::Host;
 use crate::profile::{self, Profile};
 use crate::sandbox::{self, Surroundings, hidden};
 use crate::spec::{self, Context};
@@ -25,28 +25,6 @@ pub use crate::sandbox::net::fuzz::proxy;
 
 /// Between the parts of an input: the byte that is in none of the texts.
 const BETWEEN: u8 = 0;
-
-fn host() -> Host {
-    Host {
-        euid: 0,
-        egid: 0,
-        capabilities: (1 << 41) - 1,
-        last_capability: 40,
-        in_user_namespace: false,
-        setgroups_denied: false,
-        cgroup: crate::cgroup::Layout::V2 { mount: "/sys/fs/cgroup".into() },
-        own_cgroup: crate::cgroup::OwnCgroup::parse("0::/\n"),
-        user_manager: None,
-        rlimits: std::collections::BTreeMap::new(),
-        lacks_time_namespace: false,
-        landlock_abi: 6,
-        seccomp_wait_killable: true,
-        apparmor: false,
-        selinux: false,
-        procfs_pidns: true,
-        binary: Binary { path: None, uid: 0, shared_write: false, readonly: true, switchable: true },
-    }
-}
 
 /// A config.json: read and checked.
 pub fn config(data: &[u8]) {
@@ -83,7 +61,7 @@ pub fn profile(data: &[u8]) {
 /// What a profile makes of a configuration is never more than the configuration, and cutting it again changes nothing.
 fn tighten(profile: &Profile, before: &Spec) {
     let mut after = before.clone();
-    if profile::tighten(profile, &mut after, &host()).is_err() {
+    if profile::tighten(profile, &mut after, &Host::of_tests()).is_err() {
         return;
     }
     let (old, new) = (before.process().as_ref(), after.process().as_ref());
@@ -104,7 +82,7 @@ fn tighten(profile: &Profile, before: &Spec) {
     };
     assert!(masked(&after).is_superset(&masked(before)), "a mask is gone");
     let mut again = after.clone();
-    assert!(profile::tighten(profile, &mut again, &host()).is_ok(), "what it has made is refused");
+    assert!(profile::tighten(profile, &mut again, &Host::of_tests()).is_ok(), "what it has made is refused");
 }
 
 /// The flags of a sandbox, each ended by a zero byte; and as one text what is read of the host.

@@ -206,6 +206,32 @@ fn last_capability() -> u8 {
     last
 }
 
+#[cfg(any(test, fuzzing))]
+impl Host {
+    /// Root on a machine with cgroup version 2, for what does not depend on a real one.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            euid: 0,
+            egid: 0,
+            capabilities: (1 << 41) - 1,
+            last_capability: 40,
+            in_user_namespace: false,
+            setgroups_denied: false,
+            cgroup: Layout::V2 { mount: "/sys/fs/cgroup".into() },
+            own_cgroup: OwnCgroup::parse("0::/\n"),
+            user_manager: None,
+            rlimits: BTreeMap::new(),
+            lacks_time_namespace: false,
+            landlock_abi: 6,
+            seccomp_wait_killable: true,
+            apparmor: false,
+            selinux: false,
+            procfs_pidns: true,
+            binary: Binary { path: None, uid: 0, shared_write: false, readonly: true, switchable: true },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,3 +32,4 @@ pub mod state;
 pub mod streams;
 pub mod sys;
 pub mod time;
+pub mod walk;

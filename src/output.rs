@@ -1,12 +1,15 @@
 //! Files that pent writes where somebody else may have been: reports, pid files, logs.
 //!
-//! A program that could write in a directory may have left a link, a FIFO or a device at the name, or made one of the directories on
-//! the way a link. So the directory is opened once, before anything runs, a new file is made in it by descriptor under a name that
-//! nobody knows, and renamed at the end: whatever is at the name is replaced, never followed and never opened.
+//! A program that could write in a directory may have left a link, a FIFO or a device at the name, or made one of the
+//! directories on the way a link. So the directory is opened once, before anything runs, a new file is made in it by
+//! descriptor under a name that nobody knows, and renamed at the end: whatever is at the name is replaced, never
+//! followed and never opened.
 #![forbid(unsafe_code)]
 
+use crate::plan::op::Identity;
 use crate::report::Hint;
 use crate::sys::fd::{self, CWD, resolve};
+use crate::walk::{Found, Link, Walker};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -16,11 +19,9 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Links followed on the way to a directory, as many as the kernel follows (path_resolution(7)).
-const MAX_LINKS: usize = 40;
 /// Names that are tried for a draft, of 2^64.
 const TRIES: usize = 16;
 
@@ -98,7 +99,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens the directory, and finds out whether a file can be made in it. Nothing is left there, and what is at the name stays.
+    /// Opens the directory, and finds out whether a file can be made in it. Nothing is left there, and what is at the
+    /// name stays.
     ///
     /// # Errors
     /// When the file could not be written, as far as that can be known now.
@@ -155,8 +157,8 @@ impl Output {
         }
     }
 
-    /// A directory cannot be replaced. The machine's own devices are not to be: a program can make no such device, and where they
-    /// are, links are what programs of the whole machine rely on.
+    /// A directory cannot be replaced. The machine's own devices are not to be: a program can make no such device, and
+    /// where they are, links are what programs of the whole machine rely on.
     fn check(&self) -> Result<(), Error> {
         let occupied = |what| Error::Occupied { path: self.path.clone(), what };
         let found = self.found().map_err(|errno| self.failed(errno.into()))?;
@@ -218,8 +220,9 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
     Output::begin(path, Links::All)?.write(content)
 }
 
-/// Opens a file that lines are appended to, and makes it if it is missing. What is there must be a regular file, whoever waits at the
-/// other end of a FIFO; where `streams` may be named instead, also what is below `/dev` and `/proc/self/fd`, such as `/dev/stderr`.
+/// Opens a file that lines are appended to, and makes it if it is missing. What is there must be a regular file,
+/// whoever waits at the other end of a FIFO; where `streams` may be named instead, also what is below `/dev` and
+/// `/proc/self/fd`, such as `/dev/stderr`.
 ///
 /// # Errors
 /// When it is something else, or the kernel refuses.
@@ -287,59 +290,31 @@ fn open_parent(path: &Path, links: Links) -> Result<OwnedFd, Error> {
     }
 }
 
-/// Opens a directory name by name, and follows a link only in directories that no program of this caller's can have written to.
+/// Goes to a directory name by name, and follows a link only in directories that no program of this caller's can have
+/// written to.
 fn open_judged(path: &Path, directory: &Path) -> Result<OwnedFd, Error> {
-    let failed = |errno: Errno| Error::Io { path: path.to_owned(), source: errno.into() };
-    let names = |path: &Path| path.components().rev().map(|name| name.as_os_str().to_owned()).collect::<Vec<_>>();
-    let open = |at: BorrowedFd<'_>, name: &OsStr| {
-        let name = CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)?;
-        fd::open(at, &name, libc::O_PATH | libc::O_NOFOLLOW)
-    };
-    let mut at = open(CWD, OsStr::new("/")).map_err(failed)?;
-    let mut rest = names(directory);
-    let mut followed = 0;
-    while let Some(name) = rest.pop() {
-        let next = match Path::new(&name).components().next() {
-            Some(Component::RootDir) => open(CWD, OsStr::new("/")).map_err(failed)?,
-            _ => open(at.as_fd(), &name).map_err(failed)?,
-        };
-        let found = fstat(&next).map_err(failed)?;
-        match kind(&found) {
-            SFlag::S_IFDIR => at = next,
-            SFlag::S_IFLNK => {
-                followed += 1;
-                let place = real_path(at.as_fd()).ok_or(Errno::ENOENT).map_err(failed)?;
-                if followed > MAX_LINKS {
-                    return Err(failed(Errno::ELOOP));
-                }
-                if !is_of_the_system(&place, nix::unistd::geteuid().is_root()) {
-                    let file = path.file_name().unwrap_or_default();
-                    let real = rest.iter().rev().fold(place.join(&name), |path, name| path.join(name));
-                    let real = open_plain(&real).and_then(|real| real_path(real.as_fd()));
-                    let real = real.map(|real| real.join(file));
-                    return Err(Error::Link { path: path.to_owned(), link: place.join(&name), real });
-                }
-                rest.extend(names(&PathBuf::from(readlinkat(at.as_fd(), name.as_os_str()).map_err(failed)?)));
-            }
-            _ => return Err(failed(Errno::ENOTDIR)),
-        }
+    let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
+    let uid = nix::unistd::geteuid().as_raw();
+    let walked = Walker::from_root(uid).walk(directory).map_err(failed)?;
+    if let Some(link) = walked.links.iter().find(|link| !is_of_the_system(link, uid == 0)) {
+        let file = path.file_name().unwrap_or_default();
+        let real = walked.found.filter(Found::is_directory).map(|_| walked.path.join(file));
+        return Err(Error::Link { path: path.to_owned(), link: link.at.clone(), real });
     }
-    Ok(at)
+    let real = CString::new(walked.path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
+    let opened = fd::open_in(CWD, &real, libc::O_PATH | libc::O_DIRECTORY, 0, resolve::NO_SYMLINKS);
+    let opened = opened.map_err(|errno| failed(errno.into()))?;
+    let stat = fd::stat(opened.as_fd()).map_err(|errno| failed(errno.into()))?;
+    // Another directory has taken its place meanwhile.
+    let is_same = walked.found.is_some_and(|found| found.identity == Identity::of(&stat));
+    if is_same { Ok(opened) } else { Err(failed(Errno::ESTALE.into())) }
 }
 
-fn open_plain(directory: &Path) -> Option<OwnedFd> {
-    let text = CString::new(directory.as_os_str().as_bytes()).ok()?;
-    fd::open(CWD, &text, libc::O_PATH | libc::O_DIRECTORY).ok()
-}
-
-/// Whether nothing that ran for this caller can have made a link in `directory`, a path without links: it and all above it are root's,
-/// and nobody else may write to them. What ran for root in a sandbox may have made root's files wherever it was let: for root it is a
-/// list of directories whose links distributions make.
-fn is_of_the_system(directory: &Path, for_root: bool) -> bool {
-    let of_root =
-        |path: &Path| nix::sys::stat::lstat(path).is_ok_and(|found| found.st_uid == 0 && found.st_mode & 0o022 == 0);
-    let listed = matches!(directory.to_str(), Some("/" | "/usr" | "/var" | "/proc"));
-    directory.ancestors().all(of_root) && (!for_root || listed)
+/// Whether nothing that ran for this caller can have made a link. What ran for root in a sandbox may have made root's
+/// files wherever it was let: for root it is a list of directories whose links distributions make.
+fn is_of_the_system(link: &Link, for_root: bool) -> bool {
+    let directory = link.at.parent().and_then(Path::to_str);
+    link.of_system && (!for_root || matches!(directory, Some("/" | "/usr" | "/var" | "/proc")))
 }
 
 #[cfg(test)]
@@ -435,11 +410,13 @@ mod tests {
 
     #[test]
     fn links_of_the_system_are_followed() {
-        let of = is_of_the_system;
-        assert!(of(Path::new("/"), true) && of(Path::new("/usr"), true) && of(Path::new("/usr"), false));
+        let of = |at: &str, of_system, for_root| {
+            is_of_the_system(&Link { at: at.into(), to: "/x".into(), of_system }, for_root)
+        };
+        assert!(of("/bin", true, true) && of("/usr/lib64", true, true) && of("/usr/lib64", true, false));
         // What root lets a program write is root's afterwards.
-        assert!(!of(Path::new("/etc"), true) && of(Path::new("/etc"), false));
-        assert!(!of(Path::new("/tmp"), false) && !of(Path::new("/tmp/x"), true) && !of(Path::new("/nowhere"), false));
+        assert!(!of("/etc/x", true, true) && of("/etc/x", true, false));
+        assert!(!of("/bin", false, true) && !of("/bin", false, false));
     }
 
     #[test]

@@ -246,9 +246,9 @@ pub(crate) fn say(text: &str) {
     drop(io::stderr().write_all(shown(text, |c| c == '\n' || c == '\t').as_bytes()));
 }
 
-/// Whether a character does something to a terminal, or to those beside it, and is not seen itself: with it a name looks like another
-/// than it is. Control characters; what changes the direction of writing, joins and separates; blanks that take no room (Unicode's
-/// `Default_Ignorable_Code_Point`, and the format characters beside those).
+/// Whether a character does something to a terminal, or to those beside it, and is not seen itself: with it a name
+/// looks like another than it is. Control characters; what changes the direction of writing, joins and separates;
+/// blanks that take no room (Unicode's `Default_Ignorable_Code_Point`, and the format characters beside those).
 pub(crate) fn is_unseen(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -259,7 +259,8 @@ pub(crate) fn is_unseen(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Text with the characters spelled out that are not seen ([`is_unseen`]), but for those that are kept; and bytes that are no text.
+/// Text with the characters spelled out that are not seen ([`is_unseen`]), but for those that are kept; and bytes that
+/// are no text.
 pub(crate) fn shown(text: &str, kept: impl Fn(char) -> bool) -> String {
     crate::spelling::readable(text, kept)
 }

@@ -1,10 +1,11 @@
 //! Bytes as text, and back.
 //!
-//! Paths, arguments and variables of Linux are bytes, JSON is text. In the configuration that `pent sandbox` writes for itself, a byte
-//! that is no UTF-8 is spelled as one character of a range that nobody uses, U+10FF80 to U+10FFFF, and so are the bytes of those
-//! characters themselves, should a name have them: no two names have one spelling. `/`, `.` and everything else that paths are
-//! compared by stay what they are, so that all code that reads configurations reads these too. What the kernel gets is turned
-//! back ([`crate::plan::Plan::unspell`]). An engine's config.json is never read so.
+//! Paths, arguments and variables of Linux are bytes, JSON is text. In the configuration that `pent sandbox` writes for
+//! itself, a byte that is no UTF-8 is spelled as one character of a range that nobody uses, U+10FF80 to U+10FFFF, and
+//! so are the bytes of those characters themselves, should a name have them: no two names have one spelling. `/`, `.`
+//! and everything else that paths are compared by stay what they are, so that all code that reads configurations reads
+//! these too. What the kernel gets is turned back ([`crate::plan::Plan::unspell`]). An engine's config.json is never
+//! read so.
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -67,12 +68,14 @@ pub fn unspell_path(path: &Path) -> PathBuf {
     PathBuf::from(OsString::from_vec(unspell(path.as_os_str().as_bytes())))
 }
 
-/// A name for a line of a message: control characters and bytes that are no text as `\xNN`, so that a terminal does nothing with it.
+/// A name for a line of a message: control characters and bytes that are no text as `\xNN`, so that a terminal does
+/// nothing with it.
 pub fn shown(name: impl AsRef<OsStr>) -> String {
     readable(&spell(name), |_| false)
 }
 
-/// Text with the characters that are not seen, and the bytes that are spelled in it, written out, but for those that are kept.
+/// Text with the characters that are not seen, and the bytes that are spelled in it, written out, but for those that
+/// are kept.
 #[must_use]
 pub fn readable(text: &str, kept: impl Fn(char) -> bool) -> String {
     use std::fmt::Write as _;

@@ -1,4 +1,5 @@
-//! Class C under a profile: descriptors that are a right on the host; and what a program leaves behind (set-id bits, leases).
+//! Class C under a profile: descriptors that are a right on the host; and what a program leaves behind (set-id bits,
+//! leases).
 #![forbid(unsafe_code)]
 
 use super::held::{EACH, held, run, start, under};

@@ -1,8 +1,8 @@
-//! One system call of a sandbox's start or end fails, or its process is killed there: nothing starts weaker, nothing hangs, nothing is
-//! left that the next run does not take away.
+//! One system call of a sandbox's start or end fails, or its process is killed there: nothing starts weaker, nothing
+//! hangs, nothing is left that the next run does not take away.
 //!
-//! Of some two thousand calls a sample is tried: `PENT_INJECT=all` tries every one, `PENT_INJECT=200` so many of each kind, and
-//! `PENT_INJECT_SEED=N` others.
+//! Of some two thousand calls a sample is tried: `PENT_INJECT=all` tries every one, `PENT_INJECT=200` so many of each
+//! kind, and `PENT_INJECT_SEED=N` others.
 #![forbid(unsafe_code)]
 
 use crate::caller::{Caller, as_each};

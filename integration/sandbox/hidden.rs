@@ -1,4 +1,5 @@
-//! What is hidden though nobody has named it: credentials by their kind, sockets by what they are, and every other view of both.
+//! What is hidden though nobody has named it: credentials by their kind, sockets by what they are, and every other view
+//! of both.
 #![forbid(unsafe_code)]
 
 use crate::caller::{Caller, as_each};
@@ -17,7 +18,8 @@ fn secret(caller: &Caller, below: &str, mode: u32) {
     caller.file(below, "this is secret\n", mode);
 }
 
-/// Pent, in a view of the host that a script of root's prepares: `$0` is the caller's directory, `"$@"` what to run then.
+/// Pent, in a view of the host that a script of root's prepares: `$0` is the caller's directory, `"$@"` what to run
+/// then.
 fn in_a_view(caller: &Caller, script: &str, args: &[&str]) -> Outcome {
     let pent = caller.command(args);
     let mut view = Command::new("unshare");

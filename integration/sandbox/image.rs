@@ -349,7 +349,7 @@ fn an_image_says_nothing_to_the_terminal() {
         let archive = caller.path("linked.tar").to_string_lossy().into_owned();
         tar(&root, &archive);
         let seen = caller.run(&["--image", &archive, "--", "true"]).exits(125);
-        assert!(seen.stderr().contains("its /proc is no directory") && !seen.stderr().contains("mkdir"), "{seen:?}");
+        assert!(seen.stderr().contains("its /proc is not a directory") && !seen.stderr().contains("mkdir"), "{seen:?}");
     });
 }
 
@@ -370,7 +370,7 @@ fn programs_that_are_not_there_or_run_as_nobody_known() {
         let layer = fs::read(caller.path("rootfs.tar")).expect("the archive");
         fs::remove_dir_all(oci).expect("the layout");
         let oci = layout(caller, "oci", &layer, &layer, "");
-        caller.run(&["--image", &oci]).exits(125).says("\"app\" is no user of the image's /etc/passwd");
+        caller.run(&["--image", &oci]).exits(125).says("\"app\" is not a user of the image's /etc/passwd");
     });
 }
 

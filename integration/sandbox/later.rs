@@ -1,4 +1,5 @@
-//! Code that runs later: what a program leaves in a tree that it may write to, for whoever opens, enters or builds it afterwards.
+//! Code that runs later: what a program leaves in a tree that it may write to, for whoever opens, enters or builds it
+//! afterwards.
 #![forbid(unsafe_code)]
 
 use crate::caller::{Caller, as_each, said};

@@ -53,16 +53,20 @@ attempt("socks", b"\x05\x01\x00\x03" + bytes([len(host)]) + host.encode() + port
 
 /// A server on the host that says the same to everybody.
 fn server() -> u16 {
+    serve(|client| {
+        let mut request = [0; 4096];
+        let _read = client.read(&mut request);
+        let _written = client.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nserved");
+    })
+}
+
+/// A port of this machine's where each client is answered by itself.
+fn serve(answer: fn(&mut TcpStream)) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let Ok(mut client) = client else { continue };
-            std::thread::spawn(move || {
-                let mut request = [0; 4096];
-                let _read = client.read(&mut request);
-                let _written = client.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nserved");
-            });
+        for mut client in listener.incoming().flatten() {
+            std::thread::spawn(move || answer(&mut client));
         }
     });
     port
@@ -189,22 +193,14 @@ print(data.decode("latin-1"))
 
 /// A server that answers with all that it gets within half a second, whatever it is.
 fn echo() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for client in listener.incoming() {
-            let Ok(mut client) = client else { continue };
-            std::thread::spawn(move || {
-                client.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
-                let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
-                while let Ok(count @ 1..) = client.read(&mut buffer) {
-                    seen.extend_from_slice(&buffer[..count]);
-                }
-                let _written = client.write_all(&[b"HTTP/1.0 200 OK\r\n\r\n", &seen[..]].concat());
-            });
+    serve(|client| {
+        client.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("a timeout");
+        let (mut seen, mut buffer) = (Vec::new(), [0; 4096]);
+        while let Ok(count @ 1..) = client.read(&mut buffer) {
+            seen.extend_from_slice(&buffer[..count]);
         }
-    });
-    port
+        let _written = client.write_all(&[b"HTTP/1.0 200 OK\r\n\r\n", &seen[..]].concat());
+    })
 }
 
 #[test]
@@ -244,8 +240,8 @@ fn a_server_gets_one_request_and_that_for_itself() {
     });
 }
 
-/// What looks like anybody's address and is this machine's is as private as its loopback, behind a name; by its number it can be asked
-/// for.
+/// What looks like anybody's address and is this machine's is as private as its loopback, behind a name; by its number
+/// it can be asked for.
 #[test]
 fn an_address_of_this_machine_is_private_whatever_it_looks_like() {
     sandboxed!();

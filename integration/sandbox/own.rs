@@ -1,4 +1,5 @@
-//! What one run leaves for the next: pent's own files are out of reach under every grant, and nothing that was forged is believed.
+//! What one run leaves for the next: pent's own files are out of reach under every grant, and nothing that was forged
+//! is believed.
 #![forbid(unsafe_code)]
 
 use crate::caller::{Caller, as_each, has_sandboxes};
@@ -10,8 +11,9 @@ use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A view of the host with /run, /tmp, /var/cache and /etc/pent of its own, in which `script` is run as root, in the project. There,
-/// `pent` is the caller's, who has no state directory but the default one; `as_caller` runs anything else as the caller.
+/// A view of the host with /run, /tmp, /var/cache and /etc/pent of its own, in which `script` is run as root, in the
+/// project. There, `pent` is the caller's, who has no state directory but the default one; `as_caller` runs anything
+/// else as the caller.
 fn view(caller: &Caller, script: &str) -> Outcome {
     let pent = caller.command(&[]);
     let words: Vec<String> = std::iter::once(pent.get_program())

@@ -84,7 +84,8 @@ fn a_file() {
     });
 }
 
-/// A program decides what it is refused: what a line of a report opens when it is pasted is nothing that matters to anybody else.
+/// A program decides what it is refused: what a line of a report opens when it is pasted is nothing that matters to
+/// anybody else.
 #[test]
 fn nothing_hidden_and_nothing_that_starts_later_is_advised_to_be_opened() {
     as_each(|caller| {

@@ -59,7 +59,8 @@ fn no_set_id_bit_is_made_in_any_way() {
                 let expected: &[&str] = match way.split('-').next().expect("a way") {
                     "openat2" => &["ENOSYS"],
                     "io_uring_setup" => &["EPERM", "ENOSYS"],
-                    // What there is in a list beyond rwx the kernel refuses; without lists, or extended attributes, there are none.
+                    // What there is in a list beyond rwx the kernel refuses; without lists, or extended attributes,
+                    // there are none.
                     "acl" => &["EINVAL", "EOPNOTSUPP"],
                     "caps2" | "caps3" => &["EPERM", "EOPNOTSUPP", "EINVAL"],
                     "ordinary" => &["ok"],

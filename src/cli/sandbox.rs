@@ -33,7 +33,8 @@ pub struct Sandbox {
     /// Show a file or directory of the host, read-only, even a hidden one (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
     pub ro: Vec<OsString>,
-    /// Leave a thing that runs later, such as .vscode, .git/hooks or a path below --rw, writable and in place; or all (repeatable)
+    /// Leave a thing that runs later, such as .vscode, .git/hooks or a path below --rw, writable and in place; or all
+    /// (repeatable)
     #[arg(long, value_name = "NAME")]
     pub allow_later_code: Vec<OsString>,
     /// An empty directory in memory, with the options size=SIZE, mode=OCTAL, exec (repeatable)

@@ -180,7 +180,7 @@ fn tmpfs(path: PathBuf, options: &str) -> Result<Tmpfs, String> {
             }
             ("mode", mode) => {
                 let bits = u32::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o7777);
-                tmpfs.mode = Some(bits.ok_or_else(|| format!("{mode:?} is no mode in octal"))?);
+                tmpfs.mode = Some(bits.ok_or_else(|| format!("{mode:?} is not a mode in octal"))?);
             }
             ("exec", "") => tmpfs.exec = true,
             _ => return Err(format!("unknown option {option:?}: size=SIZE, mode=OCTAL or exec")),
@@ -200,7 +200,7 @@ pub(super) fn hostname(text: &str) -> Result<String, String> {
 pub(super) fn publish(text: &str) -> Result<(u16, u16), String> {
     let port = |text: &str| {
         let port = text.parse().ok().filter(|port| *port > 0);
-        port.ok_or_else(|| format!("{text:?} is no port: want 8080, or 8080:80 for another one inside"))
+        port.ok_or_else(|| format!("{text:?} is not a port: want 8080, or 8080:80 for another one inside"))
     };
     match text.split_once(':') {
         Some((outside, inside)) => Ok((port(outside)?, port(inside)?)),
@@ -210,7 +210,7 @@ pub(super) fn publish(text: &str) -> Result<(u16, u16), String> {
 
 /// `--cpus`: a number of processors with a fraction, in thousandths.
 pub(super) fn thousandths(text: &str) -> Result<u64, String> {
-    let invalid = || format!("{text:?} is no number of processors: want something like 2 or .5");
+    let invalid = || format!("{text:?} is not a number of processors: want something like 2 or .5");
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
     if !digits(whole) || !digits(fraction) || (whole.is_empty() && fraction.is_empty()) || fraction.len() > 3 {

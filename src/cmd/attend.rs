@@ -140,8 +140,9 @@ impl Attendance {
         self.until_end(pidfd, terminal, notify, None, Bounds::default(), None).map(|(status, _)| status)
     }
 
-    /// The same, and ends the process when it goes beyond its bounds: by SIGTERM when its time is over, and SIGKILL after that; by
-    /// SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered, and what goes through pipes is moved.
+    /// The same, and ends the process when it goes beyond its bounds: by SIGTERM when its time is over, and SIGKILL
+    /// after that; by SIGKILL when its keeper is gone. What the supervisor is asked in the meantime is answered, and
+    /// what goes through pipes is moved.
     pub(super) fn until_end(
         self,
         pidfd: &OwnedFd,

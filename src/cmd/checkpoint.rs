@@ -130,7 +130,7 @@ fn check_directory(path: &Path) -> anyhow::Result<()> {
             return refuse(&entry.path(), "a link");
         }
         if kind.is_fifo() || kind.is_char_device() || kind.is_block_device() {
-            return refuse(&entry.path(), "no regular file");
+            return refuse(&entry.path(), "not a regular file");
         }
     }
     Ok(())

@@ -63,8 +63,8 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
     Ok(0)
 }
 
-/// The directories of sandboxes whose pent was killed, locked: those with an id of `prefix` and the pid of a pent that is gone, and of
-/// this sandbox's own id, which an earlier process with the same pid may have left.
+/// The directories of sandboxes whose pent was killed, locked: those with an id of `prefix` and the pid of a pent that
+/// is gone, and of this sandbox's own id, which an earlier process with the same pid may have left.
 pub(super) fn abandoned(session: &Session<'_>, prefix: &str, own_id: &str) -> Result<Vec<Dir>> {
     let root = session.root()?;
     let mut found = Vec::new();
@@ -84,8 +84,8 @@ pub(super) fn abandoned(session: &Session<'_>, prefix: &str, own_id: &str) -> Re
 
 /// Deletes what sandboxes have left whose pent was killed. What cannot be deleted is left to the next time.
 ///
-/// What is in such a directory is not believed: no hook of its runs, and of cgroups only that is killed and removed which pent makes
-/// for this id; `own_id` and `own` are this sandbox's, from which it is known.
+/// What is in such a directory is not believed: no hook of its runs, and of cgroups only that is killed and removed
+/// which pent makes for this id; `own_id` and `own` are this sandbox's, from which it is known.
 pub(super) fn sweep(session: &Session<'_>, abandoned: Vec<Dir>, own_id: &str, own: &Cgroup) {
     for dir in abandoned {
         let id = dir.id().to_owned();

@@ -5,10 +5,10 @@ use super::{Explained as _, hinted};
 use crate::image::{self, Image, Named, Source};
 use crate::plan::op::Identity;
 use crate::sandbox::hidden::Hidden;
-use crate::sandbox::typed::{self, Ground, Purpose, Walked};
-use crate::sandbox::walk::{PROC_SUPER_MAGIC, Walker};
+use crate::sandbox::typed::{self, Ground, Purpose};
 use crate::sandbox::{self, Grant, Refusal, Rootfs, Surroundings};
 use crate::spelling::{shown, spell, unspell_path};
+use crate::walk::{PROC_SUPER_MAGIC, Walked, Walker};
 use anyhow::Context as _;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -26,7 +26,8 @@ fn homes(host: &Surroundings) -> Vec<PathBuf> {
     host.other_homes.iter().chain(&host.own_homes).cloned().collect()
 }
 
-/// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused later.
+/// Where the sources of grants lead, to be looked into for what is hidden: those that cannot be found are refused
+/// later.
 pub(super) fn leads_to<'a>(walker: &Walker, typed: impl Iterator<Item = &'a OsString>) -> Vec<PathBuf> {
     typed.filter_map(|typed| walker.walk(Path::new(split(typed).0)).ok()).map(|walked| walked.path).collect()
 }
@@ -162,8 +163,8 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// A place in a sandbox on the host's files, without links, and whether there is something of this kind. What cannot be looked at
-    /// is taken as it was typed, and is not there.
+    /// A place in a sandbox on the host's files, without links, and whether there is something of this kind. What
+    /// cannot be looked at is taken as it was typed, and is not there.
     fn target(&self, flag: &str, path: &Path, directory: bool) -> anyhow::Result<(PathBuf, bool)> {
         let clean = clean(&self.host.directory.join(path));
         // Its processes are not the host's.

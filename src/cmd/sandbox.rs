@@ -316,7 +316,8 @@ fn own_places(session: &Session<'_>, request: &Request, reporting: &Reporting) -
     Ok(places)
 }
 
-/// The configuration as it is kept on disk. What `--env` gave may be a secret, and whoever joins the sandbox later can be given it again.
+/// The configuration as it is kept on disk. What `--env` gave may be a secret, and whoever joins the sandbox later can
+/// be given it again.
 fn kept_config(spec: &oci_spec::runtime::Spec, request: &Request) -> anyhow::Result<Vec<u8>> {
     let is_given = |variable: &String| {
         let name = variable.split('=').next().unwrap_or_default();

@@ -1,8 +1,10 @@
-//! The standard streams of a sandbox: what its program gets in the place of its caller's open files, and what is done meanwhile.
+//! The standard streams of a sandbox: what its program gets in the place of its caller's open files, and what is done
+//! meanwhile.
 //!
-//! A file that was opened for reading is opened anew from a private mount that is read-only: it can be sought in and mapped, and
-//! neither written, truncated nor given another mode. A file that was opened for writing is written by this process, from a pipe.
-//! Terminals and pipes are opened anew, so that what the program sets of them (O_NONBLOCK, locks) is its own.
+//! A file that was opened for reading is opened anew from a private mount that is read-only: it can be sought in and
+//! mapped, and neither written, truncated nor given another mode. A file that was opened for writing is written by this
+//! process, from a pipe. Terminals and pipes are opened anew, so that what the program sets of them (O_NONBLOCK, locks)
+//! is its own.
 #![forbid(unsafe_code)]
 
 use crate::launch::reopen;
@@ -41,8 +43,8 @@ struct Given {
     handling: Handling,
 }
 
-/// By which two descriptors are seen to be of one open file: at worst two that were opened alike and stand at the same byte are taken
-/// for one, and their output is in order.
+/// By which two descriptors are seen to be of one open file: at worst two that were opened alike and stand at the same
+/// byte are taken for one, and their output is in order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Same {
     device: u64,
@@ -76,7 +78,8 @@ struct Relay {
 }
 
 impl Streams {
-    /// Makes what takes the place of the standard streams, for a program that runs as this owner where it is somebody else's.
+    /// Makes what takes the place of the standard streams, for a program that runs as this owner where it is somebody
+    /// else's.
     pub(super) fn prepare(owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
         let mut this = Self::default();
         for number in 0..=2 {
@@ -137,8 +140,8 @@ impl Streams {
         Ok(theirs)
     }
 
-    /// Runs something that begins the program, which inherits the streams as they are to be; to this process they are then what they
-    /// were.
+    /// Runs something that begins the program, which inherits the streams as they are to be; to this process they are
+    /// then what they were.
     pub(super) fn handed_over<T>(&mut self, begin: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         let mut before = PutBack(Vec::new());
         for given in std::mem::take(&mut self.given) {
@@ -179,8 +182,8 @@ impl Streams {
         }
     }
 
-    /// What the program wrote before it ended is written, and what it did not read is left to its caller. No more than is there now:
-    /// somebody whom the program gave its stream to may go on writing.
+    /// What the program wrote before it ended is written, and what it did not read is left to its caller. No more than
+    /// is there now: somebody whom the program gave its stream to may go on writing.
     pub(super) fn finish(&mut self) {
         for relay in &mut self.relays {
             let mut left = relay.from.as_ref().and_then(|from| fd::pending(from.as_fd()).ok()).unwrap_or(0);

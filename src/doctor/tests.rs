@@ -7,23 +7,11 @@ use nix::errno::Errno;
 /// Root on a machine with everything.
 fn root() -> Facts {
     let host = Host {
-        euid: 0,
-        egid: 0,
-        capabilities: (1 << 41) - 1,
-        last_capability: 40,
-        in_user_namespace: false,
-        setgroups_denied: false,
-        cgroup: Layout::V2 { mount: "/sys/fs/cgroup".into() },
         own_cgroup: OwnCgroup::default(),
-        procfs_pidns: true,
-        user_manager: None,
-        rlimits: std::collections::BTreeMap::new(),
-        lacks_time_namespace: false,
-        seccomp_wait_killable: true,
         landlock_abi: 7,
         apparmor: true,
-        selinux: false,
-        binary: Binary { path: None, uid: 0, shared_write: false, readonly: false, switchable: true },
+        binary: Binary { readonly: false, ..Host::of_tests().binary },
+        ..Host::of_tests()
     };
     Facts {
         host,

@@ -317,8 +317,9 @@ fn is_own(about: &fs::Metadata) -> bool {
     about.uid() == nix::unistd::geteuid().as_raw() && about.mode() & 0o022 == 0
 }
 
-/// Whether an entry can be what [`Cache::add`] made: the caller's own directory, with a root that is a directory, for the image that
-/// is asked for. Its files are as they were unpacked as long as nobody else can write there, which is what sandboxes see to.
+/// Whether an entry can be what [`Cache::add`] made: the caller's own directory, with a root that is a directory, for
+/// the image that is asked for. Its files are as they were unpacked as long as nobody else can write there, which is
+/// what sandboxes see to.
 fn check_entry(dir: &File, path: &Path, entry: &Entry, id: &str) -> Result<()> {
     if !is_own(&dir.metadata().map_err(failed(path))?) {
         return Err(Error::Shared { path: path.to_owned() });

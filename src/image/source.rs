@@ -108,7 +108,8 @@ impl Named {
     }
 }
 
-/// The path, and which image in it is meant. A file whose name has a colon is found as it is. What is no text names a path only.
+/// The path, and which image in it is meant. A file whose name has a colon is found as it is. What is no text names a
+/// path only.
 fn split(name: &OsStr) -> (PathBuf, Pick) {
     let whole = PathBuf::from(name);
     let bytes = name.as_bytes();

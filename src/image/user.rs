@@ -63,23 +63,23 @@ fn resolve(text: &str, passwd: &str, group: &str) -> std::result::Result<User, S
         None => (text, None),
     };
     let name = if name.is_empty() && group_name.is_none() { "0" } else { name };
-    let uid = number(name).map_err(|()| format!("{name} is no uid"))?;
+    let uid = number(name).map_err(|()| format!("{name} is not a uid"))?;
     let known = records(passwd).find(|fields| match uid {
         Some(uid) => fields.get(2).is_some_and(|field| number(field) == Ok(Some(uid))),
         None => fields[0] == name,
     });
     let own = |at: usize| known.as_ref().and_then(|fields| number(fields.get(at)?).ok().flatten());
     let Some(uid) = uid.or_else(|| own(2)) else {
-        return Err(format!("{name:?} is no user of the image's /etc/passwd"));
+        return Err(format!("{name:?} is not a user of the image's /etc/passwd"));
     };
     let gid = match group_name {
         None => own(3).unwrap_or(0),
-        Some(group_name) => match number(group_name).map_err(|()| format!("{group_name} is no gid"))? {
+        Some(group_name) => match number(group_name).map_err(|()| format!("{group_name} is not a gid"))? {
             Some(gid) => gid,
             None => {
                 let known = records(group).find(|fields| fields[0] == group_name);
                 let gid = known.and_then(|fields| number(fields.get(2)?).ok().flatten());
-                gid.ok_or_else(|| format!("{group_name:?} is no group of the image's /etc/group"))?
+                gid.ok_or_else(|| format!("{group_name:?} is not a group of the image's /etc/group"))?
             }
         },
     };

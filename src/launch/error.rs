@@ -487,7 +487,7 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::FindExecutable { .. } | Op::Execute, Errno::EACCES) => {
             "it must be executable by process.user, and its mount not noexec".into()
         }
-        (Op::Execute, Errno::ENOEXEC) => "it is no program for this machine, or a script without #!".into(),
+        (Op::Execute, Errno::ENOEXEC) => "it is not a program for this machine, or a script without #!".into(),
         (Op::Execute, Errno::ENOENT) => "its interpreter (#!, or the dynamic loader) is not in the image".into(),
         (Op::JoinKeyring { .. }, Errno::EDQUOT) => {
             "the user behind the container's ids has all the keys it may have: raise kernel.keys.maxkeys and maxbytes, or find out \

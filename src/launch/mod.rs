@@ -316,7 +316,8 @@ impl Running {
                 let handed = self.made_network.take();
                 match wire::send(self.sync.as_fd(), Message::Continue(point), handed.as_ref().map(AsFd::as_fd)) {
                     Ok(()) => Ok(()),
-                    // The child has given up: what it said is still to be read. Whatever it is, the child does not go on.
+                    // The child has given up: what it said is still to be read. Whatever it is, the child does not go
+                    // on.
                     Err(Errno::EPIPE | Errno::ECONNRESET) => {
                         self.receive(plan)?;
                         Err(Error::System { what: "hear from the child", errno: Errno::EPROTO })

@@ -1,4 +1,5 @@
-//! The little of rtnetlink(7) that moving a network device and asking for a route take, by hand: messages are built and read as the kernel lays them out.
+//! The little of rtnetlink(7) that moving a network device and asking for a route take, by hand: messages are built and
+//! read as the kernel lays them out.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;

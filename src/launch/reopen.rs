@@ -1,5 +1,5 @@
-//! A file that is open, opened anew: another open file with an offset, flags and locks of its own, and, from a mount that is
-//! read-only, without a way to change the file's content, mode, owner, times and attributes.
+//! A file that is open, opened anew: another open file with an offset, flags and locks of its own, and, from a mount
+//! that is read-only, without a way to change the file's content, mode, owner, times and attributes.
 #![forbid(unsafe_code)]
 
 use crate::sys::clone::{self, Fork};
@@ -29,9 +29,11 @@ pub fn anew(file: BorrowedFd<'_>, flags: i32) -> Result<OwnedFd, Errno> {
     Ok(opened)
 }
 
-/// The same file, from a mount of this process's own that is read-only. A device or FIFO can be written to all the same.
+/// The same file, from a mount of this process's own that is read-only. A device or FIFO can be written to all the
+/// same.
 ///
-/// Without privilege that takes a user namespace: a process of its own looks the file up by its name, and makes sure that it is the same.
+/// Without privilege that takes a user namespace: a process of its own looks the file up by its name, and makes sure
+/// that it is the same.
 ///
 /// # Errors
 /// Where it has no name any more, cannot be opened, or such a mount cannot be made.

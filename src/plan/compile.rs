@@ -35,8 +35,8 @@ pub struct Options {
     pub hand_over_network: bool,
     /// The program runs on the processors that the caller may run on, not on all of its cpuset.
     pub keep_processors: bool,
-    /// Paths in the container that become mounts of their own, so that nobody in it can rename or remove them, and which of them
-    /// nobody can write to.
+    /// Paths in the container that become mounts of their own, so that nobody in it can rename or remove them, and
+    /// which of them nobody can write to.
     pub kept: Vec<Kept>,
     /// The first process of the pid namespace is not the program but one that looks after it, and that the kernel kills when the
     /// runtime ends. For a program that does not know how to be pid 1.

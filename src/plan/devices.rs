@@ -84,7 +84,7 @@ fn below_dev(path: &Path) -> (Text, bool) {
 fn node(b: &mut Builder<'_>, device: &LinuxDevice, spec_path: &str) -> Option<Device> {
     let number = |value: i64, name: &str, b: &mut Builder<'_>| {
         u32::try_from(value).ok().or_else(|| {
-            b.error(format!("{spec_path}.{name}"), format!("{value} is no device number"), "0 to 4294967295");
+            b.error(format!("{spec_path}.{name}"), format!("{value} is not a device number"), "0 to 4294967295");
             None
         })
     };

@@ -121,7 +121,7 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
         } else if kind.is_empty() {
             b.error(
                 format!("{path}.type"),
-                format!("the mount on {} has no type and is no bind mount", target.display()),
+                format!("the mount on {} has no type and is not a bind mount", target.display()),
                 "set type to a filesystem (tmpfs, proc …), or add the option bind or rbind",
             );
         } else {

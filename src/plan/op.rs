@@ -115,6 +115,14 @@ pub struct Identity {
     pub inode: u64,
 }
 
+impl Identity {
+    /// Of what stat(2) found.
+    #[must_use]
+    pub fn of(stat: &libc::stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
+    }
+}
+
 /// How a path of the host becomes a detached mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

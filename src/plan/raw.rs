@@ -1,4 +1,5 @@
-//! What `pent sandbox` adds to the plan of a configuration that it wrote itself: bytes that are no text, and which file it meant.
+//! What `pent sandbox` adds to the plan of a configuration that it wrote itself: bytes that are no text, and which file
+//! it meant.
 #![forbid(unsafe_code)]
 
 use super::Plan;

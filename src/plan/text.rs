@@ -8,7 +8,8 @@ use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A string without NUL bytes, ready for a system call; printed so that a terminal does nothing with it, and serialised lossily.
+/// A string without NUL bytes, ready for a system call; printed so that a terminal does nothing with it, and serialised
+/// lossily.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Text(CString);
 

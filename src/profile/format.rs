@@ -233,8 +233,8 @@ section! {
 }
 
 section! {
-    /// `[seccomp]`: what may be called. A filter is made when there is an `allow`, or when something is kept from a program by
-    /// `set_id`, `leases` or `terminal_control`; without `allow` everything else is allowed.
+    /// `[seccomp]`: what may be called. A filter is made when there is an `allow`, or when something is kept from a
+    /// program by `set_id`, `leases` or `terminal_control`; without `allow` everything else is allowed.
     Seccomp {
         /// System calls that are allowed, with any argument unless `rules` or `families` say more.
         allow: BTreeSet<Syscall>,
@@ -258,10 +258,11 @@ section! {
         rules: Vec<SeccompRule>,
         /// Whether files may be given set-user-id and set-group-id bits. Without the key: yes.
         set_id: bool,
-        /// Whether files may be leased and watched by signals (fcntl(2), `F_SETLEASE` and `F_NOTIFY`). Without the key: yes.
+        /// Whether files may be leased and watched by signals (fcntl(2), `F_SETLEASE` and `F_NOTIFY`). Without the key:
+        /// yes.
         leases: bool,
-        /// Whether more than the settings of a terminal may be changed: who may open it, its line discipline, its console, what is
-        /// typed. Without the key: yes.
+        /// Whether more than the settings of a terminal may be changed: who may open it, its line discipline, its
+        /// console, what is typed. Without the key: yes.
         terminal_control: bool,
     }
 }

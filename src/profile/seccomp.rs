@@ -124,7 +124,8 @@ fn policy(seccomp: &Seccomp, fences: &[SeccompRule], native: Abi, only_log: bool
     policy
 }
 
-/// The policy of a profile without a list: in every calling convention of the machine, nothing is denied but what the fences say.
+/// The policy of a profile without a list: in every calling convention of the machine, nothing is denied but what the
+/// fences say.
 fn fences_only(fences: &[SeccompRule], native: Abi, only_log: bool) -> LinuxSeccomp {
     let rules = fences.iter().filter_map(|rule| {
         let names = rule.names.iter().map(|name| name.name().to_owned()).collect();

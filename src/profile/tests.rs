@@ -1,8 +1,6 @@
 //! Loading and its mistakes, what the shipped profiles hold, and what refusals say.
 
 use super::*;
-use crate::cgroup::{Layout, OwnCgroup};
-use crate::host::Binary;
 use crate::seccomp::{Abi, Program, syscalls};
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,25 +14,7 @@ fn shipped(name: &str) -> Profile {
 }
 
 pub(super) fn host() -> Host {
-    Host {
-        euid: 0,
-        egid: 0,
-        capabilities: (1 << 41) - 1,
-        last_capability: 40,
-        in_user_namespace: false,
-        setgroups_denied: false,
-        cgroup: Layout::V2 { mount: "/sys/fs/cgroup".into() },
-        own_cgroup: OwnCgroup::parse("0::/\n"),
-        user_manager: None,
-        rlimits: std::collections::BTreeMap::new(),
-        lacks_time_namespace: false,
-        landlock_abi: 6,
-        seccomp_wait_killable: true,
-        apparmor: false,
-        selinux: false,
-        procfs_pidns: true,
-        binary: Binary { path: None, uid: 0, shared_write: false, readonly: true, switchable: true },
-    }
+    Host::of_tests()
 }
 
 const ALLOW: u32 = 0x7fff_0000;

@@ -113,7 +113,7 @@ impl std::str::FromStr for Size {
             Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
             _ => (text, 0),
         };
-        let wanted = || format!("{text:?} is no size: write bytes, or a number with K, M or G");
+        let wanted = || format!("{text:?} is not a size: write bytes, or a number with K, M or G");
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wanted());
         }
@@ -170,7 +170,7 @@ impl std::str::FromStr for Octal {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let bits = u32::from_str_radix(text, 8).ok().filter(|bits| *bits <= 0o7777 && !text.starts_with('+'));
-        bits.map(Self).ok_or_else(|| format!("{text:?} is no mode: write up to four octal digits, such as \"1777\""))
+        bits.map(Self).ok_or_else(|| format!("{text:?} is not a mode: write up to four octal digits, such as \"1777\""))
     }
 }
 
@@ -301,7 +301,7 @@ impl std::str::FromStr for Answer {
         let found = ERRORS.iter().find(|(name, _)| *name == text);
         found.map(|(_, number)| Self::Errno(number.unsigned_abs())).ok_or_else(|| {
             let known: Vec<_> = ERRORS.iter().map(|(name, _)| *name).collect();
-            format!("{text:?} is no answer: want kill or one of {}", known.join(", "))
+            format!("{text:?} is not an answer: want kill or one of {}", known.join(", "))
         })
     }
 }
@@ -398,7 +398,7 @@ impl std::str::FromStr for Kernel {
     fn from_str(text: &str) -> Result<Self, String> {
         let version =
             text.split_once('.').and_then(|(major, minor)| Some(Self(major.parse().ok()?, minor.parse().ok()?)));
-        version.ok_or_else(|| format!("{text:?} is no version of Linux: write two numbers, such as \"6.12\""))
+        version.ok_or_else(|| format!("{text:?} is not a version of Linux: write two numbers, such as \"6.12\""))
     }
 }
 
@@ -449,7 +449,7 @@ impl std::str::FromStr for Access {
     fn from_str(text: &str) -> Result<Self, String> {
         let bit = |letter| ACCESS.iter().find(|(known, _)| *known == letter).map(|(_, bit)| *bit);
         let bits = text.chars().try_fold(0, |bits, letter| Some(bits | bit(letter)?)).filter(|bits| *bits != 0);
-        bits.map(Self).ok_or_else(|| format!("{text:?} is no access: want letters of \"rwm\""))
+        bits.map(Self).ok_or_else(|| format!("{text:?} is not an access: want letters of \"rwm\""))
     }
 }
 

@@ -735,7 +735,8 @@ mod tests {
             remedy(about("remove", "/home/u/work/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
             "--rw /home/u/work"
         );
-        // Whatever a program tries: nothing that only has to be pasted opens what is hidden, or what starts programs later.
+        // Whatever a program tries: nothing that only has to be pasted opens what is hidden, or what starts programs
+        // later.
         for (action, path, layer, about_it) in [
             ("read", "/home/u/.ssh/key", Layer::AbsentPath, About::Nothing),
             ("read", "/home/u/.ssh", Layer::MaskedPath, About::Nothing),

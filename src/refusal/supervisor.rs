@@ -93,7 +93,8 @@ impl Supervisor {
         self.looks == Some(false)
     }
 
-    /// Whether it has stopped to answer, because that failed: from then on denied calls fail with ENOSYS, and nothing is seen.
+    /// Whether it has stopped to answer, because that failed: from then on denied calls fail with ENOSYS, and nothing
+    /// is seen.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         self.failed

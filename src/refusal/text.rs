@@ -17,7 +17,8 @@ pub(crate) fn shell_word(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok("") => "''".to_owned(),
         Ok(text) if text.chars().all(plain) => text.to_owned(),
-        // Letters only that are seen: what changes the direction of writing or joins others could show another name than it is.
+        // Letters only that are seen: what changes the direction of writing or joins others could show another name
+        // than it is.
         Ok(text)
             if text.chars().all(|c| {
                 c == ' ' || c.is_ascii_graphic() || (!c.is_ascii() && c.is_alphanumeric() && !is_unseen(c))
@@ -190,8 +191,8 @@ impl Line {
     }
 }
 
-/// JSON in which every character is seen. It lets all but the first 32 control characters through, and files are shown on terminals, too.
-/// Outside of strings there are none that would have to be spelled out.
+/// JSON in which every character is seen. It lets all but the first 32 control characters through, and files are shown
+/// on terminals, too. Outside of strings there are none that would have to be spelled out.
 pub(super) fn plain_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len() + 1);
     for c in json.chars() {

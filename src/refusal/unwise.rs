@@ -1,5 +1,6 @@
-//! What is never advised to be opened. A program decides what it is refused, and so what a report is about: a line that only has to be
-//! pasted must not open what is hidden, nor let the program write what is started later, outside of the sandbox.
+//! What is never advised to be opened. A program decides what it is refused, and so what a report is about: a line that
+//! only has to be pasted must not open what is hidden, nor let the program write what is started later, outside of the
+//! sandbox.
 #![forbid(unsafe_code)]
 
 use super::facts::is_below;
@@ -32,8 +33,9 @@ const SYSTEM: &[&str] = &[
 /// File systems of the kernel's, which nothing is mounted on.
 const KERNEL: &[&str] = &["/proc", "/sys", "/dev"];
 
-/// Names that begin with a dot and hold nothing but what a program can make again. All others are of what is read, and mostly obeyed, by
-/// somebody else's programs: shells, editors, version control, agents, package managers, services of the desktop.
+/// Names that begin with a dot and hold nothing but what a program can make again. All others are of what is read, and
+/// mostly obeyed, by somebody else's programs: shells, editors, version control, agents, package managers, services of
+/// the desktop.
 const CACHES: &[&str] = &[
     ".cache",
     ".eggs",

@@ -1,5 +1,5 @@
-//! What is not there, and what could not be found out: a place that is hidden only if it exists must not be taken for absent because
-//! looking at it failed.
+//! What is not there, and what could not be found out: a place that is hidden only if it exists must not be taken for
+//! absent because looking at it failed.
 #![forbid(unsafe_code)]
 
 use super::surroundings::Error;
@@ -8,8 +8,8 @@ use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 
-/// What was found at a path, or nothing where there is nothing, for the caller: neither can the program get there. Everything else that
-/// the kernel says (no memory, a disk that cannot be read) leaves it open.
+/// What was found at a path, or nothing where there is nothing, for the caller: neither can the program get there.
+/// Everything else that the kernel says (no memory, a disk that cannot be read) leaves it open.
 ///
 /// # Errors
 /// When it is open.

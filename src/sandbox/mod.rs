@@ -16,7 +16,6 @@ mod request;
 mod rootfs;
 mod surroundings;
 pub mod typed;
-pub mod walk;
 mod widen;
 
 pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
@@ -235,8 +234,8 @@ pub fn restrict(
     Ok((tightened, profile))
 }
 
-/// Where the kernel can say so, named sockets of processes outside are closed to the program, also those that appear later: but for what
-/// was given by its own name.
+/// Where the kernel can say so, named sockets of processes outside are closed to the program, also those that appear
+/// later: but for what was given by its own name.
 fn close_sockets(tightened: &mut Tightened, request: &Request, host: &Host) {
     if host.landlock_abi >= crate::plan::landlock::SOCKETS_ABI {
         let given = request.grants.iter().filter(|grant| !grant.directory).map(|grant| Text::path(&grant.target));

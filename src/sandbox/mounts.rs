@@ -160,7 +160,8 @@ impl Holes {
         private.extend(hidden::of_kernel(&host.private, &host.mounts));
         all.extend(elsewhere.of(&all, &kept));
         all.extend(private.iter().cloned());
-        // A mask is over what is there when it is made: what is inside another comes first, and what is inside is not looked for.
+        // A mask is over what is there when it is made: what is inside another comes first, and what is inside is not
+        // looked for.
         all.sort_by(|a, b| a.path.cmp(&b.path));
         all.dedup_by(|a, b| a.path == b.path);
         Self { all, private: private.into_iter().map(|hidden| hidden.path).collect(), notes }
@@ -202,13 +203,14 @@ fn without_mount_points(rootfs: &Rootfs) -> impl Iterator<Item = Refusal> {
         },
         // It has a file, or a link that may lead anywhere.
         Some(name) => Refusal {
-            message: format!("--image {name}: its {path} is no directory to mount on"),
+            message: format!("--image {name}: its {path} is not a directory to mount on"),
             hint: "no container can be made from it".to_owned(),
         },
     })
 }
 
-/// What was asked for, and the working directory and a home in a private place, which are there without being asked for.
+/// What was asked for, and the working directory and a home in a private place, which are there without being asked
+/// for.
 fn grants(request: &Request, host: &Surroundings, holes: &Holes, refusals: &mut Vec<Refusal>) -> Vec<Grant> {
     let implicit = |path: &Path| Grant {
         source: path.to_owned(),
@@ -260,13 +262,14 @@ fn is_private(path: &Path) -> bool {
     PRIVATE.iter().any(|private| path.starts_with(private))
 }
 
-/// A directory that somebody has made in the host's temporary ones. Those themselves, and what the kernel and services have, stay
-/// private whatever is called a home.
+/// A directory that somebody has made in the host's temporary ones. Those themselves, and what the kernel and services
+/// have, stay private whatever is called a home.
 fn is_below_private(path: &Path) -> bool {
     ["/tmp", "/var/tmp"].iter().any(|private| path.starts_with(private) && path != Path::new(private))
 }
 
-/// Whether the working directory is shown for being that: not where it is granted or replaced, and not the private ones themselves.
+/// Whether the working directory is shown for being that: not where it is granted or replaced, and not the private ones
+/// themselves.
 fn has_place(directory: &Path, request: &Request, host: &Surroundings) -> bool {
     let granted = request.grants.iter().any(|grant| directory.starts_with(&grant.target));
     let replaced = request.tmpfs.iter().any(|tmpfs| directory.starts_with(&tmpfs.target));
@@ -406,7 +409,8 @@ impl Table {
         masked
     }
 
-    /// Masks what is hidden of the host in a directory of it that is a sandbox's root: aliases, sockets, secrets of a name of theirs.
+    /// Masks what is hidden of the host in a directory of it that is a sandbox's root: aliases, sockets, secrets of a
+    /// name of theirs.
     fn hide_in_image(&mut self, hidden: &[Hidden], rootfs: &Rootfs, grants: &[Grant]) -> BTreeSet<PathBuf> {
         let mut masked: BTreeSet<PathBuf> = hidden_below(hidden, grants).collect();
         for hidden in hidden {
@@ -428,8 +432,8 @@ impl Table {
         masked
     }
 
-    /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody pass. The working
-    /// directory and the home are empty where they let nobody in.
+    /// As root: the program is a stranger to the directories above what it is granted, and some of them let nobody
+    /// pass. The working directory and the home are empty where they let nobody in.
     fn unreachable(&mut self, grants: &[Grant], host: &Surroundings, request: &Request) {
         if !host.is_root {
             return;
@@ -467,7 +471,8 @@ impl Table {
             || request.tmpfs.iter().any(|tmpfs| path.starts_with(&tmpfs.target))
     }
 
-    /// Makes the directories above pent's own files mount points, as far as the program could rename them and put others in their place.
+    /// Makes the directories above pent's own files mount points, as far as the program could rename them and put
+    /// others in their place.
     fn pin(&mut self, own: &[Seen]) {
         let mut pins = Vec::new();
         for mount in &self.planned {

@@ -1,12 +1,12 @@
-//! Where pent keeps files of its own, or would: state, unpacked images, configuration. What a sandboxed program could read or write
-//! there, a later pent would believe, so no grant reaches it.
+//! Where pent keeps files of its own, or would: state, unpacked images, configuration. What a sandboxed program could
+//! read or write there, a later pent would believe, so no grant reaches it.
 //!
-//! [`candidates`] is pure: every place that pent may use for this caller, whatever its environment says now, since the next call
-//! may have another. [`probe`] finds out where they really are. [`prepare`] makes those that a grant would let the program make
-//! itself. The rest is pure again: what is masked, what is pinned, and which flags are refused.
+//! [`candidates`] is pure: every place that pent may use for this caller, whatever its environment says now, since the
+//! next call may have another. [`probe`] finds out where they really are. [`prepare`] makes those that a grant would
+//! let the program make itself. The rest is pure again: what is masked, what is pinned, and which flags are refused.
 //!
-//! A mask is a mount point, which cannot be renamed or removed, but a directory above it could be: so where a grant is writable,
-//! every directory between its root and such a place is a mount point too.
+//! A mask is a mount point, which cannot be renamed or removed, but a directory above it could be: so where a grant is
+//! writable, every directory between its root and such a place is a mount point too.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -198,7 +198,8 @@ impl Place {
     }
 }
 
-/// Where the candidates really are. Those of others are left out where there is nothing: nobody here makes or believes them.
+/// Where the candidates really are. Those of others are left out where there is nothing: nobody here makes or believes
+/// them.
 ///
 /// # Errors
 /// When that cannot be found out.
@@ -243,8 +244,8 @@ fn find(candidate: &Candidate, doubts: &Doubts) -> Place {
     place
 }
 
-/// Makes the places that are missing and that a grant would let the program make, so that they can be masked: what appeared there
-/// later would be believed, or be seen.
+/// Makes the places that are missing and that a grant would let the program make, so that they can be masked: what
+/// appeared there later would be believed, or be seen.
 ///
 /// # Errors
 /// When one cannot be made though the program could: it owns the directory above.
@@ -296,8 +297,8 @@ fn make(place: &mut Place) -> Result<(), (PathBuf, io::Error)> {
     Ok(())
 }
 
-/// Whether what keeps the caller from making a directory keeps the program from it, too: it has the same user and fewer rights, but
-/// may change the modes of what is its own.
+/// Whether what keeps the caller from making a directory keeps the program from it, too: it has the same user and fewer
+/// rights, but may change the modes of what is its own.
 fn is_closed_to_the_program(path: &Path, error: &io::Error) -> bool {
     let own = |directory: &Path| match fs::symlink_metadata(directory) {
         Ok(found) => Some(found.uid() == nix::unistd::geteuid().as_raw()),

@@ -179,8 +179,8 @@ impl Surroundings {
         })
     }
 
-    /// Looks for what is hidden in the trees that the program works in, and for the sockets of services, once it is known what is granted
-    /// of the host.
+    /// Looks for what is hidden in the trees that the program works in, and for the sockets of services, once it is
+    /// known what is granted of the host.
     ///
     /// # Errors
     /// When the kernel's tables cannot be read.

@@ -1,8 +1,9 @@
 //! Whether a path that was typed leads where it says.
 //!
-//! What an earlier run could write, it could make a link of: `rmdir build; ln -s ~/.ssh build` is to make a later `--rw build` a grant
-//! of keys. So a link is followed freely only where no earlier run can have put it; any other only as long as it stays below the
-//! directory that it is in, and never into what is hidden. Pure: `walk` goes the way and remembers it.
+//! What an earlier run could write, it could make a link of: `rmdir build; ln -s ~/.ssh build` is to make a later `--rw
+//! build` a grant of keys. So a link is followed freely only where no earlier run can have put it; any other only as
+//! long as it stays below the directory that it is in, and never into what is hidden. Pure: [`crate::walk`] goes the
+//! way and remembers it.
 #![forbid(unsafe_code)]
 
 use super::Refusal;
@@ -10,6 +11,7 @@ use super::hidden::Hidden;
 use super::surroundings::PRIVATE;
 use crate::plan::op::Identity;
 use crate::spelling::shown;
+use crate::walk::{Link, Walked};
 use std::path::{Path, PathBuf};
 
 /// Which flag a path was typed for.
@@ -27,47 +29,6 @@ pub enum Purpose {
     Target,
 }
 
-/// A link on the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Where it is, without links.
-    pub at: PathBuf,
-    /// Where it leads, without links.
-    pub to: PathBuf,
-    /// No earlier run can have put it there.
-    pub of_system: bool,
-}
-
-/// A path that was walked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Walked {
-    /// Without links; what is not there is as it was typed.
-    pub path: PathBuf,
-    /// In the order in which they were met.
-    pub links: Vec<Link>,
-    /// What is there.
-    pub found: Option<Found>,
-}
-
-/// What is at the end of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found {
-    /// Which one it is.
-    pub identity: Identity,
-    /// Its type, `S_IFMT` of its mode.
-    pub kind: u32,
-    /// The type of its file system.
-    pub magic: i64,
-}
-
-impl Found {
-    /// A directory.
-    #[must_use]
-    pub fn is_directory(&self) -> bool {
-        self.kind == libc::S_IFDIR
-    }
-}
-
 /// What paths are judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Ground<'a> {
@@ -77,41 +38,6 @@ pub struct Ground<'a> {
     pub homes: &'a [PathBuf],
     /// The caller is root, whose programs are shown root's files where a flag says so.
     pub is_root: bool,
-}
-
-/// A directory on the way, as far as links in it are judged by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Passed {
-    /// Its owner.
-    pub owner: u32,
-    /// Its permissions.
-    pub mode: u32,
-}
-
-/// Directories of the system's own: whoever else owns nothing there, and no project is in them.
-const OF_SYSTEM: &[&str] =
-    &["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys", "/nix/store", "/gnu/store"];
-/// Below them, what administrators work in.
-const NOT_OF_SYSTEM: &[&str] = &["/usr/local", "/usr/src"];
-/// What everybody's programs write to, whoever owns it.
-const FOR_ALL: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock"];
-
-/// Whether no earlier run can have written to a directory, by the directories from the root to it.
-///
-/// An ordinary user's program can have written only where that user may. Root's may have been granted anything of root's, so that
-/// the owner says nothing: what counts is that nobody works there.
-#[must_use]
-pub fn is_of_system(directory: &Path, passed: &[Passed], uid: u32, homes: &[PathBuf], working: &Path) -> bool {
-    let closed = passed.iter().all(|each| each.owner == 0 && each.mode & 0o022 == 0);
-    let below = |places: &[&str]| places.iter().any(|place| directory.starts_with(place));
-    let in_home = homes.iter().any(|home| directory.starts_with(home));
-    let in_project = working.parent().is_some() && directory.starts_with(working);
-    if !closed || in_home || in_project || below(FOR_ALL) {
-        return false;
-    }
-    // Of these two themselves, not of all below: /lib and /var/run are links.
-    let top = matches!(directory.to_str(), Some("/" | "/var"));
-    uid != 0 || top || (below(OF_SYSTEM) && !below(NOT_OF_SYSTEM))
 }
 
 /// Judges the links of a path.
@@ -268,33 +194,6 @@ mod tests {
         assert_eq!(elsewhere.hint, "if it is meant, name the place itself: --flag /opt/data");
         let keys = judged(Purpose::Write, false, "/srv/app/out", "/home/ann/.ssh").expect_err("keys");
         assert!(keys.message.contains("/home/ann/.ssh is hidden") && !keys.hint.contains(".ssh"), "{keys:?}");
-    }
-
-    #[test]
-    fn links_of_the_system_are_where_no_run_can_write() {
-        let root = |mode| Passed { owner: 0, mode };
-        let homes = [PathBuf::from(HOME)];
-        let of_system = |directory: &str, passed: &[Passed], uid| {
-            is_of_system(Path::new(directory), passed, uid, &homes, Path::new("/home/ann/project"))
-        };
-        for directory in ["/", "/var", "/etc/alternatives", "/usr/lib/x"] {
-            for uid in [0, 1000] {
-                assert!(of_system(directory, &[root(0o755)], uid), "{directory}");
-                assert!(!of_system(directory, &[root(0o755), root(0o1777)], uid), "{directory}");
-                assert!(!of_system(directory, &[root(0o775), root(0o755)], uid), "{directory}");
-                assert!(!of_system(directory, &[Passed { owner: 1000, mode: 0o755 }], uid), "{directory}");
-            }
-        }
-        // Root's own may have been granted to an earlier run of root's.
-        for directory in ["/srv/app", "/opt", "/var/lib/x", "/usr/local/bin", "/run"] {
-            assert!(of_system(directory, &[root(0o755)], 1000), "{directory}");
-            assert!(!of_system(directory, &[root(0o755)], 0), "{directory}");
-        }
-        for directory in ["/home/ann", "/home/ann/project/sub", "/tmp", "/dev/shm/x", "/run/user/1000"] {
-            assert!(!of_system(directory, &[root(0o755)], 1000), "{directory}");
-        }
-        assert!(is_of_system(Path::new("/etc"), &[root(0o755)], 0, &homes, Path::new("/")), "from the root");
-        assert!(!is_of_system(Path::new("/etc"), &[root(0o755)], 0, &homes, Path::new("/etc")), "worked in");
     }
 
     #[test]

@@ -74,9 +74,11 @@ impl Root {
         self.check()
     }
 
-    /// Refuses a directory in which somebody else could have written what a later command believes. A missing one is fine.
+    /// Refuses a directory in which somebody else could have written what a later command believes. A missing one is
+    /// fine.
     ///
-    /// One that the caller names may be root's, whom everybody trusts, and its group may write to it: many users are alone in theirs.
+    /// One that the caller names may be root's, whom everybody trusts, and its group may write to it: many users are
+    /// alone in theirs.
     fn check(&self) -> Result<(), Error> {
         let about = match fs::symlink_metadata(&self.path) {
             Ok(about) => about,

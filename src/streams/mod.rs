@@ -1,8 +1,9 @@
-//! What a program is given as its standard streams, and what else of its caller's open files: which kinds may be handed over at all,
-//! and how.
+//! What a program is given as its standard streams, and what else of its caller's open files: which kinds may be handed
+//! over at all, and how.
 //!
-//! A descriptor is a right. A directory is a way to every file below it, whatever the program's root is; a regular file can be given
-//! another mode, and be reopened for writing, through a descriptor that was opened for reading (`/proc/self/fd`).
+//! A descriptor is a right. A directory is a way to every file below it, whatever the program's root is; a regular file
+//! can be given another mode, and be reopened for writing, through a descriptor that was opened for reading
+//! (`/proc/self/fd`).
 #![forbid(unsafe_code)]
 
 use crate::sys::{fd, tty};
@@ -116,7 +117,8 @@ const PIPEFS: i64 = 0x5049_5045;
 const NSFS: i64 = 0x6e73_6673;
 const PIDFS: i64 = 0x5049_4446;
 
-/// proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, selinuxfs, smackfs, efivarfs, pstore, resctrl, configfs, binfmt_misc.
+/// proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, bpf, selinuxfs, smackfs, efivarfs, pstore, resctrl,
+/// configfs, binfmt_misc.
 const KERNELS: &[i64] = &[
     0x9fa0,
     0x6265_6572,
@@ -211,7 +213,8 @@ pub enum Handling {
     AsIs,
     /// The same file opened anew for it, so that flags and locks are its own; as it is where that cannot be.
     Anew,
-    /// The same from a mount that is read-only, so that mode, owner, times and attributes are not for it to change either.
+    /// The same from a mount that is read-only, so that mode, owner, times and attributes are not for it to change
+    /// either.
     AnewReadOnlyMount,
     /// For reading, from a mount that is read-only; where that cannot be, as [`Handling::Feed`].
     ReadOnly,

@@ -280,7 +280,7 @@ fn asked_for(all: Option<&HashMap<String, String>>, findings: &mut Vec<Diagnosti
         match parse(text, seconds).filter(|value| fits(&name, value)) {
             Some(value) => properties.push((name, value)),
             None => findings.push(
-                Diagnostic::error(path, format!("{text:?} is no value of {name}"))
+                Diagnostic::error(path, format!("{text:?} is not a value of {name}"))
                     .hint("values are in the text format of GVariant: 'text', ['a', 'b'], true, uint64 5"),
             ),
         }

@@ -176,7 +176,8 @@ impl Child<'_> {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
             let target = match path::open(self.root()?, kept, libc::O_PATH | libc::O_NOFOLLOW) {
                 Ok(target) => target,
-                // Gone since it was found; or where the program, which has the same user and fewer rights, cannot go either.
+                // Gone since it was found; or where the program, which has the same user and fewer rights, cannot go
+                // either.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => continue,
                 Err(errno) => return Err(failed(errno)),
             };

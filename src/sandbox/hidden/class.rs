@@ -1,10 +1,10 @@
 //! Credentials that nobody has named: what is its owner's alone among the dot entries of a home.
 //!
-//! Pure. Tools keep secrets in files that others cannot read, and hardly anything else. With umask 077 everything is its owner's alone:
-//! what programs need is named (`super::names::KEPT`).
+//! Pure. Tools keep secrets in files that others cannot read, and hardly anything else. With umask 077 everything is
+//! its owner's alone: what programs need is named (`super::names::KEPT`).
 #![forbid(unsafe_code)]
 
-use super::names;
+use super::{names, signs};
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -73,7 +73,8 @@ pub(super) fn is_needed(below: &Path) -> bool {
     leads || below.ancestors().any(|above| KEPT.whole.contains(above.as_os_str().as_bytes()))
 }
 
-/// Judges a dot entry of a home, or something in one, by its path below the home. `facts` is asked only where it matters.
+/// Judges a dot entry of a home, or something in one, by its path below the home. `facts` is asked only where it
+/// matters.
 pub(super) fn judge(below: &Path, facts: impl FnOnce() -> Option<Facts>) -> Fate {
     let bytes = below.as_os_str().as_bytes();
     let name = below.file_name().map(OsStr::as_bytes).unwrap_or_default();
@@ -89,7 +90,7 @@ pub(super) fn judge(below: &Path, facts: impl FnOnce() -> Option<Facts>) -> Fate
     if KEPT.above.contains(bytes) && facts.directory {
         return Fate::Entered;
     }
-    let speaks = names::speaks_of_credentials(name);
+    let speaks = signs::speaks_of_credentials(name);
     // Caches are closed to others for no reason, and by the thousand.
     if facts.private && (!bytes.starts_with(b".cache/") || speaks) && (facts.directory || facts.file) {
         return if bytes.starts_with(b".cache/") && facts.directory && !speaks { Fate::Entered } else { Fate::Hidden };
@@ -135,10 +136,11 @@ fn is_data(name: &[u8]) -> bool {
     let name = name.strip_prefix(b".").unwrap_or(name);
     let ending =
         name.rsplit(|byte| *byte == b'.').next().filter(|ending| ending.len() < name.len()).unwrap_or_default();
-    names::speaks_of_credentials(ending) || DATA.iter().any(|known| known.eq_ignore_ascii_case(ending))
+    signs::speaks_of_credentials(ending) || DATA.iter().any(|known| known.eq_ignore_ascii_case(ending))
 }
 
-/// What a home has in place of another, by what it is called here: a link that leads to a directory is judged as the directory.
+/// What a home has in place of another, by what it is called here: a link that leads to a directory is judged as the
+/// directory.
 #[derive(Debug, Default)]
 pub(super) struct Named(HashMap<std::path::PathBuf, std::path::PathBuf>);
 

@@ -1,8 +1,10 @@
-//! What an untrusted program must not read: credentials, other people's homes, sockets of services, wherever they really are.
+//! What an untrusted program must not read: credentials, other people's homes, sockets of services, wherever they
+//! really are.
 //!
-//! What is a secret is judged by pure code: by names (`names`), by what is its owner's alone (`class`), by what the caller's environment
-//! says (`variables`). [`Finder`] looks at the host. Where else the same files can be reached is read from the table of mounts
-//! (`mounts`); which sockets somebody listens at, the kernel tells (`sockets`).
+//! What is a secret is judged by pure code: by names (`names`, `signs`), by what is its owner's alone (`class`), by
+//! what the caller's environment says (`variables`). [`Finder`] looks at the host. Where else the same files can be
+//! reached is read from the table of mounts (`mounts`); which sockets somebody listens at, the kernel tells
+//! (`sockets`).
 #![forbid(unsafe_code)]
 #![allow(
     clippy::disallowed_methods,
@@ -12,6 +14,7 @@
 mod class;
 mod mounts;
 mod names;
+mod signs;
 mod sockets;
 pub mod tree;
 mod variables;
@@ -21,7 +24,7 @@ pub use mounts::{Elsewhere, HostMount, aliases, is_of_system, mount_of, of_kerne
 use super::absent::Doubts;
 use super::surroundings::Error;
 use class::{Facts, Fate, Named};
-use names::Sign;
+use signs::Sign;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -120,7 +123,8 @@ impl<'a> Finder<'a> {
         self.behind_links();
     }
 
-    /// What has a well-known name in the trees that the program works in: the working directory, what is `granted`, the homes.
+    /// What has a well-known name in the trees that the program works in: the working directory, what is `granted`, the
+    /// homes.
     pub fn of_trees(&mut self, granted: &[PathBuf]) {
         let is_tree = |path: &&Path| !is_of_system(path) && !self.is_of_programs(path);
         let trees = [self.caller.directory].into_iter().chain(granted.iter().map(PathBuf::as_path));
@@ -162,8 +166,8 @@ impl<'a> Finder<'a> {
         Ok(())
     }
 
-    /// All of it, by path, and what has to be said. What is inside of something hidden goes with it: who is given that by its name gets
-    /// it whole.
+    /// All of it, by path, and what has to be said. What is inside of something hidden goes with it: who is given that
+    /// by its name gets it whole.
     ///
     /// # Errors
     /// When something could not be looked at: it might have to be hidden.
@@ -281,7 +285,7 @@ impl<'a> Finder<'a> {
             Fate::Shown => Next::Pass,
             Fate::ShownAsSettings => {
                 let text = if entry.kind == libc::DT_DIR { None } else { self.read_beginning(&real) };
-                if text.is_some_and(|text| names::holds_credentials(&text)) {
+                if text.is_some_and(|text| signs::holds_credentials(&text)) {
                     self.hide(&real);
                 }
                 Next::Pass
@@ -349,7 +353,7 @@ impl<'a> Finder<'a> {
                     entry.look().is_some_and(|st| st.st_ino == entry.number && st.st_dev == *device)
                 });
             let file = matches!(entry.kind, libc::DT_REG | libc::DT_LNK);
-            if is_link || file && names::sign(entry.bytes()).is_some_and(|sign| self.is_secret(entry, sign)) {
+            if is_link || file && signs::sign(entry.bytes()).is_some_and(|sign| self.is_secret(entry, sign)) {
                 self.hide(&entry.path());
             }
             Next::Pass
@@ -359,7 +363,7 @@ impl<'a> Finder<'a> {
     }
 
     fn judge_directory(&mut self, entry: &Entry<'_>, homes: &[PathBuf], most_depth: usize) -> Next {
-        if names::is_secret_directory(entry.bytes()) {
+        if signs::is_secret_directory(entry.bytes()) {
             self.hide(&entry.path());
             return Next::Pass;
         }
@@ -372,7 +376,7 @@ impl<'a> Finder<'a> {
         if below.is_some_and(|below| !below.as_os_str().is_empty() && class::is_needed(&below) && !is_shared(&below)) {
             return Next::Pass;
         }
-        if names::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter }
+        if signs::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter }
     }
 
     fn is_secret(&self, entry: &Entry<'_>, sign: Sign) -> bool {
@@ -386,14 +390,14 @@ impl<'a> Finder<'a> {
             Sign::Secret => self.facts_of(&path).is_some_and(|facts| facts.file && self.may_hide(&path)),
             Sign::Keys => self.facts_of(&path).is_some_and(|facts| facts.file && !is_of_tests(&path, facts)),
             Sign::PrivateKey => {
-                begins(names::is_private_key) && self.facts_of(&path).is_some_and(|facts| !is_of_tests(&path, facts))
+                begins(signs::is_private_key) && self.facts_of(&path).is_some_and(|facts| !is_of_tests(&path, facts))
             }
-            Sign::Settings => begins(names::holds_credentials),
+            Sign::Settings => begins(signs::holds_credentials),
         }
     }
 
-    /// Whether hiding something for where it was found takes nothing else away: not the system's files, not what holds a home or the
-    /// working directory.
+    /// Whether hiding something for where it was found takes nothing else away: not the system's files, not what holds
+    /// a home or the working directory.
     fn may_hide(&self, path: &Path) -> bool {
         let holds = |kept: &Path| kept.starts_with(path);
         let held = holds(self.caller.directory) || self.known.homes.iter().any(|home| holds(home));
@@ -490,7 +494,7 @@ fn is_private(st: &fs::Metadata) -> bool {
 
 /// Keys that everybody may read, among tests and examples, are nobody's.
 fn is_of_tests(path: &Path, facts: Facts) -> bool {
-    !facts.private && path.parent().is_some_and(|above| above.iter().any(|name| names::is_of_tests(name.as_bytes())))
+    !facts.private && path.parent().is_some_and(|above| above.iter().any(|name| signs::is_of_tests(name.as_bytes())))
 }
 
 /// The directories that overlays show, as they really are: nothing where one of them is not to be seen from here.

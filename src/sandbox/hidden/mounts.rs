@@ -70,9 +70,9 @@ fn unescape_bytes(mut bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The directories of an overlay, from its options: `lowerdir` with colons between them (two before those that have data only), and
-/// `upperdir`. In their names, backslashes stand before colons, commas and themselves. What is relative, or is said in another way,
-/// is not understood.
+/// The directories of an overlay, from its options: `lowerdir` with colons between them (two before those that have
+/// data only), and `upperdir`. In their names, backslashes stand before colons, commas and themselves. What is
+/// relative, or is said in another way, is not understood.
 fn layers(options: &[u8]) -> Option<Vec<PathBuf>> {
     let mut found = Vec::new();
     for option in split_unescaped(options, b',') {
@@ -155,9 +155,11 @@ impl<'m> Elsewhere<'m> {
         path.ancestors().find_map(|above| self.points.get(above)).and_then(|index| self.mounts.get(*index))
     }
 
-    /// Where else what is hidden can be reached: by other mounts of its file system, and overlays of where it is; by those of them, too.
+    /// Where else what is hidden can be reached: by other mounts of its file system, and overlays of where it is; by
+    /// those of them, too.
     ///
-    /// Where that would be thousands of places, other mounts of what holds them are hidden as a whole, unless one of `kept` is in them.
+    /// Where that would be thousands of places, other mounts of what holds them are hidden as a whole, unless one of
+    /// `kept` is in them.
     #[must_use]
     pub fn of(&self, hidden: &[Hidden], kept: &[&Path]) -> Vec<Hidden> {
         // Overlays of overlays of bind mounts: nobody goes further.
@@ -230,7 +232,8 @@ impl<'m> Elsewhere<'m> {
         Some((own, join(&own.root, path.strip_prefix(&own.point).ok()?)))
     }
 
-    /// One step from each, with the number that it began with. `done` are places of file systems of which all views are known.
+    /// One step from each, with the number that it began with. `done` are places of file systems of which all views are
+    /// known.
     fn once(
         &self,
         hidden: &[(usize, Hidden)],
@@ -367,7 +370,8 @@ pub fn of_kernel(private: &[PathBuf], mounts: &[HostMount]) -> Vec<Hidden> {
     found.map(|mount| Hidden { path: mount.point.clone(), directory: true }).collect()
 }
 
-/// Mounts that may show what is hidden under other names, without saying of what they are made. Not those that hold one of `keep`.
+/// Mounts that may show what is hidden under other names, without saying of what they are made. Not those that hold one
+/// of `keep`.
 #[must_use]
 pub fn opaque<'m>(mounts: &'m [HostMount], keep: &[&Path], own_name: &[u8]) -> Vec<&'m HostMount> {
     let is_opaque = |mount: &HostMount| match mount.kind.as_str() {

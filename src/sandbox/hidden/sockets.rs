@@ -1,12 +1,12 @@
 //! UNIX sockets that somebody listens at, by the inodes they are, whatever they were called when they were bound.
 //!
-//! A read-only mount does not keep a program from connecting to one. The kernel says of every bound socket which inode it is (sock_diag(7),
-//! `UNIX_DIAG_VFS`), to anybody, in one network namespace. Most are where they were bound. The others have been renamed or linked, or their
-//! names mean something only to their processes: those are looked for.
+//! A read-only mount does not keep a program from connecting to one. The kernel says of every bound socket which inode
+//! it is (sock_diag(7), `UNIX_DIAG_VFS`), to anybody, in one network namespace. Most are where they were bound. The
+//! others have been renamed or linked, or their names mean something only to their processes: those are looked for.
 #![forbid(unsafe_code)]
 
 use super::tree::{self, Budget, Next};
-use super::{Hidden, HostMount, names};
+use super::{Hidden, HostMount, signs};
 use crate::sandbox::absent::Doubts;
 use crate::sys::clone;
 use nix::errno::Errno;
@@ -118,7 +118,8 @@ fn inode_by(name: &[u8], process: &Path, doubts: &Doubts) -> Option<(u32, u32)> 
     Some((device, low(st.ino())))
 }
 
-/// Another network namespace's: its socket stays there. Nothing where this process may not go, an error where it cannot come back.
+/// Another network namespace's: its socket stays there. Nothing where this process may not go, an error where it cannot
+/// come back.
 fn dump_in(namespace: &Path) -> io::Result<Option<Vec<Bound>>> {
     let (Ok(own), Ok(other)) = (File::open("/proc/self/ns/net"), File::open(namespace)) else { return Ok(None) };
     if clone::setns(other.as_fd(), libc::CLONE_NEWNET).is_err() {
@@ -223,7 +224,8 @@ fn parse_answer(mut rest: &[u8], all: &mut Vec<Bound>) -> nix::Result<bool> {
     Ok(false)
 }
 
-/// `struct unix_diag_msg` and its attributes: a socket that has an inode and takes something, now or when it will listen.
+/// `struct unix_diag_msg` and its attributes: a socket that has an inode and takes something, now or when it will
+/// listen.
 fn parse_socket(body: &[u8]) -> Option<Bound> {
     const ESTABLISHED: u8 = 1;
     const NAME: u16 = 0;
@@ -245,8 +247,9 @@ fn parse_socket(body: &[u8]) -> Option<Bound> {
     (inode.is_some() && !connected).then_some(Bound { inode, name, socket })
 }
 
-/// The same from `/proc/PID/net/unix` (proc(5)), where inodes are not told. A name may have any bytes, and a newline makes the rest of it
-/// look like another line: what is left of the name then leads nowhere, and the socket is looked for.
+/// The same from `/proc/PID/net/unix` (proc(5)), where inodes are not told. A name may have any bytes, and a newline
+/// makes the rest of it look like another line: what is left of the name then leads nowhere, and the socket is looked
+/// for.
 pub(super) fn parse_table(table: &[u8]) -> Vec<Bound> {
     const ACCEPTS_CONNECTIONS: u32 = 1 << 16;
     const DATAGRAMS: u32 = 2;
@@ -337,7 +340,7 @@ impl Wanted {
         let mut budget = Budget { entries: MOST_ENTRIES, until: Instant::now() + MOST_TIME };
         tree::walk(roots, &mut budget, &skip, doubts, |entry| {
             if entry.kind == libc::DT_DIR {
-                return if names::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter };
+                return if signs::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter };
             }
             if entry.kind == libc::DT_SOCK
                 && let Some(st) = entry.look()
@@ -400,7 +403,8 @@ impl Places<'_> {
     }
 }
 
-/// Whether what a name leads to is the socket. On a stacked file system, inodes have other numbers for those who look from above.
+/// Whether what a name leads to is the socket. On a stacked file system, inodes have other numbers for those who look
+/// from above.
 fn is_same(bound: &Bound, st: &fs::Metadata, path: &Path, mounts: &[HostMount]) -> bool {
     let Some((device, number)) = bound.inode else { return true };
     let stacked = || {

@@ -1,7 +1,8 @@
-//! Goes through directories of the host: by descriptor, without following links, nearest first, and no further than a budget.
+//! Goes through directories of the host: by descriptor, without following links, nearest first, and no further than a
+//! budget.
 //!
-//! What is found is the visitor's to judge. A directory that is begun is read to its end, so that what lies high in a tree is seen
-//! however much there is below it.
+//! What is found is the visitor's to judge. A directory that is begun is read to its end, so that what lies high in a
+//! tree is seen however much there is below it.
 #![forbid(unsafe_code)]
 
 use crate::sandbox::absent::Doubts;

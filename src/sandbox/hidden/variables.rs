@@ -192,8 +192,8 @@ pub(super) fn leads(environment: &[(OsString, OsString)], directory: &Path, home
     found
 }
 
-/// A directory of settings is judged as one below `.config`. One of a program as a cache: with umask 077 its files are all its owner's alone,
-/// and only names tell. Neither is gone into deep.
+/// A directory of settings is judged as one below `.config`. One of a program as a cache: with umask 077 its files are
+/// all its owner's alone, and only names tell. Neither is gone into deep.
 fn stands_for(name: &[u8], says: Says) -> Option<&'static str> {
     let of_program = [&b"_HOME"[..], b"_DIR", b"_ROOT", b"_PATH"].iter().any(|ending| name.ends_with(ending));
     match says {
@@ -263,7 +263,8 @@ fn says(name: &[u8]) -> Option<Says> {
     })
 }
 
-/// The paths that a value may be made of: all of it, what is between separators, and what begins with a slash or a tilde.
+/// The paths that a value may be made of: all of it, what is between separators, and what begins with a slash or a
+/// tilde.
 fn paths(value: &[u8], directory: &Path, home: Option<&Path>, says: Says) -> Vec<PathBuf> {
     /// Longer ones hold what they are about.
     const LONGEST: usize = 8192;

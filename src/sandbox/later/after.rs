@@ -27,7 +27,8 @@ const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 const MOST_PATH: usize = 16 << 10;
 
 impl Before {
-    /// Looks through everything again, when nobody in the sandbox is left, and takes away what would run later and was not there.
+    /// Looks through everything again, when nobody in the sandbox is left, and takes away what would run later and was
+    /// not there.
     #[must_use]
     pub fn judge(&self) -> Findings {
         let mut findings = Findings::default();
@@ -467,7 +468,8 @@ fn is_tree_of<'r>(directory: &Path, tree: &[u8], mut roots: impl Iterator<Item =
     git::leads_to(&text).is_some_and(|back| clean(&tree.join(OsStr::from_bytes(back))) == *directory)
 }
 
-/// Puts a new file in the place of one that may have other names. On a full disk the old one is gone, too: it would run something.
+/// Puts a new file in the place of one that may have other names. On a full disk the old one is gone, too: it would run
+/// something.
 fn write_anew(above: BorrowedFd<'_>, name: &CStr, mode: u32, text: &[u8]) -> nix::Result<()> {
     let draft = CString::new([name.to_bytes(), b".pent-draft"].concat()).map_err(|_| Errno::EINVAL)?;
     let written = write_draft(above, &draft, mode, text);

@@ -17,7 +17,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// What a git directory is known by, whatever it is called (gitrepository-layout(5)): git takes any directory for one that has these.
+/// What a git directory is known by, whatever it is called (gitrepository-layout(5)): git takes any directory for one
+/// that has these.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Signature {
     head: bool,
@@ -238,7 +239,8 @@ struct Lead {
     includes: bool,
 }
 
-/// What the settings in a configuration lead to. `tree`: relative to what programs run; `base`: what files are included.
+/// What the settings in a configuration lead to. `tree`: relative to what programs run; `base`: what files are
+/// included.
 fn leads_of(text: &[u8], of: &Path, tree: &Path, base: &Path) -> Vec<Lead> {
     let Ok(config) = git::parse(text) else { return Vec::new() };
     let place = |from: &Path, path: &[u8]| {

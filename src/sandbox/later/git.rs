@@ -1,7 +1,7 @@
 //! git's configuration as data: which of it cannot start a program, whatever else git learns to start.
 //!
-//! The rule is a list of keys that are harmless. What is not on it is left out of a file that appeared, and the file is written anew,
-//! so that git reads what was judged and not what this parser may have understood otherwise.
+//! The rule is a list of keys that are harmless. What is not on it is left out of a file that appeared, and the file is
+//! written anew, so that git reads what was judged and not what this parser may have understood otherwise.
 #![forbid(unsafe_code)]
 
 use super::names::fold;
@@ -44,7 +44,8 @@ impl Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Config {
     pub(super) entries: Vec<Entry>,
-    /// It is written in a way that leaves nothing to understand: sections, keys and bare values, each on a line of its own.
+    /// It is written in a way that leaves nothing to understand: sections, keys and bare values, each on a line of its
+    /// own.
     pub(super) plain: bool,
 }
 
@@ -388,8 +389,8 @@ const HARMLESS_BELOW: &[(&str, &[&str])] = &[
     ("submodule", &["active", "branch", "ignore", "shallow", "fetchrecursesubmodules"]),
 ];
 
-/// Whether a setting starts nothing and leads nowhere. `is_own_tree`: of `core.worktree`, whether it leads to the tree of this very
-/// repository.
+/// Whether a setting starts nothing and leads nowhere. `is_own_tree`: of `core.worktree`, whether it leads to the tree
+/// of this very repository.
 pub(super) fn is_harmless(entry: &Entry, is_own_tree: &dyn Fn(&[u8]) -> bool) -> bool {
     let value = entry.value();
     let is_clean = |text: &[u8]| !text.iter().any(|byte| byte.is_ascii_control());
@@ -445,8 +446,8 @@ fn is_boolean(value: &[u8]) -> bool {
     )
 }
 
-/// Whether git reaches it by itself: not by a helper that the address names (`ext::sh -c …`), nor with an option of ssh in the place of
-/// a host.
+/// Whether git reaches it by itself: not by a helper that the address names (`ext::sh -c …`), nor with an option of ssh
+/// in the place of a host.
 pub(super) fn is_harmless_url(url: &[u8]) -> bool {
     const SCHEMES: &[&str] = &["http", "https", "git", "ssh", "git+ssh", "ssh+git", "file"];
     if url.starts_with(b"-") || url.iter().any(u8::is_ascii_control) {
@@ -502,7 +503,8 @@ pub(super) fn words(entry: &Entry) -> impl Iterator<Item = &[u8]> {
     entry.value().split(separates).filter(|word| !word.is_empty() && !word.starts_with(b"-"))
 }
 
-/// A list of what an interrupted rebase is still to do, without what it would execute; nothing where there is no such line.
+/// A list of what an interrupted rebase is still to do, without what it would execute; nothing where there is no such
+/// line.
 pub(super) fn without_commands(todo: &[u8]) -> Option<Vec<u8>> {
     let executes = |line: &&[u8]| {
         let word = line.trim_ascii_start().split(u8::is_ascii_whitespace).next().unwrap_or_default();

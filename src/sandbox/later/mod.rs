@@ -1,9 +1,10 @@
-//! Code that runs later, from what a program may write: git's hooks and configuration, settings of editors, agents, shells and package
-//! managers.
+//! Code that runs later, from what a program may write: git's hooks and configuration, settings of editors, agents,
+//! shells and package managers.
 //!
-//! Before the start what there is of it is found ([`Before::look`]) and kept read-only, by mounts ([`Before::kept`]). When the last
-//! process has ended, what was not there before is taken away, and named ([`Before::judge`]); nothing is made on the host meanwhile. A new
-//! repository stays, with what is harmless of its configuration. Set-id bits that appeared are taken off. docs/decisions tells why.
+//! Before the start what there is of it is found ([`Before::look`]) and kept read-only, by mounts ([`Before::kept`]).
+//! When the last process has ended, what was not there before is taken away, and named ([`Before::judge`]); nothing is
+//! made on the host meanwhile. A new repository stays, with what is harmless of its configuration. Set-id bits that
+//! appeared are taken off. docs/decisions tells why.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "the caller's own tree; no container is near")]
 

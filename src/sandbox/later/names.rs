@@ -1,13 +1,15 @@
-//! What runs later: names that editors, shells, agents, version control and package managers take commands from by themselves, as
-//! soon as somebody opens, enters or looks at the directory they are in.
+//! What runs later: names that editors, shells, agents, version control and package managers take commands from by
+//! themselves, as soon as somebody opens, enters or looks at the directory they are in.
 //!
-//! Not here is what somebody starts on purpose: files of builds ([`is_of_a_build`]), which are listed when they changed.
+//! Not here is what somebody starts on purpose: files of builds ([`is_of_a_build`]), which are listed when they
+//! changed.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-/// At any depth of a tree. Where there are several parts, the last one is meant, wherever it is in directories so named.
+/// At any depth of a tree. Where there are several parts, the last one is meant, wherever it is in directories so
+/// named.
 const ANYWHERE: &[&str] = &[
     // Editors.
     ".vscode",
@@ -258,7 +260,8 @@ const ANYWHERE: &[&str] = &[
     ".local/bin",
 ];
 
-/// Files that builds, tests and deployments run or read anyway when somebody starts them, and what people and agents are told to do.
+/// Files that builds, tests and deployments run or read anyway when somebody starts them, and what people and agents
+/// are told to do.
 const OF_BUILDS: &[&str] = &[
     "makefile",
     "gnumakefile",
@@ -695,8 +698,9 @@ pub(super) fn is_of_a_build(parent: &[u8], name: &[u8]) -> bool {
             && (text.ends_with(b".yml") || text.ends_with(b".yaml")))
 }
 
-/// A name as file systems compare it that do not tell cases apart: ext4 and f2fs with casefold, and those of other systems that this
-/// tree may be shared with. What Unicode ignores is left out, and the two letters beyond ASCII that fold to one of it are that one.
+/// A name as file systems compare it that do not tell cases apart: ext4 and f2fs with casefold, and those of other
+/// systems that this tree may be shared with. What Unicode ignores is left out, and the two letters beyond ASCII that
+/// fold to one of it are that one.
 pub(super) fn fold(name: &[u8]) -> Cow<'_, [u8]> {
     if name.is_ascii() {
         return if name.iter().any(u8::is_ascii_uppercase) { name.to_ascii_lowercase().into() } else { name.into() };

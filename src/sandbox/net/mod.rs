@@ -63,7 +63,8 @@ pub enum Tell {
 /// What is said with every host that a report advises to allow.
 pub const CHOSEN: &str = "the program chose it";
 
-/// Whether an address is this machine's, of its own network, or one at which clouds keep credentials: never advised to be allowed.
+/// Whether an address is this machine's, of its own network, or one at which clouds keep credentials: never advised to
+/// be allowed.
 #[must_use]
 pub fn is_private(address: std::net::IpAddr) -> bool {
     policy::check(address, false).is_err() || proxy::is_own(address)
@@ -197,7 +198,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         for process in &self.processes {
-            // It may have ended, and have been reaped. One that cannot be killed is not waited for: it ends with this process.
+            // It may have ended, and have been reaped. One that cannot be killed is not waited for: it ends with this
+            // process.
             if clone::kill(process.as_fd(), libc::SIGKILL).is_ok() {
                 let _status = clone::wait(process.as_fd());
             }

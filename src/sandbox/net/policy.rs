@@ -42,8 +42,9 @@ pub(super) enum Refused {
     Own,
 }
 
-/// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one, Equinix, Volcengine,
-/// Tencent's old one; by version 6 AWS and its containers, Google, Oracle, Scaleway, Akamai, Alibaba.
+/// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one,
+/// Equinix, Volcengine, Tencent's old one; by version 6 AWS and its containers, Google, Oracle, Scaleway, Akamai,
+/// Alibaba.
 const METADATA: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
@@ -180,9 +181,9 @@ pub(super) fn check(address: IpAddr, named: bool) -> Result<(), Refused> {
     if named || is_public(plain(address)) { Ok(()) } else { Err(Refused::Private) }
 }
 
-/// Every address that some translator or tunnel could take this one for: itself, and the version 4 addresses that it may hold. Where
-/// they are in it depends on the prefix, which is anybody's choice with NAT64 (RFC 6052, 2.2), and always at the end of a prefix of 96 bits
-/// (also ISATAP's, RFC 5214).
+/// Every address that some translator or tunnel could take this one for: itself, and the version 4 addresses that it
+/// may hold. Where they are in it depends on the prefix, which is anybody's choice with NAT64 (RFC 6052, 2.2), and
+/// always at the end of a prefix of 96 bits (also ISATAP's, RFC 5214).
 fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     let octets = match address {
         IpAddr::V4(_) => None,
@@ -208,15 +209,16 @@ fn readings(address: IpAddr) -> impl Iterator<Item = IpAddr> {
     [address, plain(address)].into_iter().chain(held)
 }
 
-/// Of the addresses that others hold by chance, those that matter: one in a thousand addresses of version 6 holds a link-local one.
+/// Of the addresses that others hold by chance, those that matter: one in a thousand addresses of version 6 holds a
+/// link-local one.
 fn is_well_known(address: IpAddr) -> bool {
     let link_local =
         [[169, 254, 169, 254], [169, 254, 169, 253], [169, 254, 170, 2], [169, 254, 170, 23], [169, 254, 0, 23]];
     METADATA.contains(&address) || link_local.iter().any(|octets| address == IpAddr::from(*octets))
 }
 
-/// The address that packets go to in the end: the version 4 one inside of a version 6 one (mapped, compatible, translated, NAT64 of
-/// RFC 6052, 6to4).
+/// The address that packets go to in the end: the version 4 one inside of a version 6 one (mapped, compatible,
+/// translated, NAT64 of RFC 6052, 6to4).
 pub(super) fn plain(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
     let s = v6.segments();

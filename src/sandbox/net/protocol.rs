@@ -89,7 +89,7 @@ fn socks(stream: &mut (impl Read + Write)) -> io::Result<Wanted> {
             stream.read_exact(&mut length)?;
             let mut name = vec![0; length[0].into()];
             stream.read_exact(&mut name)?;
-            String::from_utf8(name).map_err(|_| invalid("a name that is no text"))?
+            String::from_utf8(name).map_err(|_| invalid("a name that is not text"))?
         }
         4 => {
             let mut address = [0; 16];
@@ -133,9 +133,10 @@ fn head(stream: &mut impl Read, first: u8) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Reads a head as strictly as RFC 9112 lets one: where two readers could see two requests there is none (request smuggling).
+/// Reads a head as strictly as RFC 9112 lets one: where two readers could see two requests there is none (request
+/// smuggling).
 fn request(head: &[u8]) -> io::Result<Wanted> {
-    let text = std::str::from_utf8(head).map_err(|_| invalid("a request that is no text"))?;
+    let text = std::str::from_utf8(head).map_err(|_| invalid("a request that is not text"))?;
     let mut lines = text.strip_suffix("\r\n\r\n").unwrap_or(text).split("\r\n");
     if lines.clone().any(|line| line.contains(|c: char| c.is_control() && c != '\t')) {
         return Err(invalid("a control character in a request"));
@@ -209,7 +210,7 @@ struct Fields<'a>(Vec<(String, &'a str)>);
 impl<'a> Fields<'a> {
     fn of(lines: impl Iterator<Item = &'a str>) -> io::Result<Self> {
         let field = |line: &'a str| {
-            let (name, value) = line.split_once(':').ok_or_else(|| invalid("a line that is no field"))?;
+            let (name, value) = line.split_once(':').ok_or_else(|| invalid("a line that is not a field"))?;
             // A blank before the colon, or at the start (a value that goes on), is read by everybody in another way.
             let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
             if name.is_empty() || !name.bytes().all(is_token) {

@@ -224,8 +224,9 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     [address, policy::plain(address)].into_iter().any(|address| matches!(kernel.route(address), Ok(Route::Own)))
 }
 
-/// Connects to an address, unless it is this machine's and not `named`: what listens there for everybody is often meant for the machine
-/// itself. What the machine's addresses are changes all the time: the kernel is asked now, and again once there is a connection.
+/// Connects to an address, unless it is this machine's and not `named`: what listens there for everybody is often meant
+/// for the machine itself. What the machine's addresses are changes all the time: the kernel is asked now, and again
+/// once there is a connection.
 fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
     let own = Failed::Refused(Refused::Own);
     if !named && is_own(address) {
@@ -296,8 +297,8 @@ fn copy_both(a: TcpStream, b: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// A request's body to the server, and all that the server says back. What the client sends after the one request goes nowhere: another
-/// request could be to somebody else.
+/// A request's body to the server, and all that the server says back. What the client sends after the one request goes
+/// nowhere: another request could be to somebody else.
 fn copy_request(client: TcpStream, server: TcpStream, body: Body) -> io::Result<()> {
     let (from, mut to) = (client.try_clone()?, server.try_clone()?);
     let there = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {

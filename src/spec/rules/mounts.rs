@@ -88,7 +88,7 @@ fn source(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, 
     if options.data.iter().any(|(name, _)| name == "source") {
         found.error_hint(
             format!("{path}.options"),
-            "source is no option: mount(2) takes none of this name",
+            "source is not an option: mount(2) takes none of this name",
             format!("use {path}.source"),
         );
     }
@@ -98,7 +98,7 @@ fn source(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, 
             if kind.is_empty() {
                 "is missing: a mount that binds nothing needs a file system"
             } else {
-                "\"none\" is no file system"
+                "\"none\" is not a file system"
             },
             "give it, or add the option bind or rbind",
         );

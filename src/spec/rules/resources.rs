@@ -81,7 +81,7 @@ fn devices(resources: &LinuxResources, path: &str, found: &mut Findings) {
 fn memory(limits: &LinuxMemory, path: &str, changes: bool, found: &mut Findings) {
     for (name, value) in [("limit", limits.limit()), ("reservation", limits.reservation()), ("swap", limits.swap())] {
         if let Some(value) = value.filter(|value| *value < -1) {
-            found.error_hint(at(path, name), format!("{value} is not a number of bytes"), "-1 is no limit");
+            found.error_hint(at(path, name), format!("{value} is not a number of bytes"), "-1 means no limit");
         }
     }
     let limit = limits.limit().unwrap_or(0);

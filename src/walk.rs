@@ -1,7 +1,7 @@
-//! Goes the way of a path that was typed, by descriptor: nothing on it is looked up twice, so that what is judged is what was walked.
+//! Goes the way of a path of the host, by descriptor: nothing on it is looked up twice, so that what is judged is what
+//! was walked.
 #![forbid(unsafe_code)]
 
-use super::typed::{Found, Link, Passed, Walked, is_of_system};
 use crate::plan::op::Identity;
 use crate::sys::fd;
 use nix::errno::Errno;
@@ -18,6 +18,82 @@ const MOST_LINKS: usize = 40;
 pub const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 /// Of a directory that a daemon mounts something on when it is entered.
 const AUTOFS_SUPER_MAGIC: i64 = 0x0187;
+
+/// A link on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Where it is, without links.
+    pub at: PathBuf,
+    /// Where it leads, without links.
+    pub to: PathBuf,
+    /// No earlier run can have put it there.
+    pub of_system: bool,
+}
+
+/// A path that was walked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked {
+    /// Without links; what is not there is as it was typed.
+    pub path: PathBuf,
+    /// In the order in which they were met.
+    pub links: Vec<Link>,
+    /// What is there.
+    pub found: Option<Found>,
+}
+
+/// What is at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Which one it is.
+    pub identity: Identity,
+    /// Its type, `S_IFMT` of its mode.
+    pub kind: u32,
+    /// The type of its file system.
+    pub magic: i64,
+}
+
+impl Found {
+    /// A directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.kind == libc::S_IFDIR
+    }
+}
+
+/// A directory on the way, as far as links in it are judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// Its owner.
+    pub owner: u32,
+    /// Its permissions.
+    pub mode: u32,
+}
+
+/// Directories of the system's own: whoever else owns nothing there, and no project is in them.
+const OF_SYSTEM: &[&str] =
+    &["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/sys", "/nix/store", "/gnu/store"];
+/// Below them, what administrators work in.
+const NOT_OF_SYSTEM: &[&str] = &["/usr/local", "/usr/src"];
+/// What everybody's programs write to, whoever owns it.
+const FOR_ALL: &[&str] = &["/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock"];
+
+/// Whether no earlier run can have written to a directory, by the directories from the root to it.
+///
+/// An ordinary user's program can have written only where that user may. Root's may have been granted anything of
+/// root's, so that the owner says nothing: what counts is that nobody works there.
+#[must_use]
+pub fn is_of_system(directory: &Path, passed: &[Passed], uid: u32, homes: &[PathBuf], working: &Path) -> bool {
+    let closed = passed.iter().all(|each| each.owner == 0 && each.mode & 0o022 == 0);
+    let below = |places: &[&str]| places.iter().any(|place| directory.starts_with(place));
+    let in_home = homes.iter().any(|home| directory.starts_with(home));
+    let in_project = working.parent().is_some() && directory.starts_with(working);
+    if !closed || in_home || in_project || below(FOR_ALL) {
+        return false;
+    }
+    // Of these two themselves, not of all below: /lib and /var/run are links.
+    let top = matches!(directory.to_str(), Some("/" | "/var"));
+    uid != 0 || top || (below(OF_SYSTEM) && !below(NOT_OF_SYSTEM))
+}
 
 /// Where paths begin, and what tells the system's links from others.
 #[derive(Debug)]
@@ -54,9 +130,15 @@ impl Walker {
         let here = fd::stat_at(fd::CWD, c".", 0)?;
         let way = walker.walk(&walker.working)?;
         match way.found {
-            Some(found) if found.identity == identity(&here) && way.links.is_empty() => Ok(walker),
+            Some(found) if found.identity == Identity::of(&here) && way.links.is_empty() => Ok(walker),
             _ => Err(io::Error::other("it was moved meanwhile")),
         }
+    }
+
+    /// For absolute paths alone, and a caller whose homes do not matter.
+    #[must_use]
+    pub fn from_root(uid: u32) -> Self {
+        Self { working: PathBuf::from("/"), homes: Vec::new(), uid }
     }
 
     /// Goes to the end of a path, or as far as there is something.
@@ -100,10 +182,6 @@ fn steps(path: &Path) -> impl Iterator<Item = Next> {
         Component::Normal(name) => Some(Next::Name(name.to_owned())),
         Component::CurDir | Component::Prefix(_) => None,
     })
-}
-
-fn identity(stat: &libc::stat) -> Identity {
-    Identity { device: stat.st_dev, inode: stat.st_ino }
 }
 
 impl Step {
@@ -195,7 +273,7 @@ impl Way {
         };
         let stat = fd::stat(fd.as_fd())?;
         let magic = fd::super_magic(fd.as_fd())?;
-        Ok(Some(Found { identity: identity(&stat), kind: stat.st_mode & libc::S_IFMT, magic }))
+        Ok(Some(Found { identity: Identity::of(&stat), kind: stat.st_mode & libc::S_IFMT, magic }))
     }
 }
 
@@ -203,6 +281,35 @@ impl Way {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+
+    const HOME: &str = "/home/ann";
+
+    #[test]
+    fn links_of_the_system_are_where_no_run_can_write() {
+        let root = |mode| Passed { owner: 0, mode };
+        let homes = [PathBuf::from(HOME)];
+        let of_system = |directory: &str, passed: &[Passed], uid| {
+            is_of_system(Path::new(directory), passed, uid, &homes, Path::new("/home/ann/project"))
+        };
+        for directory in ["/", "/var", "/etc/alternatives", "/usr/lib/x"] {
+            for uid in [0, 1000] {
+                assert!(of_system(directory, &[root(0o755)], uid), "{directory}");
+                assert!(!of_system(directory, &[root(0o755), root(0o1777)], uid), "{directory}");
+                assert!(!of_system(directory, &[root(0o775), root(0o755)], uid), "{directory}");
+                assert!(!of_system(directory, &[Passed { owner: 1000, mode: 0o755 }], uid), "{directory}");
+            }
+        }
+        // Root's own may have been granted to an earlier run of root's.
+        for directory in ["/srv/app", "/opt", "/var/lib/x", "/usr/local/bin", "/run"] {
+            assert!(of_system(directory, &[root(0o755)], 1000), "{directory}");
+            assert!(!of_system(directory, &[root(0o755)], 0), "{directory}");
+        }
+        for directory in ["/home/ann", "/home/ann/project/sub", "/tmp", "/dev/shm/x", "/run/user/1000"] {
+            assert!(!of_system(directory, &[root(0o755)], 1000), "{directory}");
+        }
+        assert!(is_of_system(Path::new("/etc"), &[root(0o755)], 0, &homes, Path::new("/")), "from the root");
+        assert!(!is_of_system(Path::new("/etc"), &[root(0o755)], 0, &homes, Path::new("/etc")), "worked in");
+    }
 
     fn walker() -> Walker {
         Walker::new(Vec::new(), 1000).expect("a working directory")
