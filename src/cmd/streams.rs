@@ -24,6 +24,8 @@ const CHUNK: usize = 64 << 10;
 const AT_ONCE: usize = 16;
 /// Of a pipe, as far as the kernel allows: fewer turns.
 const PIPE: i32 = 1 << 20;
+/// The same, as what may be in it.
+const MOST_IN_PIPE: usize = 1 << 20;
 
 /// See the module.
 #[derive(Default)]
@@ -178,7 +180,7 @@ impl Streams {
             }
         }
         for feed in &mut self.feeds {
-            feed.turn();
+            feed.turn(&mut self.failed);
         }
     }
 
@@ -186,7 +188,9 @@ impl Streams {
     /// is there now: somebody whom the program gave its stream to may go on writing.
     pub(super) fn finish(&mut self) {
         for relay in &mut self.relays {
-            let mut left = relay.from.as_ref().and_then(|from| fd::pending(from.as_fd()).ok()).unwrap_or(0);
+            // Where the kernel does not say how much, no more than a pipe holds.
+            let pending = |from: &OwnedFd| fd::pending(from.as_fd()).unwrap_or(MOST_IN_PIPE);
+            let mut left = relay.from.as_ref().map_or(0, pending);
             while left > 0 && relay.turn(&mut self.failed) {
                 left = left.saturating_sub(CHUNK);
             }
@@ -209,6 +213,11 @@ impl Streams {
     pub(super) fn failure(&mut self) -> Option<String> {
         Some(std::mem::take(&mut self.failed).join("; ")).filter(|text| !text.is_empty())
     }
+}
+
+/// One line of what becomes of a stream.
+fn failure(what: &str, number: RawFd, errno: Errno) -> String {
+    format!("cannot {what} {}: {}", streams::what(number), errno.desc().to_lowercase())
 }
 
 /// Nothing that was said is lost where a sandbox fails to start.
@@ -238,11 +247,7 @@ impl Relay {
         match nix::unistd::read(from, &mut chunk) {
             Ok(len @ 1..) => {
                 if let Err(errno) = write_all(to, &chunk[..len]) {
-                    failed.push(format!(
-                        "cannot write {}: {}",
-                        streams::what(self.number),
-                        errno.desc().to_lowercase()
-                    ));
+                    failed.push(failure("write", self.number, errno));
                     // Whoever writes to it is told: SIGPIPE, or EPIPE.
                     self.from = None;
                 }
@@ -251,7 +256,13 @@ impl Relay {
             Err(Errno::EINTR) => true,
             Err(Errno::EAGAIN) => false,
             // Nobody has it any more.
-            Ok(0) | Err(_) => {
+            Ok(0) => {
+                self.from = None;
+                false
+            }
+            // What the program has written is lost.
+            Err(errno) => {
+                failed.push(failure("pass on", self.number, errno));
                 self.from = None;
                 false
             }
@@ -260,7 +271,7 @@ impl Relay {
 }
 
 impl Feed {
-    fn turn(&mut self) {
+    fn turn(&mut self, failed: &mut Vec<String>) {
         let (Some(writer), Some(file)) = (&self.writer, fd::stdio(self.number)) else { return };
         if !is_ready(writer.as_fd(), PollFlags::POLLOUT) {
             return;
@@ -279,8 +290,9 @@ impl Feed {
             }
             Ok(read) => read,
             Err(Errno::EAGAIN | Errno::EINTR) => return,
-            // The program sees an end where it would have seen an error.
-            Err(_) => {
+            // The program sees an end where it would have seen an error: its caller is told.
+            Err(errno) => {
+                failed.push(failure("read", self.number, errno));
                 self.writer = None;
                 return;
             }
@@ -378,5 +390,24 @@ impl Drop for KeptFlags {
                 let _shared = tty::share(*file);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_passed_on_is_told() {
+        // Reading from a directory fails.
+        let broken = || OwnedFd::from(std::fs::File::open("/").expect("a directory"));
+        let mut failed = Vec::new();
+        let mut relay = Relay { number: 1, from: Some(broken()) };
+        assert!(!relay.turn(&mut failed) && relay.from.is_none());
+        assert_eq!(failed, ["cannot pass on standard output: is a directory"]);
+        let mut streams = Streams::default();
+        streams.relays.push(Relay { number: 1, from: Some(broken()) });
+        streams.finish();
+        assert!(streams.failure().is_some_and(|text| text.starts_with("cannot pass on standard output")));
     }
 }
