@@ -10,10 +10,12 @@ use crate::plan::op::Identity;
 use crate::report::Hint;
 use crate::sys::fd::{self, CWD, resolve};
 use crate::walk::{Found, Link, Walker};
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat, renameat};
+use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Pid, Uid, UnlinkatFlags, geteuid, linkat, unlinkat};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -22,6 +24,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
+/// What the name of a draft begins with; then come its writer's pid and a random number.
+const DRAFT: &str = ".pent-draft-";
 /// Names that are tried for a draft, of 2^64.
 const TRIES: usize = 16;
 
@@ -105,15 +109,52 @@ impl Output {
     /// # Errors
     /// When the file could not be written, as far as that can be known now.
     pub fn begin(path: &Path, links: Links) -> Result<Self, Error> {
+        let output = Self::open(path, links)?;
+        output.sweep();
+        output.probe()?;
+        Ok(output)
+    }
+
+    fn open(path: &Path, links: Links) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Io { path: path.to_owned(), source };
         let ends_in_name = path.as_os_str().as_bytes().last().is_some_and(|byte| *byte != b'/');
         let name = path.file_name().filter(|_| ends_in_name).ok_or_else(|| failed(Errno::EISDIR.into()))?.to_owned();
         let directory = open_parent(path, links)?;
         let output = Self { path: path.to_owned(), directory, name };
         output.check()?;
-        let draft = output.draft()?;
-        drop(draft);
         Ok(output)
+    }
+
+    /// Whether a file can be made in the directory: one without a name, which nobody sees and a crash leaves nothing of.
+    fn probe(&self) -> Result<(), Error> {
+        match self.unnamed() {
+            Ok(_) => Ok(()),
+            // NFS, FAT and old overlays have none.
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::EINVAL | Errno::ENOENT) => self.draft().map(drop),
+            Err(errno) => Err(self.failed(errno.into())),
+        }
+    }
+
+    fn unnamed(&self) -> Result<File, Errno> {
+        let flags = OFlag::O_WRONLY | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
+        openat(&self.directory, ".", flags, Mode::S_IRUSR | Mode::S_IWUSR).map(File::from)
+    }
+
+    /// Takes away the drafts of those who were killed while they wrote. Who may not is no worse off.
+    fn sweep(&self) {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Ok(mut listing) = Dir::openat(&self.directory, ".", flags, Mode::empty()) else { return };
+        for entry in listing.iter().flatten() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let is_left = writer_of(name).is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH));
+            if !is_left {
+                continue;
+            }
+            let found = fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW);
+            if found.is_ok_and(|found| kind(&found) == SFlag::S_IFREG && Uid::from_raw(found.st_uid) == geteuid()) {
+                unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir).unwrap_or_default();
+            }
+        }
     }
 
     /// Writes the file: it is there with all of its content, or as it was.
@@ -122,12 +163,25 @@ impl Output {
     /// When the kernel refuses; no draft is left then.
     pub fn write(&self, content: &[u8]) -> Result<(), Error> {
         self.check()?;
+        if self.place_new(content)? {
+            return Ok(());
+        }
         let mut draft = self.draft()?;
         draft.file.write_all(content).map_err(|source| self.failed(source))?;
         renameat(&self.directory, draft.name.as_os_str(), &self.directory, self.name.as_os_str())
             .map_err(|errno| self.failed(errno.into()))?;
         draft.is_kept = true;
         Ok(())
+    }
+
+    /// Gives a file a name when it has all of its content, where there is nothing of that name and the file system can.
+    fn place_new(&self, content: &[u8]) -> Result<bool, Error> {
+        let is_free = self.found().map_err(|errno| self.failed(errno.into()))?.is_none();
+        let Some(mut file) = self.unnamed().ok().filter(|_| is_free) else { return Ok(false) };
+        file.write_all(content).map_err(|source| self.failed(source))?;
+        let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let named = linkat(CWD, own.as_str(), &self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_FOLLOW);
+        Ok(named.is_ok())
     }
 
     /// The file that is at the name now, without links on the way to it. Nothing when there is none: a link is not one.
@@ -169,7 +223,7 @@ impl Output {
             }
             _ => {}
         }
-        let directory = real_path(self.directory.as_fd()).unwrap_or_default();
+        let directory = real_path(self.directory.as_fd()).ok_or_else(|| self.failed(Errno::ENOENT.into()))?;
         let kernel = directory == Path::new("/dev") || directory.starts_with("/proc") || directory.starts_with("/sys");
         if kernel { Err(occupied("what is there is the kernel's, and would be replaced by a file")) } else { Ok(()) }
     }
@@ -182,7 +236,8 @@ impl Output {
             File::open("/dev/urandom")
                 .and_then(|mut source| source.read_exact(&mut random))
                 .map_err(|source| self.failed(source))?;
-            let name = OsString::from(format!(".pent-{:016x}", u64::from_ne_bytes(random)));
+            let name = format!("{DRAFT}{}-{:016x}", std::process::id(), u64::from_ne_bytes(random));
+            let name = OsString::from(name);
             match openat(&self.directory, name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR) {
                 Ok(file) => {
                     return Ok(Draft { directory: self.directory.as_fd(), name, file: file.into(), is_kept: false });
@@ -193,6 +248,13 @@ impl Output {
         }
         Err(self.failed(Errno::EEXIST.into()))
     }
+}
+
+/// Who has made a draft, by its name.
+fn writer_of(name: &OsStr) -> Option<i32> {
+    let (pid, random) = name.to_str()?.strip_prefix(DRAFT)?.split_once('-')?;
+    let is_random = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    pid.parse().ok().filter(|pid: &i32| *pid > 0 && is_random)
 }
 
 /// A file that is removed unless it is kept.
@@ -217,7 +279,7 @@ impl Drop for Draft<'_> {
 /// # Errors
 /// As [`Output::begin`] and [`Output::write`].
 pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
-    Output::begin(path, Links::All)?.write(content)
+    Output::open(path, Links::All)?.write(content)
 }
 
 /// Opens a file that lines are appended to, and makes it if it is missing. What is there must be a regular file,
@@ -363,6 +425,22 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"kept");
         assert_eq!(names(&dir), ["dangling", "fifo", "file", "hard", "link", "socket", "target"]);
         assert_eq!(Output::begin(&file, Links::OfTheSystem).unwrap().earlier().unwrap(), Some(file));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_taken_away() {
+        let (_dir, dir) = directory();
+        // No process has such a number (pid_max, proc(5)).
+        let left = format!("{DRAFT}{}-0123456789abcdef", i32::MAX);
+        let own = format!("{DRAFT}{}-0123456789abcdef", std::process::id());
+        let others = [own, format!("{left}0"), format!("{DRAFT}1x-0123456789abcdef"), ".pent".to_owned()];
+        for name in others.iter().chain([&left]) {
+            fs::write(dir.join(name), "").unwrap();
+        }
+        symlink("x", dir.join(left.replace("0123", "3210"))).unwrap();
+        Output::begin(&dir.join("file"), Links::OfTheSystem).unwrap();
+        assert!(!dir.join(&left).exists() && others.iter().all(|name| dir.join(name).exists()));
+        assert_eq!(names(&dir).len(), others.len() + 1);
     }
 
     #[test]

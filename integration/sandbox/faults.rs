@@ -160,9 +160,13 @@ impl<'c> Trial<'c> {
             );
             swept = ", swept by the next run";
         }
-        let files = self.listing();
-        let new: Vec<_> = files.iter().filter(|name| !self.files.contains(name)).collect();
-        assert!(new.is_empty(), "call {at}, {how}: files are left: {new:?} {seen:?}");
+        let new = || self.listing().into_iter().filter(|name| !self.files.contains(name)).collect::<Vec<_>>();
+        // Killed between making a draft and renaming it over the report of before: the next report takes it away.
+        if how == "kill" && !new().is_empty() && new().iter().all(|name| name.starts_with(".pent-draft-")) {
+            self.command(&[]).finish().exits(0);
+            swept = ", swept by the next run";
+        }
+        assert!(new().is_empty(), "call {at}, {how}: files are left: {:?} {seen:?}", new());
         match (ran, seen.code, swept) {
             (true, 0, "") => "ran",
             (true, 0, _) => "ran, swept by the next run",

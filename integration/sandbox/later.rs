@@ -449,6 +449,19 @@ fn odd_trees_are_looked_through() {
     });
 }
 
+/// As below /tmp: what nobody in the sandbox can look into is no reason to warn.
+#[test]
+fn directories_of_others_are_passed() {
+    sandboxed!();
+    as_each(|caller| {
+        let theirs = caller.directory("home/project/theirs");
+        std::os::unix::fs::chown(&theirs, Some(48_139), Some(48_139)).expect("an owner");
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o700)).expect("a mode");
+        let seen = caller.shell(&["--rw", "."], "echo x > out");
+        assert!(seen.code() == 0 && !seen.stderr().contains("WARNING"), "{seen:?}");
+    });
+}
+
 #[test]
 fn a_home_is_closed_to_what_starts_with_it() {
     sandboxed!();

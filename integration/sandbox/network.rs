@@ -229,7 +229,7 @@ fn a_server_gets_one_request_and_that_for_itself() {
         }
         for (request, why) in [
             (r"GET http://PLACE/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "more than one Host"),
-            (r"GET http://PLACE/ HTTP/1.1\r\nHost : a\r\n\r\n", "a field whose name is none"),
+            (r"GET http://PLACE/ HTTP/1.1\r\nHost : a\r\n\r\n", "a field with an invalid name"),
             (r"GET http://PLACE/ HTTP/1.1\r\nA: b\nHost: a\r\n\r\n", "a control character"),
             (r"POST http://PLACE/ HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "whose length"),
             (r"TRACE http://PLACE/ HTTP/1.1\r\n\r\n", "TRACE is not passed on"),

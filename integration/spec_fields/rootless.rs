@@ -31,6 +31,25 @@ fn an_ordinary_user_runs_a_container_with_a_single_mapping() {
     container.leaves_nothing();
 }
 
+/// What a killed sandbox of root's left, under an id that has come round again.
+#[test]
+fn a_cgroup_of_root_s_with_the_same_name_is_not_used() {
+    privileged!();
+    let hierarchy = Path::new("/sys/fs/cgroup/cpu");
+    if !hierarchy.join("tasks").exists() {
+        return skip("version 1 of control groups is not mounted");
+    }
+    lacks!("runc" < "never": "lenience with cgroups of somebody else");
+    lacks!("crun" < "never": "lenience with cgroups of somebody else");
+    let container = Container::rootless(single("rootlesssame").shell("echo ran"), USER);
+    let theirs = hierarchy.join(container.id());
+    fs::create_dir(&theirs).expect("a cgroup");
+    let seen = container.run();
+    fs::remove_dir(&theirs).expect("it is as it was");
+    seen.ok().prints("ran");
+    container.leaves_nothing();
+}
+
 #[test]
 fn an_ordinary_user_creates_enters_and_deletes_a_container() {
     privileged!();

@@ -6,7 +6,7 @@ use super::handle::{V1_FREEZER, V2_FREEZER};
 use super::plan::CgroupPlan;
 use super::{Cgroup, Error};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::unistd::{Uid, fchownat};
 use std::collections::BTreeMap;
 
@@ -54,6 +54,11 @@ fn make_place(place: &Place, plan: &CgroupPlan, made: bool) -> Result<(), Error>
         place.dir()?;
     } else {
         place.make()?;
+        if !place.is_fresh() && !place.is_v2() {
+            // Somebody else's of that name: it is as if none could be made.
+            let joined = place.open("tasks", OFlag::O_WRONLY);
+            joined.map_err(|source| Error::Open { path: place.directory(), source })?;
+        }
         // Others may be in an optional one of version 1, as in a session of systemd's; in one of version 2 they would be killed.
         if !place.is_fresh() && (!place.optional || place.is_v2()) {
             check_unused(place)?;

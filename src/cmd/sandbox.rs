@@ -266,7 +266,10 @@ fn conclude(
     let bytes = |path: &Path| path.as_os_str().as_encoded_bytes().to_vec();
     let home = surroundings.home.as_deref().map(bytes).unwrap_or_default();
     let given = request.grants.iter().map(|grant| bytes(&grant.target)).collect();
-    let secret = sandbox::everything_hidden(surroundings).into_iter().map(|hidden| bytes(&hidden.path));
+    // For whoever is told something.
+    let hidden_everywhere =
+        if reporting.watch().is_some() { sandbox::everything_hidden(surroundings) } else { Vec::new() };
+    let secret = hidden_everywhere.iter().map(|hidden| bytes(&hidden.path));
     let secret = secret.chain(surroundings.own.iter().map(|place| bytes(&place.path))).collect();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let starts = std::env::split_paths(&path).filter(|path| path.is_absolute()).map(|path| bytes(&path)).collect();

@@ -14,7 +14,7 @@
 )]
 
 use super::absent::Doubts;
-use super::hidden::{self, HostMount};
+use super::hidden::{Elsewhere, HostMount};
 use super::request::Request;
 use super::surroundings::{Error, User, passwd, users};
 use super::{Grant, Refusal, Surroundings};
@@ -323,16 +323,17 @@ pub(super) struct Seen {
 
 /// All paths that lead to the places.
 pub(super) fn everywhere(places: &[Place], mounts: &[HostMount]) -> Vec<Seen> {
+    let elsewhere = Elsewhere::new(mounts);
     let mut all = Vec::new();
     for place in places {
         let mut links = place.links.clone();
-        links.extend(place.links.iter().flat_map(|link| hidden::aliases(link, mounts)));
+        links.extend(place.links.iter().flat_map(|link| elsewhere.of_path(link)));
         let mut add = |path: PathBuf, missing: usize| {
             let existing = path.ancestors().nth(missing).unwrap_or(Path::new("/")).to_owned();
             all.push(Seen { path, existing, links: links.clone(), keeps: place.keeps, believed: place.believed });
         };
         add(place.path.clone(), place.missing);
-        for alias in hidden::aliases(&place.path, mounts) {
+        for alias in elsewhere.of_path(&place.path) {
             add(alias, place.missing);
         }
     }
@@ -508,7 +509,7 @@ mod tests {
 
     #[test]
     fn aliases_of_a_place_that_is_missing() {
-        let mounts = hidden::parse_mounts(
+        let mounts = crate::sandbox::hidden::parse_mounts(
             b"1 0 8:1 / / rw - ext4 a rw\n2 1 8:1 /home /mnt rw - ext4 a rw\n3 1 8:1 /home/ann/x /part rw - ext4 a rw\n",
         );
         let place = |path: &str, missing| Place { path: path.into(), missing, ..Place::report(PathBuf::new()) };

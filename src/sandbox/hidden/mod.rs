@@ -19,7 +19,7 @@ mod sockets;
 pub mod tree;
 mod variables;
 
-pub use mounts::{Elsewhere, HostMount, aliases, is_of_system, mount_of, of_kernel, of_private, opaque, parse_mounts};
+pub use mounts::{Elsewhere, HostMount, is_of_system, mount_of, of_kernel, of_private, opaque, parse_mounts};
 
 use super::absent::Doubts;
 use super::surroundings::Error;

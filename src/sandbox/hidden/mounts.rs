@@ -114,13 +114,6 @@ pub fn mount_of<'m>(path: &Path, mounts: &'m [HostMount]) -> Option<&'m HostMoun
     above.max_by_key(|mount| mount.point.components().count())
 }
 
-/// Other paths that lead to the same files.
-#[must_use]
-pub fn aliases(path: &Path, mounts: &[HostMount]) -> Vec<PathBuf> {
-    let found = Elsewhere::new(mounts).of(&[Hidden { path: path.to_owned(), directory: true }], &[]);
-    found.into_iter().map(|hidden| hidden.path).collect()
-}
-
 /// Mounts by what they show.
 pub struct Elsewhere<'m> {
     mounts: &'m [HostMount],
@@ -148,6 +141,13 @@ impl<'m> Elsewhere<'m> {
             }
         }
         Self { mounts, points, roots, layers }
+    }
+
+    /// Other paths that lead to the same files.
+    #[must_use]
+    pub fn of_path(&self, path: &Path) -> Vec<PathBuf> {
+        let found = self.of(&[Hidden { path: path.to_owned(), directory: true }], &[]);
+        found.into_iter().map(|hidden| hidden.path).collect()
     }
 
     /// The mount that a path is on.
@@ -424,10 +424,13 @@ mod tests {
     #[test]
     fn what_is_mounted_twice_is_found_twice() {
         let mounts = parse_mounts(MOUNTS);
-        let found = aliases(Path::new("/home/ann/.ssh"), &mounts);
+        let found = Elsewhere::new(&mounts).of_path(Path::new("/home/ann/.ssh"));
         assert_eq!(found, [PathBuf::from("/data/homes/ann/.ssh"), PathBuf::from("/mnt/keys of work")]);
-        assert_eq!(aliases(Path::new("/etc/shadow"), &mounts), Vec::<PathBuf>::new());
-        assert_eq!(aliases(Path::new("/data/homes/ann/.aws"), &mounts), [PathBuf::from("/home/ann/.aws")]);
+        assert_eq!(Elsewhere::new(&mounts).of_path(Path::new("/etc/shadow")), Vec::<PathBuf>::new());
+        assert_eq!(
+            Elsewhere::new(&mounts).of_path(Path::new("/data/homes/ann/.aws")),
+            [PathBuf::from("/home/ann/.aws")]
+        );
         assert_eq!(
             mount_of(Path::new("/home/ann"), &mounts).map(|mount| mount.root.as_path()),
             Some(Path::new("/homes"))
@@ -553,7 +556,7 @@ mod tests {
         }
         let mounts = parse_mounts(&table);
         let begin = std::time::Instant::now();
-        assert_eq!(aliases(Path::new("/home/ann/.ssh"), &mounts).len(), 1500);
+        assert_eq!(Elsewhere::new(&mounts).of_path(Path::new("/home/ann/.ssh")).len(), 1500);
         // Pair by pair it takes seconds in a debug build.
         assert!(begin.elapsed() < std::time::Duration::from_millis(400), "{:?}", begin.elapsed());
     }

@@ -462,7 +462,11 @@ impl<'n> Visitor for Start<'_, 'n> {
             return;
         }
         let found = walk::find(&path).and_then(|fd| fd::stat(fd.as_fd()));
-        if let Some(found) = self.before.see(&path, found) {
+        // Of somebody else's it can open nothing.
+        let own = nix::unistd::geteuid();
+        if let Some(found) = self.before.see(&path, found)
+            && (why != Errno::EACCES || own.is_root() || found.st_uid == own.as_raw())
+        {
             self.keep(&path, &found);
         }
     }

@@ -192,8 +192,11 @@ fn enter(above: BorrowedFd<'_>, name: &CStr, stat_above: &libc::stat, opens: boo
 fn open_up(above: BorrowedFd<'_>, name: &CStr) -> nix::Result<Option<u32>> {
     let found = fd::open(above, name, libc::O_PATH | libc::O_DIRECTORY | libc::O_NOFOLLOW)?;
     let mode = fd::stat(found.as_fd())?.st_mode & 0o7777;
-    set_mode(found.as_fd(), mode | 0o700).map_err(errno)?;
-    Ok(Some(mode))
+    match set_mode(found.as_fd(), mode | 0o700).map_err(errno) {
+        // Somebody else's: it stays closed.
+        Err(Errno::EPERM) => Err(Errno::EACCES),
+        done => done.map(|()| Some(mode)),
+    }
 }
 
 fn errno(error: io::Error) -> Errno {

@@ -214,7 +214,7 @@ impl<'a> Fields<'a> {
             // A blank before the colon, or at the start (a value that goes on), is read by everybody in another way.
             let is_token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
             if name.is_empty() || !name.bytes().all(is_token) {
-                return Err(invalid("a field whose name is none"));
+                return Err(invalid("a field with an invalid name"));
             }
             Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t'])))
         };
@@ -235,7 +235,7 @@ impl<'a> Fields<'a> {
         match (lengths.next(), codings.next(), lengths.next().or(codings.next())) {
             (None, None, _) => Ok(Body::None),
             (Some(length), None, None) if length.bytes().all(|b| b.is_ascii_digit()) => {
-                length.parse().map(Body::Length).map_err(|_| invalid("a Content-Length that is none"))
+                length.parse().map(Body::Length).map_err(|_| invalid("a Content-Length that is not a number"))
             }
             (None, Some(coding), None) if coding.eq_ignore_ascii_case("chunked") && version == "HTTP/1.1" => {
                 Ok(Body::Chunked)
@@ -277,7 +277,7 @@ pub(super) fn send_body(from: &mut impl BufRead, to: &mut impl Write, body: Body
                 .ok()
                 .filter(|digits| (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
             let length = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            let length = length.ok_or_else(|| invalid("a chunk whose length is none"))?;
+            let length = length.ok_or_else(|| invalid("a chunk whose length is not a number"))?;
             if length == 0 {
                 // The trailer is left out: fields in it would have been checked before.
                 let mut rest = HEAD;
@@ -317,7 +317,7 @@ fn authority(text: &str, default: Option<u16>) -> io::Result<(String, u16)> {
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => {
-            (host, Some(policy::number(port).filter(|port| *port > 0).ok_or_else(|| invalid("a port that is none"))?))
+            (host, Some(policy::number(port).filter(|port| *port > 0).ok_or_else(|| invalid("an invalid port"))?))
         }
         _ => (text, default),
     };

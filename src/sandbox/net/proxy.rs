@@ -217,11 +217,28 @@ impl Proxy {
     }
 }
 
-/// Whether packets to an address end at this machine, by the kernel's tables; where they cannot be asked, they might.
+/// Whether packets to an address end at this machine, by the kernel's tables; where these cannot be asked, they might.
 pub(super) fn is_own(address: IpAddr) -> bool {
     let Ok(kernel) = Netlink::open() else { return true };
-    // Of a version 6 address that holds one of version 4, one may be without a route: then it is not connected to.
-    [address, policy::plain(address)].into_iter().any(|address| matches!(kernel.route(address), Ok(Route::Own)))
+    [address, policy::plain(address)].into_iter().any(|address| ends_here(kernel.route(address)))
+}
+
+fn ends_here(route: nix::Result<Route>) -> bool {
+    use nix::errno::Errno;
+    match route {
+        Ok(route) => route == Route::Own,
+        // Without a route, or by one that leads nowhere: it is not connected to. Of a version 6 address that holds one of
+        // version 4, one is often so.
+        Err(
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::EACCES
+            | Errno::EINVAL
+            | Errno::EAFNOSUPPORT
+            | Errno::EOPNOTSUPP,
+        ) => false,
+        Err(_) => true,
+    }
 }
 
 /// Connects to an address, unless it is this machine's and not `named`: what listens there for everybody is often meant
@@ -355,4 +372,16 @@ pub(super) fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
     .map(|(name, value)| (name.to_owned(), value.clone()))
     .chain([("no_proxy".to_owned(), none.to_owned()), ("NO_PROXY".to_owned(), none.to_owned()), node])
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_not_say_might_be_this_machine() {
+        use nix::errno::Errno;
+        assert!(ends_here(Ok(Route::Own)) && !ends_here(Ok(Route::Other)) && !ends_here(Err(Errno::ENETUNREACH)));
+        assert!(ends_here(Err(Errno::ENOMEM)) && ends_here(Err(Errno::EPERM)) && ends_here(Err(Errno::EBADMSG)));
+    }
 }
