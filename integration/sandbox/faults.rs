@@ -238,3 +238,23 @@ fn a_call_that_fails_or_kills_starts_nothing_weaker_with_a_network_and_a_report(
     let flags = ["-q", "--pids", "16", "--rw", ".", "--net", "example.org:443", "--report=report.json"];
     trials(&flags, "everything");
 }
+
+/// Of the calls that a supervisor answers with, more than the sample has: before the program is executed its own process holds the
+/// listener as well, and would wait for ever.
+#[test]
+fn an_answer_that_does_not_arrive_is_waited_for_by_nobody() {
+    sandboxed!();
+    if !cfg!(target_arch = "x86_64") {
+        return support::skip("the injector knows the registers of x86-64 only");
+    }
+    const MOST: usize = 30;
+    as_each(|caller| {
+        let trial = Trial::new(caller, &["-q", "--report"]);
+        let calls = trial.calls();
+        let ioctls: Vec<usize> = (0..calls.len()).filter(|at| calls[*at] == libc::SYS_ioctl).collect();
+        for at in ioctls.iter().step_by(ioctls.len().div_ceil(MOST).max(1)) {
+            let seen = trial.inject(*at, &libc::EIO.to_string());
+            trial.judge(*at, "EIO", &seen);
+        }
+    });
+}

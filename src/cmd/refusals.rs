@@ -101,7 +101,7 @@ impl Reporting {
                 "files are not reported on: the container has /dev/fuse, and could answer for them itself".to_owned(),
             );
         }
-        if supervisor.is_some_and(Supervisor::has_failed) {
+        if supervisor.is_some_and(launch::Supervisor::has_failed) {
             notes.push(
                 "the kernel did not take an answer: from then on denied calls failed with ENOSYS, unseen".to_owned(),
             );
@@ -189,6 +189,10 @@ impl launch::Supervisor for Keeper<'_> {
     }
 
     fn serve(&mut self) {}
+
+    fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
 }
 
 /// The file of refusals in the directory of the log.

@@ -35,7 +35,7 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
         None => None,
     };
     let started = made.running.start_supervised(&made.bundle.plan, by).explained();
-    if let Err(error) = started.and_then(|()| keeper.failed.map_or(Ok(()), Err)) {
+    if let Err(error) = keeper.failed.map_or(started, Err) {
         made.undo(session.report);
         return Err(error);
     }

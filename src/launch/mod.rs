@@ -71,6 +71,10 @@ pub trait Supervisor {
 
     /// Answers what there is, or some of it.
     fn serve(&mut self);
+
+    /// Whether it cannot answer any more. Until the program is executed its process has the listener, too, so that to let go of it
+    /// is no answer: who asks would wait for ever.
+    fn has_failed(&self) -> bool;
 }
 
 /// Answers calls until there is a message, which is when true is returned, or the other end is gone.
@@ -85,6 +89,9 @@ fn await_message(sync: BorrowedFd<'_>, supervisor: &mut dyn Supervisor) -> crate
     let [message, asked] = fds.map(|fd| fd.any().unwrap_or(false));
     if asked {
         supervisor.serve();
+    }
+    if !message && supervisor.has_failed() {
+        return Err(Errno::EPROTO);
     }
     Ok(message)
 }
@@ -433,8 +440,9 @@ impl Running {
     fn await_exec(&mut self, plan: &Plan, mut supervisor: Option<&mut dyn Supervisor>) -> Result<(), Error> {
         let system = |errno| Error::System { what: "hear from the child", errno };
         loop {
+            let unanswered = |errno| Error::System { what: "answer for the seccomp filter", errno };
             if let Some(supervisor) = &mut supervisor
-                && !await_message(self.sync.as_fd(), *supervisor).map_err(system)?
+                && !await_message(self.sync.as_fd(), *supervisor).map_err(unanswered)?
             {
                 continue;
             }
@@ -449,7 +457,12 @@ impl Running {
                 }
                 (Some((Message::Listener, Some(listener))), None) if plan.supervised.is_some() => match &mut supervisor
                 {
-                    Some(supervisor) => supervisor.take(listener),
+                    Some(supervisor) => {
+                        supervisor.take(listener);
+                        if supervisor.has_failed() {
+                            return Err(system(Errno::EPROTO));
+                        }
+                    }
                     None => return Err(system(Errno::EPROTO)),
                 },
                 (Some(_), _) => return Err(system(Errno::EPROTO)),

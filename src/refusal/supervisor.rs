@@ -93,13 +93,6 @@ impl Supervisor {
         self.looks == Some(false)
     }
 
-    /// Whether it has stopped to answer, because that failed: from then on denied calls fail with ENOSYS, and nothing
-    /// is seen.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.failed
-    }
-
     /// Refusals that are new since this was last asked.
     pub fn take_news(&mut self) -> Vec<Refusal> {
         std::mem::take(&mut self.news)
@@ -215,6 +208,11 @@ impl launch::Supervisor for Supervisor {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.listener.as_ref().map(|listener| listener.as_fd())
+    }
+
+    /// From then on denied calls of a running program fail with ENOSYS, and nothing is seen.
+    fn has_failed(&self) -> bool {
+        self.failed
     }
 
     fn serve(&mut self) {
