@@ -71,7 +71,7 @@ fn layers(data: &[u8], cache: &Cache) {
             unpacker.layer(plain.take(MOST)).map_err(|fault| failed(fault.to_string()))?;
             rest = more;
         }
-        unpacker.furnish("/work/../dir").map_err(|fault| failed(fault.to_string()))?;
+        unpacker.furnish("/app/../dir").map_err(|fault| failed(fault.to_string()))?;
         unpacker.finish().map_err(|fault| failed(fault.to_string()))
     });
     if let Ok((_, root, lease)) = unpacked {

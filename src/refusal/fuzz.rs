@@ -31,7 +31,7 @@ pub fn names(data: &[u8]) {
     let flags = Flags {
         tmpfs: vec![b"/tmp".to_vec(), subject.to_vec()],
         hidden: if about & 8 == 0 { Vec::new() } else { vec![subject.to_vec()] },
-        own: b"/home/u/work".to_vec(),
+        own: b"/home/u/code".to_vec(),
         home: b"/home/u".to_vec(),
         single_hosts: about & 0x80 == 0,
         image: layer & 0x40 != 0,

@@ -688,7 +688,7 @@ mod tests {
             tmpfs: [&b"/dev"[..], b"/tmp", b"/dev/shm"].map(<[u8]>::to_vec).to_vec(),
             hidden: vec![b"/home/u/.ssh/key".to_vec()],
             given: vec![b"/srv/given".to_vec()],
-            own: b"/home/u/work".to_vec(),
+            own: b"/home/u/code".to_vec(),
             home: b"/home/u".to_vec(),
             single_hosts: true,
             secret: vec![b"/home/u/.ssh".to_vec(), b"/home/v".to_vec()],
@@ -704,7 +704,7 @@ mod tests {
         };
         // What root types is made the program's, where root is at work and nowhere else.
         let closed = About::File { permitted: false };
-        assert_eq!(to_root("/home/u/work/f", Layer::Permissions, closed.clone()), "--ro /home/u/work/f");
+        assert_eq!(to_root("/home/u/code/f", Layer::Permissions, closed.clone()), "--ro /home/u/code/f");
         assert!(to_root("/etc/shadow", Layer::Permissions, closed).contains("owner and mode"));
         let some_profile = About::Call { arch: 0, nr: 0, args: Registers::default(), profile: Some("build".into()) };
         let remedy = |refusal: Refusal| match Asker::Sandbox(&flags).remedy(&refusal) {
@@ -717,7 +717,7 @@ mod tests {
         let directory = |empty, permitted| About::Directory { empty, permitted };
         let write = |path: &str, about_it| remedy(about("write", path, Layer::ReadOnlyRoot, about_it));
         assert_eq!(write("/var/cache/app", directory(true, true)), "--tmpfs /var/cache/app");
-        assert_eq!(write("/home/u/work/out", directory(true, true)), "--rw /home/u/work/out");
+        assert_eq!(write("/home/u/code/out", directory(true, true)), "--rw /home/u/code/out");
         assert_eq!(write("/var/cache", directory(false, false)), "--tmpfs /var/cache");
         assert_eq!(write("/srv/given", directory(true, true)), "--rw /srv/given");
         assert!(write("/srv/given", directory(true, false)).contains("somebody else's"));
@@ -732,8 +732,8 @@ mod tests {
             "--rw /home/u/d"
         );
         assert_eq!(
-            remedy(about("remove", "/home/u/work/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
-            "--rw /home/u/work"
+            remedy(about("remove", "/home/u/code/d/f", Layer::ReadOnlyRoot, About::File { permitted: true })),
+            "--rw /home/u/code"
         );
         // Whatever a program tries: nothing that only has to be pasted opens what is hidden, or what starts programs
         // later.
@@ -744,8 +744,8 @@ mod tests {
             ("write", "/home/u/.bashrc", Layer::ReadOnlyRoot, About::File { permitted: true }),
             ("remove", "/home/u/.bashrc", Layer::ReadOnlyRoot, About::File { permitted: true }),
             ("remove", "/home/u/file", Layer::ReadOnlyRoot, About::File { permitted: true }),
-            ("write", "/home/u/work/.git/hooks", Layer::ReadOnlyMount, directory(false, true)),
-            ("write", "/home/u/work/.git/config", Layer::ReadOnlyMount, About::File { permitted: true }),
+            ("write", "/home/u/code/.git/hooks", Layer::ReadOnlyMount, directory(false, true)),
+            ("write", "/home/u/code/.git/config", Layer::ReadOnlyMount, About::File { permitted: true }),
             ("write", "/etc/profile.d", Layer::ReadOnlyRoot, directory(false, true)),
             ("write", "/", Layer::ReadOnlyRoot, directory(false, true)),
             ("write", "/proc/sys/kernel/core_pattern", Layer::ReadOnlyMount, About::File { permitted: true }),

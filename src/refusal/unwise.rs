@@ -132,7 +132,7 @@ mod tests {
         let bytes = |paths: &[&str]| paths.iter().map(|path| path.as_bytes().to_vec()).collect();
         Flags {
             home: b"/home/u".to_vec(),
-            own: b"/home/u/work".to_vec(),
+            own: b"/home/u/code".to_vec(),
             secret: bytes(&["/home/u/keys", "/home/v", "/data/state"]),
             starts: bytes(&["/home/u/tools", "/srv/bin"]),
             ..Flags::default()
@@ -159,10 +159,10 @@ mod tests {
             "/home/u/.config/autostart",
             "/home/u/.cache/pip",
             "/home/u/.ssh",
-            "/home/u/work/.git/hooks",
-            "/home/u/work/.git",
-            "/home/u/work/sub/.envrc",
-            "/home/u/work/.vscode/settings.json",
+            "/home/u/code/.git/hooks",
+            "/home/u/code/.git",
+            "/home/u/code/sub/.envrc",
+            "/home/u/code/.vscode/settings.json",
             "/srv/app/.github/workflows/x.yml",
             "/home/u/bin/x",
             "/home/u/go/bin",
@@ -175,7 +175,7 @@ mod tests {
             "/data/state/x",
             "//etc/x",
             "/home/u//.cache/x",
-            "/home/u/work/../.bashrc",
+            "/home/u/code/../.bashrc",
             "/./usr",
             "relative",
             "/home/u/.",
@@ -184,13 +184,13 @@ mod tests {
             assert!(to_write(path.as_bytes(), &flags()).is_some(), "{path}");
         }
         for path in [
-            "/home/u/work",
-            "/home/u/work/out",
+            "/home/u/code",
+            "/home/u/code/out",
             "/home/u/f",
             "/srv/app",
             "/var/cache/app",
-            "/home/u/work/.pytest_cache/v",
-            "/home/u/work/.tox",
+            "/home/u/code/.pytest_cache/v",
+            "/home/u/code/.tox",
             "/data/states",
             "/home/user/x",
             "/home/u/binary",
