@@ -171,7 +171,7 @@ mod tests {
             "/home/u/keys",
             "/home/u/keys/a",
             "/home/v",
-            "/home/v/work",
+            "/home/v/code",
             "/data/state/x",
             "//etc/x",
             "/home/u//.cache/x",

@@ -308,7 +308,7 @@ mod tests {
 
     fn found(name: &str, value: &str) -> Vec<(String, Says)> {
         let environment = [(OsString::from(name), OsString::from(value))];
-        let leads = leads(&environment, Path::new("/work"), Some(Path::new("/home/ann")));
+        let leads = leads(&environment, Path::new("/code"), Some(Path::new("/home/ann")));
         leads.into_iter().map(|lead| (lead.path.to_string_lossy().into_owned(), lead.says)).collect()
     }
 
@@ -321,8 +321,8 @@ mod tests {
             ("file:///k/one", "/k/one"),
             ("unix:path=/k/one,guid=1;unix:abstract=/y", "/k/one"),
             ("~/k", "/home/ann/k"),
-            ("k/one", "/work/k/one"),
-            ("token", "/work/token"),
+            ("k/one", "/code/k/one"),
+            ("token", "/code/token"),
             ("/k/with blank", "/k/with blank"),
             ("postgres://u@h/db?sslkey=/k/one&x=1", "/k/one"),
             ("@/k/one", "/k/one"),
