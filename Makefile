@@ -69,7 +69,7 @@ test-vm: setup guarded
 # Stable compilers say no to sanitizer coverage without RUSTC_BOOTSTRAP. What is found is in fuzz/artifacts, what was learned in
 # fuzz/corpus; FUZZ="archive proxy" for a part, SANITIZER=address for one that also sees errors of memory, at a third of the speed.
 TIME ?= 60
-FUZZ ?= archive config flags names profile proxy
+FUZZ ?= archive config flags names profile proxy state
 SANITIZER ?= none
 fuzz:
 	@command -v cargo-fuzz >/dev/null || { echo 'cargo-fuzz is not installed: cargo install --locked cargo-fuzz'; exit 1; }

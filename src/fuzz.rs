@@ -22,6 +22,7 @@ use std::sync::OnceLock;
 pub use crate::image::fuzz::archive;
 pub use crate::refusal::fuzz::names;
 pub use crate::sandbox::net::fuzz::proxy;
+pub use crate::state::fuzz::state;
 
 /// Between the parts of an input: the byte that is in none of the texts.
 const BETWEEN: u8 = 0;
@@ -152,13 +153,14 @@ mod tests {
     #[test]
     fn seeds_of_every_target() {
         type Target = fn(&[u8]);
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("archive", archive),
             ("config", config),
             ("flags", flags),
             ("names", names),
             ("profile", profile),
             ("proxy", proxy),
+            ("state", state),
         ];
         for (name, target) in targets {
             replay(name, target);

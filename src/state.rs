@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod dir;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod process;
 mod root;
 #[cfg(test)]
