@@ -76,7 +76,7 @@ fuzz:
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz build -O -s $(SANITIZER)
 	@for target in $(FUZZ); do mkdir -p fuzz/corpus/$$target fuzz/artifacts/$$target; echo "fuzz $$target"; \
 	RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -O -s $(SANITIZER) $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-	-max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 || exit 1; done
+	-max_total_time=$(TIME) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -handle_xfsz=0 -print_final_stats=1 || exit 1; done
 
 check: deny
 	$(CARGO) fmt --check
