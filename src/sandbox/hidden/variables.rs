@@ -100,6 +100,8 @@ const MOVED: &[(&str, &str)] = &[
     ("HEX_HOME", ".hex"),
     ("PUB_CACHE", ".pub-cache"),
     ("HF_HOME", ".cache/huggingface"),
+    ("CURL_HOME", ""),
+    ("IPYTHONDIR", ".ipython"),
     ("ZDOTDIR", ""),
 ];
 
@@ -119,6 +121,9 @@ const TELLING: &[&str] = &[
     "GPG_AGENT_INFO",
     "HISTFILE",
     "ICEAUTHORITY",
+    "JUPYTER_RUNTIME_DIR",
+    "KRB5_CLIENT_KTNAME",
+    "KRB5_KTNAME",
     "KUBECONFIG",
     "MYSQL_HISTORY",
     "MYSQL_HOME",
@@ -131,9 +136,13 @@ const TELLING: &[&str] = &[
     "PSQL_HISTORY",
     "RCLONE_CONFIG",
     "RCLONE_CONFIG_DIR",
+    "SNOWFLAKE_HOME",
     "SQLITE_HISTORY",
+    "TALOSCONFIG",
     "TF_CLI_CONFIG_FILE",
     "WGETRC",
+    "X509_USER_PROXY",
+    "XAUTHORITY",
     "YARN_RC_FILENAME",
     "npm_config_userconfig",
 ];
@@ -345,6 +354,9 @@ mod tests {
             "RESTIC_PASSWORD_FILE",
             "BORG_PASSCOMMAND",
             "KRB5CCNAME",
+            "KRB5_CLIENT_KTNAME",
+            "X509_USER_PROXY",
+            "XAUTHORITY",
             "npm_config__authtoken",
             "kubeconfig",
         ] {
