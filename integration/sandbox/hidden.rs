@@ -246,6 +246,8 @@ done(j(base, b'linked', b'first')); done(j(base, b'linked', b'in', b'second'))
 bind(j(d(b'master'), b'tmp.123')); os.link(j(base, b'master', b'tmp.123'), j(base, b'master', b'control')); os.unlink(j(base, b'master', b'tmp.123')); done(j(base, b'master', b'control'))
 bind(j(d(b'old', b'deep'), b'socket')); os.rename(j(base, b'old'), j(base, b'new')); done(j(base, b'new', b'deep', b'socket'))
 bind(j(d(b'from'), b'moved')); os.rename(j(base, b'from', b'moved'), j(d(b'to', b'there'), b'moved')); done(j(base, b'to', b'there', b'moved'))
+for late in (b'.git', b'node_modules', b'build'):
+    bind(j(base, b'before')); os.rename(j(base, b'before'), j(d(b'late', late, b'a', b'b'), b'socket')); done(j(base, b'late', late, b'a', b'b', b'socket'))
 for place in sys.argv[2:]:
     place = os.fsencode(place)
     bind(j(place, b'.s1')); os.rename(j(place, b'.s1'), j(place, b'.s2')); done(j(place, b'.s2'))

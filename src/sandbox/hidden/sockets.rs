@@ -325,20 +325,49 @@ impl Wanted {
     /// Goes through what there is, the likeliest places first, until every link is known or enough was looked at.
     fn search(&mut self, places: &Places<'_>, processes: &[PathBuf], doubts: &Doubts, found: &mut BTreeSet<PathBuf>) {
         let bound = self.by_inode.values().map(|(bound, _)| bound).chain(&self.by_name);
-        let mut roots: Vec<PathBuf> = near(&bound.cloned().collect::<Vec<_>>(), processes);
-        roots.extend(places.trees.iter().cloned());
+        let nearest = near(&bound.cloned().collect::<Vec<_>>(), processes);
         let devices: HashSet<u32> = self.by_inode.values().filter_map(|(bound, _)| Some(bound.inode?.0)).collect();
         let shown = places.mounts.iter().filter(|mount| {
             device_number(&mount.device).is_some_and(|device| devices.contains(&device)) || !self.by_name.is_empty()
         });
-        roots.extend(shown.map(|mount| mount.point.clone()));
-        roots.retain(|root| places.is_shown(root));
+        let mut stages = [nearest, places.trees.clone(), shown.map(|mount| mount.point.clone()).collect()];
         let mut seen = HashSet::new();
-        roots.retain(|root| seen.insert(root.clone()));
+        for roots in &mut stages {
+            roots.retain(|root| places.is_shown(root) && seen.insert(root.clone()));
+        }
         // What is a root itself is not gone into from above.
-        let skip: HashSet<PathBuf> = places.skip.iter().chain(places.private).chain(&roots).cloned().collect();
-        let mut budget = Budget { entries: MOST_ENTRIES, until: Instant::now() + MOST_TIME };
-        tree::walk(roots, &mut budget, &skip, doubts, |entry| {
+        let skip: HashSet<PathBuf> = places.skip.iter().chain(places.private).chain(&seen).cloned().collect();
+        // One after the other, since a walk leaves repositories and directories of builds to its end: a socket in one of
+        // these, right where it was bound, would be looked for after everything else on the machine.
+        let (mut entries, end) = (MOST_ENTRIES, Instant::now() + MOST_TIME);
+        let count = u32::try_from(stages.len()).unwrap_or(1);
+        for (roots, left) in stages.into_iter().zip((1..=count).rev()) {
+            let time = end.saturating_duration_since(Instant::now()) / left;
+            let share = entries / usize::try_from(left).unwrap_or(1);
+            let mut budget = Budget { entries: share, until: Instant::now() + time };
+            self.walk(roots, &mut budget, &skip, doubts, found);
+            entries -= share - budget.entries;
+            if self.is_known() {
+                break;
+            }
+        }
+        self.by_inode.retain(|_, (_, links)| *links != Some(0));
+    }
+
+    /// Whether every link of every socket is known.
+    fn is_known(&self) -> bool {
+        self.by_name.is_empty() && self.by_inode.values().all(|(_, links)| *links == Some(0))
+    }
+
+    fn walk(
+        &mut self,
+        roots: Vec<PathBuf>,
+        budget: &mut Budget,
+        skip: &HashSet<PathBuf>,
+        doubts: &Doubts,
+        found: &mut BTreeSet<PathBuf>,
+    ) {
+        tree::walk(roots, budget, skip, doubts, |entry| {
             if entry.kind == libc::DT_DIR {
                 return if signs::is_of_packages(entry.bytes()) { Next::Last } else { Next::Enter };
             }
@@ -354,14 +383,13 @@ impl Wanted {
                         let all = u64::from(st.st_nlink);
                         *links = Some(links.unwrap_or(all).saturating_sub(1));
                     }
-                    if self.by_name.is_empty() && self.by_inode.values().all(|(_, links)| *links == Some(0)) {
+                    if self.is_known() {
                         return Next::Enough;
                     }
                 }
             }
             Next::Pass
         });
-        self.by_inode.retain(|_, (_, links)| *links != Some(0));
     }
 
     /// What was not found. Of those that only their names are known of, nobody can say.
