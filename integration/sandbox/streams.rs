@@ -3,14 +3,16 @@
 
 use crate::caller::{Caller, as_each};
 use crate::sandboxed;
-use crate::support::{Finish as _, Outcome, seconds};
+use crate::support::{Finish as _, Outcome, seconds, wait_until};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// Everything that can be seen of a file but when it was read.
 fn state(path: &Path) -> (Vec<u8>, u32, u32, i64, u64, i64) {
@@ -283,6 +285,53 @@ fn flags_of_pipes_and_sockets_stay_the_callers() {
             "echo in | pent -- cat | cat; exec 0<&- 1>&- 2>&-; pent -- sh -c 'echo x; ls /proc/self/fd' ; exit 0",
         );
         assert_eq!(through.stdout(), "in\n", "{through:?}");
+    });
+}
+
+/// As inetd and socket units hand it over: a program could connect it anew, in the network of the host.
+#[test]
+fn a_connection_is_passed_on_and_leads_nowhere_else() {
+    sandboxed!();
+    as_each(|caller| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut own = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (theirs, _) = listener.accept().expect("a connection");
+        let theirs = || std::os::fd::OwnedFd::from(theirs.try_clone().expect("a copy"));
+        let script =
+            "readlink /proc/self/fd/0 /proc/self/fd/1 | cut -d: -f1; read x; echo got $x; head -c 300000 /dev/zero";
+        let pent = caller.command(&["-q", "--", "sh", "-c", script]).stdin(theirs()).stdout(theirs()).spawn();
+        own.write_all(b"word\n").expect("written");
+        let mut said = vec![0; 19 + 300_000];
+        // More than the program's pipe and the sockets' buffers hold at first.
+        std::thread::sleep(Duration::from_millis(300));
+        own.read_exact(&mut said).expect("all of it");
+        assert_eq!(String::from_utf8_lossy(&said[..19]), "pipe\npipe\ngot word\n");
+        assert!(said[19..].iter().all(|byte| *byte == 0));
+        assert!(pent.expect("started").wait().expect("an end").success());
+        // What leads nowhere yet could be led anywhere.
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let (pair, _peer) = std::os::unix::net::UnixDatagram::pair().expect("a pair");
+        for file in [std::os::fd::OwnedFd::from(listener), udp.into(), pair.into()] {
+            let refused = caller.command(&["--", "true"]).stdin(file).finish();
+            assert_eq!(refused.code(), 125, "{refused:?}");
+            assert!(refused.stderr().contains("it is a socket that the program could connect"), "{refused:?}");
+        }
+    });
+}
+
+/// Somebody who does not read holds up neither the time limit nor the end.
+#[test]
+fn a_connection_that_nobody_reads_ends_with_its_time() {
+    sandboxed!();
+    as_each(|caller| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let own = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let (theirs, _) = listener.accept().expect("a connection");
+        let mut pent = caller.command(&["-q", "--timeout", "1s", "--", "cat", "/dev/zero"]);
+        let mut pent = pent.stdout(std::os::fd::OwnedFd::from(theirs)).spawn().expect("started");
+        wait_until("the time limit", seconds(20), || pent.try_wait().expect("a status").is_some());
+        assert_eq!(pent.wait().expect("a status").code(), Some(124));
+        drop(own);
     });
 }
 

@@ -80,7 +80,7 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
-    check_streams(0, To::Held)?;
+    check_streams(0, To::Sandbox)?;
     let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;

@@ -3,7 +3,7 @@
 //!
 //! A file that was opened for reading is opened anew from a private mount that is read-only: it can be sought in and
 //! mapped, and neither written, truncated nor given another mode. A file that was opened for writing is written by this
-//! process, from a pipe. Terminals and pipes are opened anew, so that what the program sets of them (O_NONBLOCK, locks)
+//! process, from a pipe, and so are connections over a network, which the program could lead elsewhere. Terminals and pipes are opened anew, so that what the program sets of them (O_NONBLOCK, locks)
 //! is its own.
 #![forbid(unsafe_code)]
 
@@ -14,9 +14,10 @@ use anyhow::Context as _;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv, send};
 use nix::sys::uio::pread;
 use nix::unistd::{Whence, lseek, write};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 
 /// What is read and written at once.
 const CHUNK: usize = 64 << 10;
@@ -26,6 +27,8 @@ const AT_ONCE: usize = 16;
 const PIPE: i32 = 1 << 20;
 /// The same, as what may be in it.
 const MOST_IN_PIPE: usize = 1 << 20;
+/// How long, in milliseconds, the other side of a connection may take nothing once the program has ended.
+const PATIENCE: u16 = 10_000;
 
 /// See the module.
 #[derive(Default)]
@@ -67,6 +70,7 @@ struct Feed {
     start: i64,
     fed: i64,
     is_seekable: bool,
+    is_connection: bool,
     /// Nothing can be read now.
     starved: bool,
     reader: OwnedFd,
@@ -77,6 +81,9 @@ struct Feed {
 struct Relay {
     number: RawFd,
     from: Option<OwnedFd>,
+    is_connection: bool,
+    /// What the other side of a connection does not take yet: nobody else waits for it.
+    held: Vec<u8>,
 }
 
 impl Streams {
@@ -124,7 +131,8 @@ impl Streams {
             Handling::Relay => {
                 let (reader, writer) = pipe(owner)?;
                 nonblocking(&reader)?;
-                self.relays.push(Relay { number, from: Some(reader) });
+                let is_connection = kind == Kind::Connection;
+                self.relays.push(Relay { number, from: Some(reader), is_connection, held: Vec::new() });
                 Some(writer)
             }
         };
@@ -136,9 +144,16 @@ impl Streams {
         let (reader, writer) = pipe(owner)?;
         nonblocking(&writer)?;
         let theirs = reader.try_clone().map_err(errno)?;
-        let is_seekable = *kind == Kind::Regular;
-        let writer = Some(writer);
-        self.feeds.push(Feed { number, start: same.offset, fed: 0, is_seekable, starved: false, reader, writer });
+        self.feeds.push(Feed {
+            number,
+            start: same.offset,
+            fed: 0,
+            is_seekable: *kind == Kind::Regular,
+            is_connection: *kind == Kind::Connection,
+            starved: false,
+            reader,
+            writer: Some(writer),
+        });
         Ok(theirs)
     }
 
@@ -158,8 +173,12 @@ impl Streams {
     }
 
     pub(super) fn wait_for<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) {
-        for from in self.relays.iter().filter_map(|relay| relay.from.as_ref()) {
-            fds.push(PollFd::new(from.as_fd(), PollFlags::POLLIN));
+        for relay in &self.relays {
+            match (&relay.from, fd::stdio(relay.number)) {
+                (Some(_), Some(to)) if !relay.held.is_empty() => fds.push(PollFd::new(to, PollFlags::POLLOUT)),
+                (Some(from), _) => fds.push(PollFd::new(from.as_fd(), PollFlags::POLLIN)),
+                (None, _) => {}
+            }
         }
         for feed in &self.feeds {
             match (&feed.writer, fd::stdio(feed.number)) {
@@ -193,7 +212,9 @@ impl Streams {
             let mut left = relay.from.as_ref().map_or(0, pending);
             while left > 0 && relay.turn(&mut self.failed) {
                 left = left.saturating_sub(CHUNK);
+                relay.drain(&mut self.failed);
             }
+            relay.drain(&mut self.failed);
             relay.from = None;
         }
         for reopened in &self.reopened {
@@ -240,16 +261,51 @@ impl Drop for PutBack {
 }
 
 impl Relay {
-    /// Moves one chunk; false when there is nothing to move.
+    /// Sends what is held; whether nothing is held any more.
+    fn send(&mut self, failed: &mut Vec<String>) -> bool {
+        while let (false, Some(to)) = (self.held.is_empty(), fd::stdio(self.number)) {
+            match send(to.as_raw_fd(), &self.held, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Ok(sent) => drop(self.held.drain(..sent)),
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return false,
+                Err(errno) => self.give_up(failed, errno),
+            }
+        }
+        true
+    }
+
+    /// Sends what is held, to somebody who may be slow.
+    fn drain(&mut self, failed: &mut Vec<String>) {
+        while let (false, Some(to)) = (self.send(failed), fd::stdio(self.number)) {
+            let mut fds = [PollFd::new(to, PollFlags::POLLOUT)];
+            if poll(&mut fds, PATIENCE) == Ok(0) {
+                self.give_up(failed, Errno::ETIMEDOUT);
+            }
+        }
+    }
+
+    /// Whoever writes to it is told: SIGPIPE, or EPIPE.
+    fn give_up(&mut self, failed: &mut Vec<String>, errno: Errno) {
+        failed.push(failure("write", self.number, errno));
+        self.from = None;
+        self.held.clear();
+    }
+
+    /// Moves one chunk; false when there is nothing to move, or nobody takes it now.
     fn turn(&mut self, failed: &mut Vec<String>) -> bool {
+        if !self.send(failed) {
+            return false;
+        }
         let (Some(from), Some(to)) = (&self.from, fd::stdio(self.number)) else { return false };
         let mut chunk = [0u8; CHUNK];
         match nix::unistd::read(from, &mut chunk) {
+            Ok(len @ 1..) if self.is_connection => {
+                self.held.extend_from_slice(&chunk[..len]);
+                self.send(failed)
+            }
             Ok(len @ 1..) => {
                 if let Err(errno) = write_all(to, &chunk[..len]) {
-                    failed.push(failure("write", self.number, errno));
-                    // Whoever writes to it is told: SIGPIPE, or EPIPE.
-                    self.from = None;
+                    self.give_up(failed, errno);
                 }
                 true
             }
@@ -283,7 +339,11 @@ impl Feed {
         // As much as a pipe takes as a whole, of what cannot be read twice.
         let mut chunk = [0u8; CHUNK];
         let most = if self.is_seekable { CHUNK } else { 4096 };
-        let read = match pread(file, &mut chunk[..most], self.start + self.fed) {
+        let read = match self.is_connection {
+            true => recv(file.as_raw_fd(), &mut chunk[..most], MsgFlags::MSG_DONTWAIT),
+            false => pread(file, &mut chunk[..most], self.start + self.fed),
+        };
+        let read = match read {
             Ok(0) => {
                 self.writer = None;
                 return;
@@ -402,11 +462,12 @@ mod tests {
         // Reading from a directory fails.
         let broken = || OwnedFd::from(std::fs::File::open("/").expect("a directory"));
         let mut failed = Vec::new();
-        let mut relay = Relay { number: 1, from: Some(broken()) };
+        let relay = |from| Relay { number: 1, from: Some(from), is_connection: false, held: Vec::new() };
+        let mut streams = Streams::default();
+        streams.relays.push(relay(broken()));
+        let mut relay = relay(broken());
         assert!(!relay.turn(&mut failed) && relay.from.is_none());
         assert_eq!(failed, ["cannot pass on standard output: is a directory"]);
-        let mut streams = Streams::default();
-        streams.relays.push(Relay { number: 1, from: Some(broken()) });
         streams.finish();
         assert!(streams.failure().is_some_and(|text| text.starts_with("cannot pass on standard output")));
     }

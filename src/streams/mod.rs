@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::{fd, tty};
+use libc::{AF_INET as INET, AF_INET6 as INET6, AF_UNIX as UNIX, AF_VSOCK as VSOCK};
 use nix::errno::Errno;
 use std::fmt;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
@@ -26,7 +27,12 @@ pub enum Kind {
     Pipe,
     /// A FIFO, which has a name on the host.
     Fifo,
-    /// A socket of this family.
+    /// A connection on this machine (unix(7)): whom it leads to is settled.
+    Local,
+    /// A connection over a network. Who holds it can take it apart and connect it anew, in the network that it was made
+    /// in (connect(2), `AF_UNSPEC`).
+    Connection,
+    /// Another socket of this family: whom it leads to is for its holder to say.
     Socket(i32),
     /// A terminal.
     Terminal,
@@ -45,8 +51,10 @@ pub enum Kind {
 pub enum To {
     /// A container that is held to no profile: its configuration, and who calls pent, decide.
     Container,
-    /// A container under a profile, or a sandbox.
+    /// A container under a profile.
     Held,
+    /// A sandbox, for which what comes over a network is passed on.
+    Sandbox,
 }
 
 impl Kind {
@@ -63,7 +71,7 @@ impl Kind {
             libc::S_IFDIR => Self::Directory,
             libc::S_IFIFO if fd::super_magic(file)? == PIPEFS => Self::Pipe,
             libc::S_IFIFO => Self::Fifo,
-            libc::S_IFSOCK => Self::Socket(fd::socket_domain(file)?),
+            libc::S_IFSOCK => Self::of_socket(file)?,
             libc::S_IFCHR if tty::number(file).is_ok() => Self::Master,
             libc::S_IFCHR if tty::is_terminal(file) => Self::Terminal,
             libc::S_IFCHR if HARMLESS.contains(&(libc::major(st.st_rdev), libc::minor(st.st_rdev))) => Self::Harmless,
@@ -82,15 +90,30 @@ impl Kind {
         })
     }
 
+    fn of_socket(file: BorrowedFd<'_>) -> Result<Self, Errno> {
+        use nix::sys::socket::{SockType, SockaddrStorage, getpeername, getsockopt, sockopt};
+        let family = fd::socket_domain(file)?;
+        let is_connected = getpeername::<SockaddrStorage>(file.as_raw_fd()).is_ok();
+        Ok(match (family, getsockopt(&file, sockopt::SockType)?) {
+            (UNIX, SockType::Stream | SockType::SeqPacket) if is_connected => Self::Local,
+            (INET | INET6 | VSOCK, SockType::Stream) if is_connected => Self::Connection,
+            _ => Self::Socket(family),
+        })
+    }
+
     /// Why it cannot be handed over, if so: what it is, and what it would give away.
     #[must_use]
     pub fn refused(&self, to: To, number: RawFd) -> Option<String> {
         let reaches = "the program would reach the host's files from there, whatever its own root is";
+        let connects = "it is a socket that the program could connect to anybody, in the network it was made in";
         let why = match (self, to) {
-            (Self::Directory, _) if to == To::Held || number <= 2 => format!("it is a directory: {reaches}"),
-            (Self::Place, _) if to == To::Held || number <= 2 => format!("it was opened with O_PATH: {reaches}"),
+            (Self::Directory, _) if to != To::Container || number <= 2 => format!("it is a directory: {reaches}"),
+            (Self::Place, _) if to != To::Container || number <= 2 => format!("it was opened with O_PATH: {reaches}"),
             (_, To::Container) => return None,
-            (Self::Socket(libc::AF_UNIX | libc::AF_INET | libc::AF_INET6 | libc::AF_VSOCK), _) => return None,
+            (Self::Connection, To::Sandbox) if number <= 2 => return None,
+            // Beside the streams, whoever calls pent has asked for it by number: to listen at, for one (LISTEN_FDS).
+            (Self::Connection | Self::Socket(UNIX | INET | INET6 | VSOCK), To::Held) if number > 2 => return None,
+            (Self::Connection | Self::Socket(UNIX | INET | INET6 | VSOCK), _) => connects.to_owned(),
             (Self::Socket(_), _) => "it is a socket that does more than send and receive".to_owned(),
             (Self::Master, _) => "it is the side of a pseudo-terminal that types into the other".to_owned(),
             (Self::Device, _) => "it is a device other than a terminal, null, zero, full and random".to_owned(),
@@ -233,7 +256,8 @@ pub fn handling(kind: &Kind, access: i32, number: RawFd) -> Handling {
         Kind::Regular if reads => Handling::ReadOnly,
         // They are the host's, and in a mount of the host's.
         Kind::Kernel if reads => Handling::Feed,
-        Kind::Regular | Kind::Kernel => Handling::Relay,
+        Kind::Connection if number == 0 => Handling::Feed,
+        Kind::Regular | Kind::Kernel | Kind::Connection => Handling::Relay,
         Kind::Pipe => Handling::Anew,
         Kind::Fifo | Kind::Terminal => Handling::AnewReadOnlyMount,
         _ => Handling::AsIs,
@@ -270,7 +294,7 @@ mod tests {
         let (read, _write) = nix::unistd::pipe().expect("a pipe");
         assert_eq!(Kind::of(read.as_fd()), Ok(Kind::Pipe));
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
-        assert_eq!(Kind::of(socket.as_fd()), Ok(Kind::Socket(libc::AF_UNIX)));
+        assert_eq!(Kind::of(socket.as_fd()), Ok(Kind::Local));
         let pty = nix::pty::openpty(None, None).expect("a terminal");
         assert_eq!(Kind::of(pty.slave.as_fd()), Ok(Kind::Terminal));
         assert_eq!(Kind::of(pty.master.as_fd()), Ok(Kind::Master));
@@ -278,6 +302,32 @@ mod tests {
         let Ok(Kind::Anonymous(_)) = Kind::of(own.as_fd()) else { panic!("a pidfd is a handle") };
         let event = nix::sys::eventfd::EventFd::new().expect("an eventfd");
         assert_eq!(Kind::of(event.as_fd()), Ok(Kind::Anonymous("eventfd".into())));
+    }
+
+    #[test]
+    fn sockets_by_whom_they_lead_to() {
+        use std::net::{TcpListener, TcpStream, UdpSocket};
+        use std::os::unix::net::{UnixDatagram, UnixListener};
+        let place = tempfile::tempdir().expect("a directory");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let stream = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        udp.connect(udp.local_addr().expect("an address")).expect("connected");
+        let (pair, _peer) = UnixDatagram::pair().expect("a pair");
+        let unix = UnixListener::bind(place.path().join("s")).expect("a socket");
+        let connection = Kind::of(stream.as_fd()).expect("a kind");
+        assert_eq!(connection, Kind::Connection);
+        assert!(connection.refused(To::Sandbox, 0).is_none() && connection.refused(To::Sandbox, 3).is_some());
+        assert!(connection.refused(To::Held, 1).is_some() && connection.refused(To::Held, 3).is_none());
+        assert!(connection.refused(To::Container, 0).is_none());
+        for (file, family) in
+            [(listener.as_fd(), INET), (udp.as_fd(), INET), (pair.as_fd(), UNIX), (unix.as_fd(), UNIX)]
+        {
+            let kind = Kind::of(file).expect("a kind");
+            assert_eq!(kind, Kind::Socket(family));
+            assert!(kind.refused(To::Sandbox, 0).is_some() && kind.refused(To::Held, 2).is_some());
+            assert!(kind.refused(To::Held, 3).is_none() && kind.refused(To::Sandbox, 3).is_some());
+        }
     }
 
     #[test]
@@ -303,6 +353,7 @@ mod tests {
                 Kind::Master,
             ] {
                 assert!(kind.refused(To::Held, number).is_some(), "{kind:?}");
+                assert!(kind.refused(To::Sandbox, number).is_some(), "{kind:?}");
                 assert!(kind.refused(To::Container, number).is_none(), "{kind:?}");
             }
             for kind in [
@@ -311,10 +362,11 @@ mod tests {
                 Kind::Fifo,
                 Kind::Terminal,
                 Kind::Harmless,
-                Kind::Socket(libc::AF_UNIX),
+                Kind::Local,
                 anonymous("eventfd"),
             ] {
                 assert!(kind.refused(To::Held, number).is_none(), "{kind:?}");
+                assert!(kind.refused(To::Sandbox, number).is_none(), "{kind:?}");
             }
         }
     }
@@ -332,5 +384,6 @@ mod tests {
         assert_eq!(handling(&Kind::Kernel, libc::O_RDONLY, 0), Feed);
         assert_eq!(handling(&Kind::Terminal, libc::O_RDWR, 0), AnewReadOnlyMount);
         assert_eq!(handling(&Kind::Harmless, libc::O_RDWR, 0), AsIs);
+        assert_eq!([0, 1, 2].map(|number| handling(&Kind::Connection, libc::O_RDWR, number)), [Feed, Relay, Relay]);
     }
 }
