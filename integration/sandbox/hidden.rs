@@ -134,6 +134,42 @@ fn settings_with_credentials_are_hidden() {
     });
 }
 
+/// As their languages write it, and in the directories that shells and editors read as a whole.
+#[test]
+fn settings_in_any_language_are_read_for_tokens() {
+    sandboxed!();
+    const TOKEN: &str = "sk-ant-api03-0123456789abcdefghij0123";
+    as_each(|caller| {
+        let files = [
+            (".config/fish/config.fish", "set -gx SOME_TOKEN abc # is secret\n".to_owned()),
+            (".config/fish/conf.d/keys.fish", "set -gx SOME_API_KEY abc # is secret\n".to_owned()),
+            (".config/tmux/tmux.conf", "set-environment -g SOME_TOKEN abc # is secret\n".to_owned()),
+            (".tmux.conf", "setenv -g SOME_TOKEN abc # is secret\n".to_owned()),
+            (".bash_profile", "export SOME_AUTH=\"Bearer abc\" # is secret\n".to_owned()),
+            (".zshenv", format!("typeset -x SOME={TOKEN} # is secret\n")),
+            (".config/nvim/init.lua", format!("vim.env.KEY = '{TOKEN}' -- is secret\n")),
+            (".config/nvim/lua/own/keys.lua", format!("return '{TOKEN}' -- is secret\n")),
+            (".emacs.d/init.el", format!("(setq gptel-api-key \"{TOKEN}\") ; is secret\n")),
+            (".oh-my-zsh/custom/own.zsh", format!("export SOME_TOKEN={TOKEN} # is secret\n")),
+        ];
+        for (below, text) in &files {
+            caller.file(&format!("home/{below}"), text, 0o644);
+        }
+        caller.file("home/.config/nvim/lua/own/plain.lua", "local token = ask() -- is secret, not\n", 0o644);
+        caller.file("home/.vim/plain.vim", "set number \" is secret, not\n", 0o644);
+        let each: Vec<_> = files.iter().map(|(below, _)| format!("~/{below}")).collect();
+        let plain = "~/.config/nvim/lua/own/plain.lua ~/.vim/plain.vim";
+        let script = format!("{READ} read {} {plain}", each.join(" "));
+        let seen = caller.shell(&[], &script).ok();
+        let leaked: Vec<_> = each.iter().filter(|path| seen.stdout().contains(path.trim_start_matches('~'))).collect();
+        assert!(leaked.is_empty(), "as {:?}: {leaked:?}", caller.user);
+        // A home that lets no stranger in is empty for root's program.
+        if caller.user.is_some() {
+            assert_eq!(seen.stdout().lines().count(), 2, "{seen:?}");
+        }
+    });
+}
+
 /// In every spelling, and whether the name is known or not.
 #[test]
 fn what_variables_lead_to_is_hidden() {

@@ -102,6 +102,20 @@ const NAMES: &[&str] = &[
     ".ENVRC",
     ".VSCode/tasks.json",
     ".e\u{200b}nvrc",
+    // Servers that editors start by a file of the tree, and tools that read one where they are started.
+    ".bsp/evil.json",
+    "buildServer.json",
+    ".externalToolBuilders/x.launch",
+    ".idx/dev.nix",
+    ".shadowenv.d/x.lisp",
+    ".mise.dev.toml",
+    "mise/config.toml",
+    ".lazygit.yml",
+    ".mvn/settings.xml",
+    ".ghci",
+    ".iex.exs",
+    ".perldb",
+    "jupyter_server_config.py",
 ];
 
 #[test]

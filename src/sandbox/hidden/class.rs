@@ -44,6 +44,8 @@ pub(super) enum Fate {
     Shown,
     /// Shown with all that is in it; where it is a file, unless there are credentials among its settings.
     ShownAsSettings,
+    /// As a directory it is looked into; as a file, it is shown unless there is a token in it.
+    EnteredAsSettings,
     /// Shown; what is in it is judged for itself.
     Entered,
     /// Hidden as a whole.
@@ -82,6 +84,9 @@ pub(super) fn judge(below: &Path, facts: impl FnOnce() -> Option<Facts>) -> Fate
     if KEPT.listed.contains(bytes) {
         return Fate::Shown;
     }
+    if let Some(fate) = judge_settings(below) {
+        return fate;
+    }
     if KEPT.whole.contains(bytes) {
         // What zsh makes of its own functions has their names in it.
         return if name == b".zcompdump" { Fate::Shown } else { Fate::ShownAsSettings };
@@ -100,6 +105,42 @@ pub(super) fn judge(below: &Path, facts: impl FnOnce() -> Option<Facts>) -> Fate
         (true, false) => Fate::Entered,
         (false, true) if facts.file && is_data(name) => Fate::Hidden,
         (false, _) => Fate::Shown,
+    }
+}
+
+/// Judges what is in a directory of settings, or above one: those of plugins are left out, which are large and others'.
+fn judge_settings(below: &Path) -> Option<Fate> {
+    const DEEPEST: usize = 3;
+    const OF_OTHERS: &[&[u8]] = &[
+        b".git",
+        b"bundle",
+        b"completions",
+        b"eln-cache",
+        b"elpa",
+        b"pack",
+        b"plugged",
+        b"plugins",
+        b"straight",
+        b"themes",
+    ];
+    let directories = || names::SETTINGS_DIRECTORIES.iter().map(Path::new);
+    // One that is kept as a whole, but for this part.
+    if KEPT.whole.contains(below.as_os_str().as_bytes()) && directories().any(|known| known.starts_with(below)) {
+        return Some(Fate::EnteredAsSettings);
+    }
+    let inside = directories().find_map(|known| below.strip_prefix(known).ok());
+    match inside {
+        Some(inside) if inside.as_os_str().is_empty() => Some(Fate::EnteredAsSettings),
+        Some(inside) => {
+            let others = inside.iter().any(|part| OF_OTHERS.contains(&part.as_bytes()));
+            let far = others || inside.components().count() > DEEPEST;
+            Some(if far { Fate::Shown } else { Fate::EnteredAsSettings })
+        }
+        // Entered for the sake of its part.
+        None => {
+            let kept = below.ancestors().skip(1).any(|above| KEPT.whole.contains(above.as_os_str().as_bytes()));
+            kept.then_some(Fate::Shown)
+        }
     }
 }
 
@@ -228,7 +269,6 @@ mod tests {
             ".rustup/",
             ".local/bin/",
             ".local/share/fonts/",
-            ".config/nvim/",
             ".config/fontconfig/",
             ".cache/pip/",
             ".m2/repository/",
@@ -238,6 +278,12 @@ mod tests {
         }
         for path in [".gitconfig", ".config/git/config", ".bashrc", ".cargo/config.toml"] {
             assert_eq!(fate(path, "private"), Fate::ShownAsSettings, "{path}");
+        }
+        for path in [".config/nvim/", ".config/nvim/lua/own/keys.lua", ".oh-my-zsh/", ".oh-my-zsh/custom/own.zsh"] {
+            assert_eq!(fate(path, "private"), Fate::EnteredAsSettings, "{path}");
+        }
+        for path in [".oh-my-zsh/lib/x.zsh", ".vim/plugged/x", ".config/nvim/a/b/c/d"] {
+            assert_eq!(fate(path, "private"), Fate::Shown, "{path}");
         }
         assert!(is_needed(Path::new(".cargo")) && is_needed(Path::new(".cargo/registry/cache")));
         assert!(!is_needed(Path::new(".newtool")) && !is_needed(Path::new("")));

@@ -290,6 +290,20 @@ impl<'a> Finder<'a> {
                 }
                 Next::Pass
             }
+            Fate::EnteredAsSettings if entry.kind == libc::DT_DIR => Next::Enter,
+            Fate::EnteredAsSettings if is_link && real.is_dir() => {
+                links.push((real, below));
+                Next::Pass
+            }
+            Fate::EnteredAsSettings => {
+                let holds =
+                    if signs::is_source(entry.bytes()) { signs::holds_tokens } else { signs::holds_credentials };
+                let name = entry.bytes();
+                if signs::speaks_of_credentials(name) || self.read_beginning(&real).is_some_and(|text| holds(&text)) {
+                    self.hide(&real);
+                }
+                Next::Pass
+            }
             Fate::Hidden => {
                 self.hide(&real);
                 Next::Pass

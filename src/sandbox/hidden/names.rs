@@ -572,6 +572,15 @@ pub(super) const OF_A_HOME: &[&str] = &[
     ".yubico",
     ".zsh_secrets",
     ".zoom",
+    ".cache/evolution",
+    ".cache/geary",
+    ".cache/protonvpn",
+    ".cache/python-bugzilla",
+    ".cache/gh",
+    ".cache/kubelogin",
+    ".cache/aws-sso",
+    ".julia/secrets",
+    "clearml.conf",
 ];
 
 /// Of the machine: passwords, keys, and the data of daemons that answer to their files.
@@ -620,6 +629,25 @@ pub(super) const OF_THE_MACHINE: &[&str] = &[
 
 /// The host's private keys of ssh, by the directory and the pattern of their names.
 pub(super) const HOST_KEYS: (&str, &str, &str) = ("/etc/ssh", "ssh_host_", "_key");
+
+/// Of these, directories that are their owner's settings: what is in them is read for tokens.
+pub(super) const SETTINGS_DIRECTORIES: &[&str] = &[
+    ".oh-my-zsh/custom",
+    ".tmux",
+    ".config/fish/conf.d",
+    ".config/fish/functions",
+    ".config/tmux",
+    ".config/htop",
+    ".config/bash",
+    ".config/kitty",
+    ".config/alacritty",
+    ".config/nvim",
+    ".config/vim",
+    ".config/emacs",
+    ".config/helix",
+    ".emacs.d",
+    ".vim",
+];
 
 /// What programs need and what is no secret, though with umask 077 it is its owner's alone: below a home, each with
 /// what is in it. The directories above these are looked into.

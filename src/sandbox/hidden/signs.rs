@@ -49,6 +49,12 @@ const CODE: &[&str] = &[
     "crate",
 ];
 
+/// Whether a name is that of a program's source: what is assigned there need not be a value.
+pub(super) fn is_source(name: &[u8]) -> bool {
+    let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    !matches!(ending, b"bash" | b"fish" | b"sh" | b"zsh") && CODE.iter().any(|known| known.as_bytes() == ending)
+}
+
 /// Whether a name speaks of credentials: one of its words does, and it is no program.
 #[must_use]
 pub(super) fn speaks_of_credentials(name: &[u8]) -> bool {
@@ -345,7 +351,7 @@ pub(super) fn holds_credentials(text: &[u8]) -> bool {
         if line.starts_with(['#', ';']) {
             return false;
         }
-        if has_password(line) {
+        if has_password(line) || has_token(line) || sets_variable(line) {
             return true;
         }
         let separators = line.match_indices([':', '=', '>']).map(|(at, _)| at).take(4);
@@ -358,6 +364,96 @@ pub(super) fn holds_credentials(text: &[u8]) -> bool {
             named && !value.is_empty() && !value.starts_with('$') && !matches!(value, "true" | "false" | "null")
         })
     })
+}
+
+/// Whether a text holds a token of a known form, or an address a password, whatever language it is in.
+pub(super) fn holds_tokens(text: &[u8]) -> bool {
+    String::from_utf8_lossy(text).lines().any(|line| has_password(line) || has_token(line))
+}
+
+/// Tokens that say themselves what they are, with how many letters and digits follow at least.
+const TOKENS: &[(&str, usize)] = &[
+    ("sk-", 20),
+    ("ghp_", 20),
+    ("gho_", 20),
+    ("ghu_", 20),
+    ("ghs_", 20),
+    ("ghr_", 20),
+    ("github_pat_", 20),
+    ("glpat-", 16),
+    ("gldt-", 16),
+    ("glrt-", 16),
+    ("xoxb-", 16),
+    ("xoxp-", 16),
+    ("xoxa-", 16),
+    ("xoxs-", 16),
+    ("xapp-", 16),
+    ("npm_", 30),
+    ("pypi-", 30),
+    ("hf_", 24),
+    ("AKIA", 16),
+    ("ASIA", 16),
+    ("AIza", 30),
+    ("ya29.", 20),
+    ("dop_v1_", 30),
+    ("hvs.", 20),
+    ("SG.", 30),
+    ("sk_live_", 16),
+    ("rk_live_", 16),
+    ("lin_api_", 16),
+    ("ntn_", 30),
+    ("dckr_pat_", 16),
+    ("tskey-", 16),
+    ("r8_", 30),
+    ("gsk_", 30),
+    ("xai-", 30),
+    ("pplx-", 30),
+    ("eyJhbGciOi", 20),
+    ("AGE-SECRET-KEY-", 20),
+    ("Bearer ", 20),
+    ("Basic ", 20),
+];
+
+/// At the beginning of a word, with both letters and digits: prose and names have seldom twenty of these on end.
+fn has_token(line: &str) -> bool {
+    let of_token = |each: &char| each.is_ascii_alphanumeric() || "-_.+/=".contains(*each);
+    TOKENS.iter().any(|(start, least)| {
+        line.match_indices(start).any(|(at, _)| {
+            let begins = !line[..at].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_');
+            let token: String = line[at + start.len()..].chars().take_while(of_token).collect();
+            let mixed = token.contains(|each: char| each.is_ascii_digit())
+                && token.contains(|each: char| each.is_ascii_alphabetic());
+            begins && mixed && token.len() >= *least
+        })
+    })
+}
+
+/// `set -gx API_KEY abc`, `setenv TOKEN abc`, `set-environment -g TOKEN abc`: a variable's name in capitals, and a value.
+/// `export GH_PAT=abc`: endings that only such a name has.
+fn sets_variable(line: &str) -> bool {
+    const ENDINGS: &[&str] = &["APIKEY", "API_KEY", "ACCESS_KEY", "PASSWORD", "PASSWD", "SECRET", "TOKEN"];
+    const SHORT: &[&str] = &["_AUTH", "_PASS", "_PAT", "_PWD"];
+    let is_name = |word: &str| {
+        let plain = |each: char| each.is_ascii_uppercase() || each.is_ascii_digit() || each == '_';
+        word.len() > 4 && word.chars().all(plain)
+    };
+    let ends = |name: &str, endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+    let has_value = |value: &str| {
+        let value = value.trim_start_matches(['"', '\'']);
+        value.starts_with(|each: char| each.is_ascii_alphanumeric())
+    };
+    let sets = ["set ", "setenv ", "setenv\t", "set-environment ", "setw ", "env "];
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let set = sets.iter().any(|word| line.starts_with(word))
+        && words.windows(2).any(|pair| {
+            let named = is_name(pair[0]) && (ends(pair[0], ENDINGS) || ends(pair[0], SHORT));
+            named && has_value(pair[1])
+        });
+    let assigned = words.iter().any(|word| {
+        let name_and_value = word.split_once('=');
+        name_and_value.is_some_and(|(name, value)| is_name(name) && ends(name, SHORT) && has_value(value))
+    });
+    set || assigned
 }
 
 /// `scheme://user:password@host`.
@@ -494,6 +590,26 @@ mod tests {
     }
 
     #[test]
+    fn tokens_in_any_language() {
+        for text in [
+            "(setq gptel-api-key \"sk-ant-api03-0123456789abcdefghijkl\")",
+            "vim.g.key = [[sk-0123456789abcdefghijkl]]",
+            "Sys.setenv(PAT=\"ghp_0123456789abcdefghijklmnop\")",
+            "let g:hub = 'https://ann:abc@example.org/'",
+        ] {
+            assert!(holds_tokens(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "local token = get_token()",
+            "let password = inputsecret('> ')",
+            "-- see sk-foo and ghp_ for the forms",
+            "require('desk-0123456789abcdefghijklmnop')",
+        ] {
+            assert!(!holds_tokens(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
     fn settings_with_and_without_credentials() {
         for text in [
             "//registry.npmjs.org/:_authToken=npm_abc",
@@ -507,6 +623,13 @@ mod tests {
             "  \"token\": \"abc\",",
             "    <password>abc</password>",
             "proxy = http://u:p@proxy:3128",
+            "set -gx ANTHROPIC_API_KEY abc",
+            "setenv TOKEN_OF_X x; setenv X_TOKEN abc",
+            "set-environment -g API_TOKEN abc",
+            "export GH_AUTH=\"Bearer abc\"",
+            "GITHUB_PAT=abc",
+            "alias x='curl -H \"Authorization: Bearer 0123456789abcdefghij0123\"'",
+            "typeset -x SLACK=xoxb-0123456789-abcdefghij",
         ] {
             assert!(holds_credentials(text.as_bytes()), "{text}");
         }
@@ -517,6 +640,12 @@ mod tests {
             "export TOKEN=$OTHER",
             "# password = abc",
             "url = https://ann@example.org/x",
+            "set -gx ANTHROPIC_API_KEY (pass show x)",
+            "set -gx EDITOR vi",
+            "export GH_AUTH=$(pass show x)",
+            "set -g status-left '#S'",
+            "task-management-of-many-things-that-are-long-1",
+            "source ~/.vim/sk-something.vim",
         ] {
             assert!(!holds_credentials(text.as_bytes()), "{text}");
         }

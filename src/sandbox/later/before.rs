@@ -44,7 +44,7 @@ impl Signature {
 }
 
 /// What of a git directory is kept as it is: the rest changes with every commit.
-pub(super) const OF_GIT: &[&CStr] = &[c"config", c"config.worktree", c"commondir", c"gitdir", c"hooks"];
+pub(super) const OF_GIT: &[&CStr] = &[c"config", c"config.worktree", c"commondir", c"gitdir", c"hooks", c"lazygit.yml"];
 /// What an interrupted rebase is still to do.
 pub(super) const TODO: &CStr = c"rebase-merge/git-rebase-todo";
 /// More is no configuration.
