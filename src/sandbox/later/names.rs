@@ -781,7 +781,8 @@ pub(super) fn is_of_a_build(parent: &[u8], name: &[u8]) -> bool {
     let text = folded.as_ref();
     OF_BUILDS.iter().any(|known| known.as_bytes() == text)
         || ENDS_OF_BUILDS.iter().any(|end| text.ends_with(end.as_bytes()))
-        || (text.starts_with(b"dockerfile.") || text.starts_with(b"makefile."))
+        || text.starts_with(b"dockerfile.")
+        || (text.starts_with(b"makefile.") && ![&b".py"[..], b".pyc", b".md"].iter().any(|end| text.ends_with(end)))
         || (matches!(fold(parent).as_ref(), b"workflows" | b".circleci" | b".buildkite" | b".woodpecker")
             && (text.ends_with(b".yml") || text.ends_with(b".yaml")))
 }
