@@ -38,7 +38,12 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
-    let spec = spec::parse(&config).map_err(stored).explained()?.spec;
+    let mut spec = spec::parse(&config).map_err(stored).explained()?.spec;
+    // A restored container has more than its configuration asks for.
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_namespaces(Some(state.namespaces.clone()));
+    }
+    let spec = spec;
     let mut process = process(args, &spec, state.spelled, session.report)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
