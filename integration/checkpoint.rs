@@ -7,11 +7,11 @@ mod support;
 use serde_json::json;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, probe, read, seconds, skip, wait_until};
 
@@ -286,7 +286,8 @@ fn the_pid_file_is_in_the_callers_directory() {
     checkpoint(&container, &[]).ok();
     let here = container.bundle.dir("here");
     let mut command = container.runtime.command(["restore", "--detach", "--pid-file", "relative.pid"]);
-    command.args(["--image-path", "../images", "--bundle", ".."]).arg(container.id());
+    let bundle = container.bundle.path();
+    command.arg("--image-path").arg(bundle.join("images")).args(["--bundle", ".."]).arg(container.id());
     command.env("PATH", path().expect("a CRIU")).current_dir(&here);
     container.keep(command.finish_within(seconds(120))).ok();
     fs::rename(here.join("relative.pid"), container.pid_file()).expect("the pid file");
@@ -579,6 +580,117 @@ fn a_restore_that_fails_leaves_nothing() {
     container.leaves_nothing();
     fs::rename(kept, image).expect("an image");
     restore(&container, &[]);
+    goes_on(&container);
+}
+
+#[test]
+fn a_killed_restore_leaves_what_can_be_deleted() {
+    with_criu!();
+    lacks!("runc" < "never": "hooks that know the runtime");
+    let bundle = Bundle::new("criushot");
+    let hook = bundle.script("hook", "test -e $1 || kill -KILL $PPID; exec sleep 1");
+    let once = bundle.path().join("once");
+    let hooks = json!({ "createRuntime": [{ "path": hook, "args": ["hook", once] }] });
+    fs::write(&once, "").expect("a file");
+    let container = counting(bundle.set("/hooks", hooks));
+    checkpoint(&container, &[]).ok();
+    fs::remove_file(&once).expect("a file");
+    let killed = restore_command(&container, &["--detach"]).finish_within(seconds(120));
+    assert_eq!(killed.code(), 137, "{killed:?}");
+    wait_until("CRIU has ended", seconds(20), || support::processes_of(container.id()).is_empty());
+    container.delete_force().ok();
+    container.leaves_nothing();
+    fs::write(&once, "").expect("a file");
+    restore(&container, &[]);
+    goes_on(&container);
+}
+
+#[test]
+fn pipes_are_those_of_the_caller() {
+    with_criu!();
+    let container = Container::new(Bundle::new("criupipe").shell("while read line; do echo \"got $line\"; done"));
+    let piped = |mut command: Command| {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a runtime");
+        let input = child.stdin.take().expect("piped");
+        assert!(child.wait().expect("a status").success(), "{command:?}");
+        (input, BufReader::new(child.stdout.take().expect("piped")).lines())
+    };
+    let answer = |(input, output): &mut (ChildStdin, Lines<BufReader<ChildStdout>>), line: &str| {
+        writeln!(input, "{line}").expect("a reader");
+        assert_eq!(output.next().expect("a line").expect("text"), format!("got {line}"));
+    };
+    let mut first = piped(container.create_command(&[]));
+    container.start().ok();
+    answer(&mut first, "one");
+    checkpoint(&container, &[]).ok();
+    drop(first);
+    let mut second = piped(restore_command(&container, &["--detach"]));
+    answer(&mut second, "two");
+}
+
+#[test]
+fn a_terminal_of_the_host_is_that_of_the_caller() {
+    with_criu!();
+    lacks!("runc" < "never": "terminals of the host");
+    let container = Container::new(Bundle::new("criuhosttty").shell(ECHOING));
+    let on_terminal = |command: &Command, output: &Path| {
+        let quote = |word: &std::ffi::OsStr| format!("'{}'", word.to_string_lossy());
+        let words: Vec<_> = std::iter::once(command.get_program()).chain(command.get_args()).map(quote).collect();
+        let line = format!("{}; echo $? >{}.status; exec sleep 1000", words.join(" "), output.display());
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::piped());
+        script.env("PATH", path().expect("a CRIU")).stdout(File::create(output).expect("a file"));
+        let script = Holder(script.spawn().expect("script"));
+        let status = output.with_extension("status");
+        wait_until("it is done", seconds(60), || !read(&status).is_empty());
+        assert_eq!(read(&status), "0", "{}", read(output));
+        script
+    };
+    let (first, second) = (container.bundle.path().join("first"), container.bundle.path().join("second"));
+    let mut script = on_terminal(&container.create_command(&[]), &first);
+    container.start().ok();
+    script.0.stdin.as_mut().expect("piped").write_all(b"one\n").expect("type");
+    wait_until("it answers", seconds(20), || read(&first).contains("1: one"));
+    checkpoint(&container, &["--shell-job"]).ok();
+    drop(script);
+    let mut script = on_terminal(&restore_command(&container, &["--detach", "--shell-job"]), &second);
+    script.0.stdin.as_mut().expect("piped").write_all(b"two\n").expect("type");
+    wait_until("it answers", seconds(20), || read(&second).contains("2: two"));
+}
+
+#[test]
+fn a_paused_container_is_restored_running() {
+    with_criu!();
+    let container = counting(Bundle::new("criupaused"));
+    container.call("pause", &[]).ok();
+    checkpoint(&container, &[]).ok();
+    restore(&container, &[]);
+    goes_on(&container);
+}
+
+#[test]
+fn a_container_with_a_user_namespace_goes_on() {
+    with_criu!();
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65536 }]);
+    let bundle = Bundle::new("criuuser").namespace("user", None);
+    let bundle = bundle.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map);
+    bundle.chown(100_000);
+    let container = counting(bundle);
+    checkpoint(&container, &[]).ok();
+    restore(&container, &[]);
+    goes_on(&container);
+    container.sh("echo >/dev/null && test -c /dev/null && echo a device").ok().prints("a device");
+}
+
+#[test]
+fn what_exec_runs_is_not_saved_and_said_so() {
+    with_criu!();
+    lacks!("runc" < "never": "a look at what runs beside the first process");
+    let container = counting(Bundle::new("criuexec"));
+    container.exec_command(&["--detach"], &["sleep", "1000"]).finish().ok();
+    let outcome = checkpoint(&container, &["--leave-running"]).ok();
+    outcome.says("not of what CRIU saves");
     goes_on(&container);
 }
 

@@ -441,15 +441,12 @@ fn make_mount_points(bundle: &Bundle, rootfs: &Path, image: &Image) -> anyhow::R
         // CRIU looks mount points up by their names, and would follow what leads elsewhere now.
         for external in &image.mounts {
             let inside = Text::path(external.at.strip_prefix("/").unwrap_or(&external.at));
-            match path::open_plain(root.as_fd(), &inside, libc::O_PATH) {
-                Err(nix::errno::Errno::ELOOP) => {
-                    return Err(hinted(
-                        &format!("there is a link on the way to {}, where a mount was", external.at.display()),
-                        "the root filesystem must be as it was",
-                    ));
-                }
-                // In a filesystem of the images.
-                _ => {}
+            // What is not there is in a filesystem of the images.
+            if let Err(nix::errno::Errno::ELOOP) = path::open_plain(root.as_fd(), &inside, libc::O_PATH) {
+                return Err(hinted(
+                    &format!("there is a link on the way to {}, where a mount was", external.at.display()),
+                    "the root filesystem must be as it was",
+                ));
             }
         }
         Ok(())
