@@ -176,8 +176,39 @@ impl Directories {
         Ok(Self { images: open(&options.images)?, work: open(&options.work)? })
     }
 
+    /// Lets a group of the host look files up among the images, until this is dropped: CRIU opens some as the root of a container's user
+    /// namespace, who is nobody here.
+    pub(super) fn show_to(&self, group: u32) -> anyhow::Result<Shown<'_>> {
+        let failed = "cannot let the container's root read the images";
+        let before = fd::stat(self.images.as_fd()).context(failed)?;
+        let shown = Shown { images: &self.images, mode: before.st_mode & 0o7777, group: before.st_gid };
+        shown.set(shown.mode | 0o010, group).context(failed)?;
+        Ok(shown)
+    }
+
     pub(super) fn places(&self) -> Places<'_> {
         Places { images: self.images.as_fd(), work: self.work.as_fd() }
+    }
+}
+
+/// See [`Directories::show_to`].
+pub(super) struct Shown<'a> {
+    images: &'a OwnedFd,
+    mode: u32,
+    group: u32,
+}
+
+impl Shown<'_> {
+    fn set(&self, mode: u32, group: u32) -> nix::Result<()> {
+        nix::unistd::fchown(self.images, None, Some(group.into()))?;
+        nix::sys::stat::fchmod(self.images, nix::sys::stat::Mode::from_bits_truncate(mode))
+    }
+}
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        // What could be set can be set back.
+        let _infallible = self.set(self.mode, self.group);
     }
 }
 

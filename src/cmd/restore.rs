@@ -192,6 +192,7 @@ impl Restoring<'_> {
         let (directories, service) = in_private_mounts(&self.state.rootfs, root, || {
             Ok((Directories::open(options)?, Service::start(!options.shell_job).explained()?))
         })?;
+        let _shown = root_group(spec).map(|group| directories.show_to(group)).transpose()?;
         self.cgroups = self.join_cgroup(service.pid())?;
         let supplied = Supplied {
             root: self.state.rootfs.clone(),
@@ -386,6 +387,13 @@ fn given(spec: &Spec, kind: LinuxNamespaceType, image: Option<u64>) -> anyhow::R
     let file = std::fs::File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
     // A copy that CRIU inherits.
     Ok(Some(nix::unistd::dup(&file).context("cannot duplicate a descriptor")?))
+}
+
+/// The host's id of the group of root in a user namespace of the container's own.
+fn root_group(spec: &Spec) -> Option<u32> {
+    let (true, None) = asked(spec, LinuxNamespaceType::User) else { return None };
+    let mappings = spec.linux().as_ref()?.gid_mappings().as_ref()?;
+    mappings.iter().find(|mapping| mapping.container_id() == 0 && mapping.size() > 0).map(|mapping| mapping.host_id())
 }
 
 /// The namespaces that CRIU joins by path.

@@ -232,9 +232,7 @@ pub fn tell_ready(number: i32) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn answer(fill: impl FnOnce(&mut Message)) -> Answer {
-        let mut message = Message::default();
-        fill(&mut message);
+    fn answer(message: &Message) -> Answer {
         Answer::parse(message.as_bytes()).expect("an answer")
     }
 
@@ -242,17 +240,17 @@ mod tests {
     fn answers_are_understood() {
         let mut notify = Message::default();
         notify.text(1, "post-restore").number(2, 4711);
-        let restored = answer(|all| drop(all.number(1, NOTIFY).number(2, 1).message(5, &notify)));
+        let restored = answer(Message::default().number(1, NOTIFY).number(2, 1).message(5, &notify));
         assert!(restored.success && restored.kind == NOTIFY);
         assert!(matches!(restored.event(None), Event::Restored(4711)));
         // Without a descriptor there is no terminal.
         let mut notify = Message::default();
         notify.text(1, "orphan-pts-master");
-        let orphan = answer(|all| drop(all.number(1, NOTIFY).number(2, 1).message(5, &notify)));
+        let orphan = answer(Message::default().number(1, NOTIFY).number(2, 1).message(5, &notify));
         assert!(matches!(orphan.event(None), Event::Other(name) if name == "orphan-pts-master"));
-        let no = answer(|all| drop(all.number(1, 1).number(2, 0).number(7, 2)));
+        let no = answer(Message::default().number(1, 1).number(2, 0).number(7, 2));
         assert_eq!((no.success, no.reason()), (false, "no such file or directory".to_owned()));
-        let no = answer(|all| drop(all.number(1, 1).number(2, 0).text(9, "Error: x\n")));
+        let no = answer(Message::default().number(1, 1).number(2, 0).text(9, "Error: x\n"));
         assert_eq!(no.reason(), "Error: x");
         assert!(Answer::parse(b"\xff").is_none());
     }
