@@ -1,6 +1,6 @@
 #!/bin/sh
-# Fetches CRIU of Debian 13, with the libraries that it needs, into a directory of its own: Debian 12 has none that fits kernels of
-# today. Nothing of the machine is changed, and nothing is fetched where CRIU is new enough or was fetched before.
+# Fetches CRIU of Debian 13, with the libraries that it needs, into a directory of its own: Debian 12 has none that fits
+# kernels of today. Nothing of the machine is changed, and nothing is fetched where CRIU is new enough or was fetched before.
 # Usage: criu.sh DIRECTORY. The program is then DIRECTORY/bin/criu.
 set -eu
 

@@ -41,7 +41,11 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     let mut spec = spec::parse(&config).map_err(stored).explained()?.spec;
     // A restored container has more than its configuration asks for.
     if let Some(linux) = spec.linux_mut() {
-        linux.set_namespaces(Some(state.namespaces.clone()));
+        let mut all = linux.namespaces().clone().unwrap_or_default();
+        let kinds: Vec<_> = all.iter().map(|namespace| plan::kind_of(namespace.typ())).collect();
+        let more = state.namespaces.iter().filter(|namespace| !kinds.contains(&plan::kind_of(namespace.typ())));
+        all.extend(more.cloned());
+        linux.set_namespaces(Some(all));
     }
     let spec = spec;
     let mut process = process(args, &spec, state.spelled, session.report)?;
