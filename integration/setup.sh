@@ -34,6 +34,7 @@ if command -v dpkg-query >/dev/null; then
 else
 	echo "setup: this is not Debian: install by hand what $list names" >&2
 fi
+"$(dirname "$0")/criu.sh" "$target_dir/criu" || echo 'setup: there is no CRIU, so the tests of checkpoint are skipped' >&2
 
 # Tried once: without the target the build is static glibc, which works and starts about 0.3 ms later.
 if command -v rustup >/dev/null && ! [ -e "$target_dir/.musl-tried" ] &&

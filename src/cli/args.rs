@@ -578,8 +578,8 @@ pub struct Restore {
     /// Directory with config.json [default: the current directory]
     #[arg(long, short, value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// Unix socket for a terminal: refused, a terminal cannot be restored
-    #[arg(long, value_name = "SOCKET", hide = true)]
+    /// Unix socket that gets the master of the container's terminal
+    #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
     /// Do not wait for the container
     #[arg(long, short)]

@@ -38,7 +38,16 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
     let config = dir.load_config().explained()?;
     let stored = |diagnostics| spec::Error::Invalid { path: dir.path().join("config.json"), diagnostics };
-    let spec = spec::parse(&config).map_err(stored).explained()?.spec;
+    let mut spec = spec::parse(&config).map_err(stored).explained()?.spec;
+    // A restored container has more than its configuration asks for.
+    if let Some(linux) = spec.linux_mut() {
+        let mut all = linux.namespaces().clone().unwrap_or_default();
+        let kinds: Vec<_> = all.iter().map(|namespace| plan::kind_of(namespace.typ())).collect();
+        let more = state.namespaces.iter().filter(|namespace| !kinds.contains(&plan::kind_of(namespace.typ())));
+        all.extend(more.cloned());
+        linux.set_namespaces(Some(all));
+    }
+    let spec = spec;
     let mut process = process(args, &spec, state.spelled, session.report)?;
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
