@@ -89,14 +89,15 @@ impl<'a> Child<'a> {
         let Some(rest) = start.rest else {
             return path::ensure(start.dir, path, leaf).map(|at| Found { at, in_kernels: false });
         };
-        match self.open_place(path, libc::O_PATH | kind) {
+        let first = if rest.is_empty() { c"." } else { rest };
+        let inside = resolve::BENEATH | resolve::NO_MAGICLINKS;
+        match fd::open_in(start.dir, first, libc::O_PATH | kind, 0, inside) {
             // No link led out of the mount as far as there is anything.
-            Err(Errno::ENOENT) => match path::ensure(start.dir, rest, leaf) {
-                Err(Errno::ENOENT) => path::ensure(self.root_fd()?, path, leaf),
-                made => made,
+            Err(Errno::ENOENT) => path::ensure(start.dir, rest, leaf).map(|at| Found { at, in_kernels: start.kernel }),
+            Err(Errno::EXDEV) if !start.kernel => {
+                path::ensure(self.root_fd()?, path, leaf).map(|at| Found { at, in_kernels: false })
             }
-            .map(|at| Found { at, in_kernels: start.kernel }),
-            found => found,
+            found => found.map(|at| Found { at, in_kernels: start.kernel }),
         }
     }
 
