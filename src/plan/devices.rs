@@ -143,3 +143,20 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &Path, device: Device, make_
     });
     b.child.push(Child::BindDevice { dev, source, device });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_paths_lead_where_they_say() {
+        for (given, path, in_dev) in [
+            ("/dev/null", "null", true),
+            ("/dev/a/../null", "null", true),
+            ("/dev/../x", "x", false),
+            ("/../../dev/./net/tun", "net/tun", true),
+        ] {
+            assert_eq!(below_dev(&clean(Path::new(given))), (Text::new(path), in_dev), "{given}");
+        }
+    }
+}

@@ -412,8 +412,8 @@ pub(super) mod parts {
     pub(in crate::launch) use super::devices::{NO_DEVPTS, OCCUPIED, OTHER_DEVICE};
     pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
     pub(in crate::launch) use super::landlock::{IN_FORCE, PORT, RULE};
-    pub(in crate::launch) use super::places::COVERS;
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET, TOO_DEEP};
+    pub(in crate::launch) use super::places::COVERS;
     pub(in crate::launch) use super::process::OUTSIDE;
     pub(in crate::launch) use super::root::CHROOT;
 }
