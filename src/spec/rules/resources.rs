@@ -59,7 +59,7 @@ fn devices(resources: &LinuxResources, path: &str, found: &mut Findings) {
         let access = rule.access().as_deref().unwrap_or_default();
         if access.is_empty() {
             found.error_hint(at("access"), "device access field cannot be empty", "it is made of r, w and m");
-        } else if !access.chars().all(|c| matches!(c, 'r' | 'w' | 'm')) {
+        } else if !access.chars().all(|c| matches!(c, 'r' | 'w' | 'm' | 'a')) {
             found.error_hint(
                 at("access"),
                 format!("{} is not a device access", quote(access)),
