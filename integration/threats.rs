@@ -23,6 +23,7 @@ mod threats {
     mod injection;
     mod keys;
     mod libraries;
+    mod places;
     mod processes;
     mod procfs;
     mod races;

@@ -171,7 +171,7 @@ impl Policy {
                 _ => return None,
             };
             let (major, minor) = (parse_number(fields.next()?)?, parse_number(fields.next()?)?);
-            let access = parse_access(fields.next()?)?;
+            let access = parse_access(fields.next()?, true)?;
             *policy.exceptions.entry(Devices { kind, major, minor }).or_default() |= access;
         }
         Some(policy)
@@ -240,14 +240,21 @@ fn parse_number(text: &str) -> Option<Option<u32>> {
     if text == "*" { Some(None) } else { text.parse().ok().map(Some) }
 }
 
-/// Letters out of `rwm`, at least one.
-fn parse_access(text: &str) -> Option<u8> {
+/// Letters out of `rwm`, at least one. An `a` among them, which tools write and runc takes, allows nothing more, and denies all.
+fn parse_access(text: &str, allow: bool) -> Option<u8> {
     let mut access = 0;
     for letter in text.chars() {
         access |= match letter {
             'r' => READ,
             'w' => WRITE,
             'm' => MKNOD,
+            'a' => {
+                if allow {
+                    0
+                } else {
+                    ALL
+                }
+            }
             _ => return None,
         };
     }
@@ -277,7 +284,7 @@ pub(super) fn parse_rules(list: &[LinuxDeviceCgroup], path: &str) -> Result<Vec<
             }
         };
         let text = entry.access().as_deref().unwrap_or_default();
-        let Some(access) = parse_access(text) else {
+        let Some(access) = parse_access(text, entry.allow()) else {
             let message = match text {
                 "" => "device access cannot be empty".to_owned(),
                 _ => format!("device access {text:?} has other letters than r, w and m"),

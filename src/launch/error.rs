@@ -341,6 +341,11 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
             },
             _ => format!("cannot mount {}: {why}", filesystem.kind),
         },
+        Op::Attach { target, .. } | Op::MountLegacy { target, .. } | Op::Remount { target, .. }
+            if failure.part == parts::COVERS =>
+        {
+            covers(&target.to_string(), failure)
+        }
         Op::Attach { target, .. } | Op::MountLegacy { target, .. } => match failure.part {
             parts::NOT_PLAIN => format!("filesystem on {target} must be mounted on ordinary directory: {why}"),
             parts::TARGET => format!("cannot make or open mount point {target}: {why}"),
@@ -349,6 +354,7 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         Op::CopyUp { target, .. } if failure.part == parts::TOO_DEEP => {
             format!("cannot copy up {target}: it has more than {} directories in one another", failure.value)
         }
+        Op::MaskPaths { .. } if failure.part == parts::COVERS => covers("a path of linux.maskedPaths", failure),
         Op::MaskPaths { paths, .. } => format!("cannot mask {}: {why}", item(paths, index)),
         Op::KeepPaths { paths } => {
             let path = paths.get(index).map_or_else(String::new, |(path, _)| path.to_string());
@@ -365,6 +371,9 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         }
         Op::BindDevice { device, .. } if failure.part == parts::OTHER_DEVICE => {
             format!("cannot bind device {}: the host has another device there", device.path)
+        }
+        Op::PivotRoot { .. } | Op::MoveRoot { .. } if failure.part == parts::CHROOT => {
+            format!("cannot {op}: pent runs in a chroot, and who joined the container would come to the host's root")
         }
         Op::ControlTerminal => format!("process.terminal: cannot take control of the terminal: {why}"),
         Op::OpenTerminal { .. } => match failure.part {
@@ -409,6 +418,12 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         _ if failure.errno == 0 => format!("cannot {op}: not as expected ({}, {})", failure.part, failure.value),
         _ => format!("cannot {op}: {why}"),
     }
+}
+
+/// A link of the image that leads where nothing may be mounted over.
+fn covers(what: &str, failure: &Failure) -> String {
+    let place = if failure.value == 0 { "the root itself" } else { "/proc, which must be the kernel's" };
+    format!("cannot mount on {what}: a link in the image leads to {place}")
 }
 
 fn label_message(op: &Op, failure: &Failure) -> String {
@@ -457,6 +472,7 @@ fn mismatch(failure: &Failure) -> String {
             format!("the {} namespace is {is}", kind.map_or("?", |kind| kind.file()))
         }
         verify::MOUNT => format!("a mount lacks the flags {:#x}", failure.value),
+        verify::MOVED => "a mount point was moved or removed while the container was made".to_owned(),
         verify::SECCOMP => format!("the seccomp mode is {}", failure.value),
         other => format!("check {other} differs ({})", failure.value),
     };
@@ -467,6 +483,15 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
     let errno = Errno::from_raw(failure.errno);
     Some(match (op, errno) {
         (Op::CloneMount(source), _) => return source_hint(source, failure),
+        (Op::Attach { .. } | Op::MountLegacy { .. } | Op::Remount { .. } | Op::MaskPaths { .. }, _)
+            if failure.part == parts::COVERS =>
+        {
+            "mount where the image has no such link, or take the link out of the image".into()
+        }
+        (Op::VerifyMounts, _) if failure.part == super::child::verify::MOVED => {
+            "something renames files in the root filesystem or in a volume, another container perhaps: end that, and try again"
+                .into()
+        }
         (Op::Attach { .. }, Errno::EROFS) => {
             "the mount point is missing and the root filesystem is read-only: make it in the image".into()
         }
@@ -519,6 +544,9 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
         (Op::SetScheduler { attr }, Errno::EPERM) if attr.deadline != 0 => DEADLINE.into(),
         (Op::SetCpuAffinity { .. }, Errno::EINVAL) => "none of the processors is among the container's cpuset".into(),
         (Op::SetRlimit { .. }, Errno::EPERM) => "raising a hard limit needs CAP_SYS_RESOURCE".into(),
+        (Op::PivotRoot { .. } | Op::MoveRoot { .. }, _) if failure.part == parts::CHROOT => {
+            "use pivot_root(2) rather than chroot(2) for what pent runs in, and no --no-pivot".into()
+        }
         (Op::PivotRoot { .. }, Errno::EINVAL) => "the host's root may be an initramfs: try --no-pivot".into(),
         (Op::SetGroups { groups }, Errno::EPERM) if !groups.is_empty() => {
             "the user namespace may have been made without the right to set groups: leave additionalGids out".into()

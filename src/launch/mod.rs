@@ -141,6 +141,7 @@ impl Launch<'_> {
         };
         let child_hooks = prepare_hooks(&plan.child_hooks, None)?;
         let parent_hooks = prepare_hooks(&plan.parent_hooks, Some(self.bundle))?;
+        let mut made = vec![child::Made::NONE; plan.mount_checks];
         let mut checks = vec![child::MountCheck::NONE; plan.mount_checks];
         let (sync, theirs) = socket::pair().map_err(system("make a socket pair"))?;
         clone::assert_single_threaded().map_err(system("clone from a process with several threads"))?;
@@ -164,6 +165,10 @@ impl Launch<'_> {
             host_namespaces: prepared.host_namespaces,
             checks: &mut checks,
             checked: 0,
+            made: &mut made,
+            made_count: 0,
+            root_mount: 0,
+            proc_mount: None,
             root: None,
             in_directory: false,
             entered: 0,

@@ -44,8 +44,8 @@ impl<'a> Builder<'a> {
     pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>, hint: &str) {
         let diagnostic = Diagnostic::error(path, message);
         let diagnostic = if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) };
-        // What is wrong with each of version 1's hierarchies is wrong once.
-        if !self.diagnostics.contains(&diagnostic) {
+        // What is wrong with each of version 1's hierarchies is wrong once; there are a dozen of them.
+        if !self.diagnostics.iter().rev().take(64).any(|known| *known == diagnostic) {
             self.diagnostics.push(diagnostic);
         }
     }

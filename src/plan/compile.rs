@@ -16,6 +16,7 @@ use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use crate::spec::sysctl;
 use crate::{rdt, seccomp};
 use oci_spec::runtime::{Linux, LinuxIdMapping, Spec};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What is asked for on the command line rather than in config.json.
@@ -163,7 +164,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     b.child.push(Child::VerifyNamespaces {
         new: asked_new.clone(),
         joined: namespaces.joined.clone(),
-        apart: Vec::new(),
+        apart: apart(linux, &namespaces),
     });
     if request.options.hand_over_network {
         // While there is the host's procfs to open them through.
@@ -199,8 +200,6 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if !request.options.keep_processors {
         b.child.push(Child::ResetCpuAffinity);
     }
-    // Opens files, of which the limits may allow no more.
-    process::home(&mut b, program);
     process::limits(&mut b, program, "process", namespaces.is_own(Namespace::User));
     process::surroundings(&mut b, linux);
     b.child.push(Child::VerifyMounts);
@@ -641,6 +640,10 @@ fn finish_root(
         b.mount_checks += 1;
         b.child.push(Child::SetReadonly { slot: root, what: Text::new("/") });
     }
+    if let Some(program) = request.spec.process().as_ref() {
+        // While there is the host's procfs, by which what was looked at is opened.
+        process::home(b, program);
+    }
     let shared = host_propagation(linux).spread == Spread::Shared;
     b.child.push(if request.options.no_pivot {
         Child::MoveRoot { slot: root, shared }
@@ -663,6 +666,22 @@ fn finish_root(
 /// Without a slash or a dot at the end, with which a file would not be found.
 fn as_file(path: impl AsRef<Path>) -> Text {
     Text::path(path.as_ref().components().collect::<PathBuf>())
+}
+
+/// Namespaces that must not be the runtime's own, though config.json names them by a path: kernel parameters are set in them.
+fn apart(linux: &Linux, namespaces: &Namespaces) -> Vec<Namespace> {
+    let set: BTreeSet<_> = linux
+        .sysctl()
+        .iter()
+        .flatten()
+        .filter_map(|(name, _)| match sysctl::scope(&sysctl::path(name)?) {
+            sysctl::Scope::Network => Some(Namespace::Network),
+            sysctl::Scope::Ipc => Some(Namespace::Ipc),
+            sysctl::Scope::Hostname | sysctl::Scope::Domainname => Some(Namespace::Uts),
+            sysctl::Scope::Host => None,
+        })
+        .collect();
+    set.into_iter().filter(|kind| namespaces.joined.iter().any(|(joined, _)| joined == kind)).collect()
 }
 
 fn sysctls(b: &mut Builder<'_>, linux: &Linux, mounted: &Mounted) {

@@ -8,6 +8,7 @@ use super::op::{Child, Device, Namespace, Slot, Source};
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// config-linux.md, default devices: path, major, minor.
@@ -44,9 +45,10 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespace
         b.child.push(Child::OpenDev { slot });
         slot
     });
+    let paths: HashSet<_> = devices.iter().map(|device| clean(device.path())).collect();
     let make_nodes = b.host.can_make_devices() && !namespaces.is_own(Namespace::User);
     for (path, major, minor) in DEFAULT {
-        if !devices.iter().any(|device| device.path() == Path::new(path)) {
+        if !paths.contains(Path::new(path)) {
             let mode = libc::S_IFCHR | 0o666;
             let device = Device {
                 path: below_dev(Path::new(path)).0,
@@ -56,17 +58,17 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespace
                 uid: 0,
                 gid: 0,
             };
-            place(b, dev, path, device, make_nodes, "linux.devices");
+            place(b, dev, Path::new(path), device, make_nodes, "linux.devices");
         }
     }
     for (index, device) in devices.iter().enumerate() {
         let spec_path = format!("linux.devices[{index}]");
         if let Some(node) = node(b, device, &spec_path) {
-            place(b, dev, &device.path().to_string_lossy(), node, make_nodes, &spec_path);
+            place(b, dev, &clean(device.path()), node, make_nodes, &spec_path);
         }
     }
     for (name, target) in LINKS {
-        if !devices.iter().any(|device| device.path() == &Path::new("/dev").join(name)) {
+        if !paths.contains(&Path::new("/dev").join(name)) {
             b.child.push(Child::LinkDevice { dev, name: Text::new(name), target: Text::new(target) });
         }
     }
@@ -113,12 +115,13 @@ fn node(b: &mut Builder<'_>, device: &LinuxDevice, spec_path: &str) -> Option<De
     })
 }
 
+/// Without `.` and `..`, as a path from the root that leads above nothing.
 fn clean(path: &Path) -> PathBuf {
-    path.components().filter(|part| !matches!(part, std::path::Component::ParentDir)).collect()
+    super::mounts::lexical(path)
 }
 
 /// In a user namespace the kernel makes no nodes: the host's are bound instead.
-fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_nodes: bool, spec_path: &str) {
+fn place(b: &mut Builder<'_>, dev: Slot, host_path: &Path, device: Device, make_nodes: bool, spec_path: &str) {
     if make_nodes || device.mode & libc::S_IFMT == libc::S_IFIFO {
         b.child.push(Child::MakeDevice { dev, device });
         return;
@@ -126,7 +129,7 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
     let source = b.slot();
     b.source(Source {
         slot: source,
-        path: Text::new(host_path),
+        path: Text::path(host_path),
         instead: None,
         recursive: false,
         attributes: Attributes::default(),
@@ -139,4 +142,21 @@ fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_n
         spec_path: spec_path.to_owned(),
     });
     b.child.push(Child::BindDevice { dev, source, device });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_paths_lead_where_they_say() {
+        for (given, path, in_dev) in [
+            ("/dev/null", "null", true),
+            ("/dev/a/../null", "null", true),
+            ("/dev/../x", "x", false),
+            ("/../../dev/./net/tun", "net/tun", true),
+        ] {
+            assert_eq!(below_dev(&clean(Path::new(given))), (Text::new(path), in_dev), "{given}");
+        }
+    }
 }

@@ -59,8 +59,13 @@ impl Context<'_> {
 
 /// The absolute, `..`-free form of a destination.
 pub(super) fn destination(mount: &Mount) -> PathBuf {
+    lexical(mount.destination())
+}
+
+/// A path from the root: absolute, and without `.` and `..`, which stay in it.
+pub(super) fn lexical(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
-    for part in mount.destination().components() {
+    for part in path.components() {
         match part {
             std::path::Component::Normal(name) => clean.push(name),
             std::path::Component::ParentDir => {

@@ -64,7 +64,7 @@ impl AsFd for Dir {
 impl Dir {
     /// Makes the directory of a new container (mode 0700), and the root if need be, and locks it.
     ///
-    /// A crash from here on leaves a directory that `delete --force` wipes.
+    /// A crash from here on leaves a directory that `delete --force` wipes; a failure leaves none.
     ///
     /// # Errors
     ///
@@ -85,9 +85,12 @@ impl Dir {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(Error::Exists { path }),
             Err(source) => return Err(Error::io("create", &path, source)),
         }
-        let mut dir = Self::open_path(id, path)?;
-        dir.lock()?;
-        Ok(dir)
+        let locked = Self::open_path(id, path.clone()).and_then(|mut dir| dir.lock().map(|()| dir));
+        if locked.is_err() {
+            // Made by this call, and empty: nobody else's state goes with it.
+            let _gone = std::fs::remove_dir(&path);
+        }
+        locked
     }
 
     /// Opens the directory of an existing container, without locking it.

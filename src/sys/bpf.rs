@@ -69,6 +69,11 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     pad: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    /// Written back since 6.17 whatever size was passed (kernel commit 120933984460): with less, what is behind would be.
+    revision: u64,
 }
 
 #[repr(C)]

@@ -175,21 +175,29 @@ pub fn detach(path: &CStr) -> Result<()> {
 pub struct Seen {
     /// The never reused id of the mount (`STATX_MNT_ID_UNIQUE`, Linux 6.8); `None` on older kernels.
     pub id: Option<u64>,
+    /// An id of the mount, for as long as there is a descriptor of it: the one above, or that of older kernels (Linux 5.8).
+    pub mount: u64,
     /// Whether it is of a directory.
     pub is_directory: bool,
+    /// Whether the descriptor is where the mount is, and not something in it (`STATX_ATTR_MOUNT_ROOT`, Linux 5.8).
+    pub is_root: bool,
 }
 
 /// Looks at the mount `fd` is on.
 pub fn look(fd: BorrowedFd<'_>) -> Result<Seen> {
+    const STATX_MNT_ID: u32 = 0x1000;
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    const STATX_ATTR_MOUNT_ROOT: u64 = 0x2000;
     // SAFETY: statx is plain data, for which all zeroes is a valid value.
     let mut st: libc::statx = unsafe { std::mem::zeroed() };
     let out: *mut libc::statx = &raw mut st;
-    let (fd, wanted) = (fd.as_raw_fd(), libc::STATX_TYPE | STATX_MNT_ID_UNIQUE);
+    let (fd, wanted) = (fd.as_raw_fd(), libc::STATX_TYPE | STATX_MNT_ID | STATX_MNT_ID_UNIQUE);
     // SAFETY: `out` points to a statx the kernel may fill; the path is the static empty string.
     unsafe { syscall!(libc::SYS_statx, fd, c"".as_ptr(), libc::AT_EMPTY_PATH, wanted, out) }?;
     Ok(Seen {
         id: (st.stx_mask & STATX_MNT_ID_UNIQUE != 0).then_some(st.stx_mnt_id),
+        mount: st.stx_mnt_id,
+        is_root: st.stx_attributes & STATX_ATTR_MOUNT_ROOT != 0,
         is_directory: libc::mode_t::from(st.stx_mode) & libc::S_IFMT == libc::S_IFDIR,
     })
 }

@@ -51,7 +51,11 @@ impl Child<'_> {
         let (at, allowed) = match rule.at {
             At::Mount(slot) => (self.slot(slot).map_err(|_| Errno::EBADF)?, rule.access),
             At::MountPoint | At::Path => {
-                opened = match path::open(root, &rule.place, libc::O_PATH) {
+                let found = match self.root {
+                    Some(_) => self.open_place(&rule.place, libc::O_PATH).map(|found| found.at),
+                    None => path::open(root, &rule.place, libc::O_PATH),
+                };
+                opened = match found {
                     Ok(at) => at,
                     Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(false),
                     Err(errno) => return Err(errno),

@@ -10,6 +10,7 @@ mod init;
 mod label;
 mod landlock;
 mod mounts;
+mod places;
 mod process;
 mod root;
 pub(in crate::launch) mod verify;
@@ -68,6 +69,13 @@ pub(super) struct Child<'a> {
     /// As long as the plan says there are checks.
     pub(super) checks: &'a mut [MountCheck],
     pub(super) checked: usize,
+    /// As long as `checks`.
+    pub(super) made: &'a mut [Made<'a>],
+    pub(super) made_count: usize,
+    /// The mount of the rootfs.
+    pub(super) root_mount: u64,
+    /// The mount on /proc.
+    pub(super) proc_mount: Option<u64>,
     pub(super) root: Option<Slot>,
     pub(super) in_directory: bool,
     /// Clone flags of the namespaces that were entered at the first try.
@@ -391,6 +399,7 @@ impl<'a> Child<'a> {
     }
 }
 
+pub(super) use places::Made;
 pub(super) use verify::{file as namespace_file, namespace};
 
 /// The parts that hooks share: their processes, too, are made without allocating.
@@ -404,7 +413,9 @@ pub(super) mod parts {
     pub(in crate::launch) use super::label::{NO_FILE, NO_PROC, OTHER};
     pub(in crate::launch) use super::landlock::{IN_FORCE, PORT, RULE};
     pub(in crate::launch) use super::mounts::{FILESYSTEM, NOT_PLAIN, OPTION, TARGET, TOO_DEEP};
+    pub(in crate::launch) use super::places::COVERS;
     pub(in crate::launch) use super::process::OUTSIDE;
+    pub(in crate::launch) use super::root::CHROOT;
 }
 
 fn flags(kinds: &[Namespace]) -> u64 {

@@ -1,10 +1,11 @@
 //! Mounts in the rootfs: made detached, attached by descriptor.
 #![forbid(unsafe_code)]
 
+use super::places::Found;
 use super::{Child, Done, MountCheck};
 use crate::launch::sources;
 use crate::launch::wire::Failure;
-use crate::path::{self, Leaf};
+use crate::path::Leaf;
 use crate::plan::op::{Filesystem, MountPoint, Slot};
 use crate::plan::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, attr};
@@ -30,9 +31,9 @@ pub(in crate::launch) const TOO_DEEP: u32 = 6;
 /// The attributes that protect, of those that can be set.
 const CHECKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
 
-impl Child<'_> {
+impl<'a> Child<'a> {
     /// The rootfs; for a process that joins a container, the root it is in.
-    pub(super) fn root(&mut self) -> Result<BorrowedFd<'_>, Failure> {
+    pub(super) fn root(&self) -> Result<BorrowedFd<'_>, Failure> {
         match self.root {
             Some(slot) => self.slot(slot),
             None => Err(Errno::EBADF.into()),
@@ -53,10 +54,10 @@ impl Child<'_> {
             set.map_err(|errno| Failure { errno: errno as i32, part: OPTION, value: index as u64 })?;
         }
         if let Some(covered) = &filesystem.mode_of
-            && let Ok(directory) = path::open(self.root()?, covered, libc::O_PATH | libc::O_DIRECTORY)
+            && let Ok(directory) = self.open_place(covered, libc::O_PATH | libc::O_DIRECTORY)
         {
             let mut octal = *b"0000\0";
-            let mode = fd::stat(directory.as_fd())?.st_mode;
+            let mode = fd::stat(directory.at.as_fd())?.st_mode;
             for (place, digit) in octal.iter_mut().zip([9, 6, 3, 0]) {
                 *place = b"01234567"[(mode >> digit & 7) as usize];
             }
@@ -73,19 +74,38 @@ impl Child<'_> {
         Ok(())
     }
 
-    pub(super) fn attach(&mut self, slot: Slot, target: &CStr, point: MountPoint, expect: u64) -> Done {
-        let root = self.root.ok_or(Errno::EBADF)?;
-        let source = self.slot(slot)?;
-        let seen = mount::look(source)?;
-        let to = mount_point(self.slot(root)?, seen.is_directory, target, point)?;
-        match mount::attach(source, to.as_fd()) {
+    pub(super) fn attach(&mut self, slot: Slot, target: &'a CStr, point: MountPoint, expect: u64) -> Done {
+        let seen = mount::look(self.slot(slot)?)?;
+        let found = self.mount_point(seen.is_directory, target, point)?;
+        self.refuse_to_cover(target, &found)?;
+        let to = found.at;
+        self.cover(to.as_fd())?;
+        match mount::attach(self.slot(slot)?, to.as_fd()) {
             // A file does not go on a directory, and the other way round the target could not have been opened.
             Err(Errno::EINVAL) if !seen.is_directory && is_directory(to.as_fd())? => {
                 return Err(Failure { errno: Errno::ENOTDIR as i32, part: TARGET, value: 0 });
             }
             other => other?,
         }
+        self.made(target, Some(slot), seen.mount, !found.in_kernels)?;
         self.remember(seen.id, expect)
+    }
+
+    /// Opens what is mounted on, or makes it.
+    fn mount_point(&self, directory: bool, target: &CStr, point: MountPoint) -> Result<Found, Failure> {
+        if point == MountPoint::PlainDirectory {
+            match self.open_plain_place(target, libc::O_PATH | libc::O_DIRECTORY) {
+                Ok(found) => return Ok(found),
+                Err(Errno::ENOENT) => {}
+                Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => {
+                    return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 });
+                }
+                Err(errno) => return Err(Failure::in_part(TARGET)(errno)),
+            }
+        }
+        let file = point == MountPoint::LikeSource && !directory;
+        let leaf = if file { Leaf::File } else { Leaf::Directory };
+        self.ensure_place(target, leaf).map_err(Failure::in_part(TARGET))
     }
 
     /// Remembers the mount in `slot` for the check before the program starts.
@@ -106,24 +126,33 @@ impl Child<'_> {
         &mut self,
         kind: &CStr,
         source: &CStr,
-        target: &CStr,
+        target: &'a CStr,
         flags: u64,
         data: &CStr,
         propagation: &[Propagation],
     ) -> Done {
-        let root = self.root()?;
-        let to = path::ensure(root, target, Leaf::Directory).map_err(Failure::in_part(TARGET))?;
+        let found = self.ensure_place(target, Leaf::Directory).map_err(Failure::in_part(TARGET))?;
+        self.refuse_to_cover(target, &found)?;
+        let to = found.at;
         let mut name = [0u8; 32];
         mount::mount(source, proc_fd(to.as_fd(), &mut name), kind, flags, data)?;
-        // The descriptor is of the directory below; what is on it now is looked up once more from there.
-        let root = self.root()?;
-        let made = path::open(root, target, libc::O_PATH | libc::O_DIRECTORY)?;
+        // The descriptor is of the directory below; what is on it now is looked up once more, and must be a mount that was not there.
+        let made = self.open_place(target, libc::O_PATH | libc::O_DIRECTORY)?.at;
+        let seen = mount::look(made.as_fd())?;
+        if !seen.is_root || seen.mount == mount::look(to.as_fd())?.mount || self.is_made(made.as_fd(), 0)? {
+            return Err(Failure::in_part(TARGET)(Errno::ESTALE));
+        }
+        self.cover(to.as_fd())?;
+        self.made(target, None, seen.mount, !found.in_kernels)?;
         Ok(sources::spread(made.as_fd(), propagation)?)
     }
 
     pub(super) fn remount(&mut self, target: &CStr, attributes: Attributes, tree: Attributes) -> Done {
-        let root = self.root()?;
-        let at = path::open(root, target, libc::O_PATH).map_err(Failure::in_part(TARGET))?;
+        let found = self.open_place(target, libc::O_PATH).map_err(Failure::in_part(TARGET))?;
+        if target != c"/" {
+            self.refuse_to_cover(target, &found)?;
+        }
+        let at = found.at;
         for (change, recursive) in [(tree, true), (attributes, false)] {
             if !change.is_empty() {
                 let change = MountAttr { set: change.set, clear: change.clear, ..MountAttr::default() };
@@ -142,40 +171,53 @@ impl Child<'_> {
     }
 
     /// Directories get one shared, empty, read-only tmpfs; everything else /dev/null (CVE-2025-31133: checked before).
-    pub(super) fn mask_paths(&mut self, null: Slot, paths: &[Text], as_program: bool) -> Done {
+    pub(super) fn mask_paths(&mut self, null: Slot, paths: &'a [Text], as_program: bool) -> Done {
+        let first = self.made_count;
         let mut empty: Option<OwnedFd> = None;
         for (index, masked) in paths.iter().enumerate() {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
-            let target = match path::open(self.root()?, masked, libc::O_PATH) {
-                Ok(target) => target,
+            let found = match self.open_place(masked, libc::O_PATH) {
+                Ok(found) => found,
                 Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
                 // The program has the same user, and fewer rights.
                 Err(Errno::EACCES) if as_program => continue,
                 Err(errno) => return Err(failed(errno)),
             };
+            if self.is_made(found.at.as_fd(), first).map_err(failed)? {
+                continue;
+            }
+            self.refuse_to_cover(masked, &found)?;
+            let target = &found.at;
+            self.cover(target.as_fd())?;
+            let mask;
             if is_directory(target.as_fd())? {
                 let cover = match &empty {
                     None => empty_tmpfs().map_err(failed)?,
                     Some(first) => mount::clone_mount(first.as_fd(), false).map_err(failed)?,
                 };
                 mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
-                self.remember(mount::look(cover.as_fd())?.id, attr::RDONLY)?;
+                let seen = mount::look(cover.as_fd())?;
+                self.remember(seen.id, attr::RDONLY)?;
+                mask = seen.mount;
                 empty = Some(cover);
             } else {
                 let cover = mount::clone_mount(self.slot(null)?, false).map_err(failed)?;
                 mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
+                mask = mount::look(cover.as_fd())?.mount;
             }
+            // Below a mount of the kernel's nothing is renamed: the mount's own check does.
+            self.made(masked, None, mask, !found.in_kernels)?;
         }
         Ok(())
     }
 
     /// Each by a copy of the mount that it is on, with the flags and the mapping of that.
-    pub(super) fn keep_paths(&mut self, paths: &[(Text, bool)]) -> Done {
+    pub(super) fn keep_paths(&mut self, paths: &'a [(Text, bool)]) -> Done {
         let change = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         for (index, (kept, readonly)) in paths.iter().enumerate() {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
-            let target = match path::open(self.root()?, kept, libc::O_PATH | libc::O_NOFOLLOW) {
-                Ok(target) => target,
+            let target = match self.open_place(kept, libc::O_PATH | libc::O_NOFOLLOW) {
+                Ok(found) => found.at,
                 // Gone since it was found; or where the program, which has the same user and fewer rights, cannot go
                 // either.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => continue,
@@ -187,32 +229,46 @@ impl Child<'_> {
             }
             mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
             let expect = if *readonly { attr::RDONLY } else { 0 };
-            self.remember(mount::look(cover.as_fd())?.id, expect)?;
+            let seen = mount::look(cover.as_fd())?;
+            self.cover(target.as_fd())?;
+            // What it is was looked at by whoever asked for it; that may be renamed since.
+            self.made(kept, None, seen.mount, false)?;
+            self.remember(seen.id, expect)?;
         }
         Ok(())
     }
 
-    pub(super) fn readonly_paths(&mut self, paths: &[Text]) -> Done {
+    pub(super) fn readonly_paths(&mut self, paths: &'a [Text]) -> Done {
         let readonly = MountAttr { set: attr::RDONLY, ..MountAttr::default() };
         for (index, closed) in paths.iter().enumerate() {
             let failed = move |errno: Errno| Failure { errno: errno as i32, part: ITEM, value: index as u64 };
-            let target = match path::open(self.root()?, closed, libc::O_PATH) {
-                Ok(target) => target,
+            let found = match self.open_place(closed, libc::O_PATH) {
+                Ok(found) => found,
                 Err(Errno::ENOENT | Errno::ENOTDIR) => continue,
                 Err(errno) => return Err(failed(errno)),
             };
+            let target = &found.at;
+            let seen = mount::look(target.as_fd())?;
+            if seen.is_root && seen.mount == self.root_mount {
+                // A copy on top of the root would not be what the program has as its root.
+                mount::set_attr(self.root()?, true, &readonly).map_err(failed)?;
+                self.remember(seen.id, attr::RDONLY)?;
+                continue;
+            }
             let cover = mount::clone_mount(target.as_fd(), true).map_err(failed)?;
             mount::set_attr(cover.as_fd(), true, &readonly).map_err(failed)?;
+            self.cover(target.as_fd())?;
             mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
-            self.remember(mount::look(cover.as_fd())?.id, attr::RDONLY)?;
+            let seen = mount::look(cover.as_fd())?;
+            self.made(closed, None, seen.mount, !found.in_kernels)?;
+            self.remember(seen.id, attr::RDONLY)?;
         }
         Ok(())
     }
 
     pub(super) fn copy_up(&mut self, slot: Slot, target: &CStr) -> Done {
-        let root = self.root()?;
-        let from = match path::open(root, target, libc::O_RDONLY | libc::O_DIRECTORY) {
-            Ok(from) => from,
+        let from = match self.open_place(target, libc::O_RDONLY | libc::O_DIRECTORY) {
+            Ok(found) => found.at,
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
@@ -224,8 +280,7 @@ impl Child<'_> {
     }
 
     pub(super) fn symlink(&mut self, dir: &CStr, name: &CStr, target: &CStr) -> Done {
-        let root = self.root()?;
-        let dir = path::open(root, dir, libc::O_PATH | libc::O_DIRECTORY)?;
+        let dir = self.open_place(dir, libc::O_PATH | libc::O_DIRECTORY)?.at;
         match fd::symlink(target, dir.as_fd(), name) {
             Err(Errno::EEXIST) => Ok(()),
             other => Ok(other?),
@@ -233,8 +288,7 @@ impl Child<'_> {
     }
 
     pub(super) fn make_directory(&mut self, path: &CStr) -> Done {
-        let root = self.root()?;
-        match path::ensure(root, path, Leaf::Directory) {
+        match self.ensure_place(path, Leaf::Directory) {
             // Left to the change of directory, which says it better.
             Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM) => Ok(()),
             Err(errno) => Err(errno.into()),
@@ -252,23 +306,6 @@ impl Child<'_> {
     }
 }
 
-/// Opens what is mounted on, or makes it.
-fn mount_point(root: BorrowedFd<'_>, directory: bool, target: &CStr, point: MountPoint) -> Result<OwnedFd, Failure> {
-    if point == MountPoint::PlainDirectory {
-        match path::open_plain(root, target, libc::O_PATH | libc::O_DIRECTORY) {
-            Ok(fd) => return Ok(fd),
-            Err(Errno::ENOENT) => {}
-            Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => {
-                return Err(Failure { errno: errno as i32, part: NOT_PLAIN, value: 0 });
-            }
-            Err(errno) => return Err(Failure::in_part(TARGET)(errno)),
-        }
-    }
-    let file = point == MountPoint::LikeSource && !directory;
-    let leaf = if file { Leaf::File } else { Leaf::Directory };
-    path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))
-}
-
 pub(super) fn is_directory(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
     Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
 }
@@ -283,7 +320,7 @@ fn empty_tmpfs() -> crate::sys::Result<OwnedFd> {
 }
 
 /// `/proc/self/fd/N` of the host's procfs: for mount(2), and to open what was only looked at.
-fn proc_fd<'b>(fd: BorrowedFd<'_>, name: &'b mut [u8; 32]) -> &'b CStr {
+pub(super) fn proc_fd<'b>(fd: BorrowedFd<'_>, name: &'b mut [u8; 32]) -> &'b CStr {
     use std::os::fd::AsRawFd;
     const PREFIX: &[u8] = b"/proc/self/fd/";
     name[..PREFIX.len()].copy_from_slice(PREFIX);

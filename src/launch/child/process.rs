@@ -55,8 +55,39 @@ impl<'a> Child<'a> {
     #[inline(never)]
     pub(super) fn set_home(&mut self, uid: u32) -> Done {
         let mut value = [0u8; 4096];
-        let len = home(uid, &mut value)?;
+        let len = self.home(uid, &mut value)?;
         if self.env.set_late(b"HOME", &value[..len]) { Ok(()) } else { Err(Failure::mismatch(TOO_LONG, 0)) }
+    }
+
+    /// The home directory of a uid in the container's own passwd(5); `/` when it says nothing. The file is the image's: only
+    /// a regular one is read, and only its beginning. It is looked at before it is opened, because opening a device does things,
+    /// and no device rules are in force yet.
+    fn home(&self, uid: u32, value: &mut [u8; 4096]) -> Result<usize, Failure> {
+        const PASSWD: &CStr = c"etc/passwd";
+        value[0] = b'/';
+        let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let inside = resolve::IN_ROOT | resolve::NO_MAGICLINKS;
+        let file = match self.root {
+            Some(_) => {
+                let Ok(found) = self.open_place(PASSWD, libc::O_PATH) else { return Ok(1) };
+                if !is_regular(found.at.as_fd())? {
+                    return Ok(1);
+                }
+                fd::open(CWD, super::mounts::proc_fd(found.at.as_fd(), &mut [0; 32]), flags)
+            }
+            // A process that joins a container is in its cgroup, under its device rules.
+            None => {
+                let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+                let found = fd::open_in(root.as_fd(), PASSWD, libc::O_PATH, 0, inside);
+                let Ok(true) = found.and_then(|found| is_regular(found.as_fd())) else { return Ok(1) };
+                fd::open_in(root.as_fd(), PASSWD, flags, 0, inside)
+            }
+        };
+        let Ok(file) = file else { return Ok(1) };
+        if !is_regular(file.as_fd())? {
+            return Ok(1);
+        }
+        Ok(home_from(file.as_fd(), uid, value)?.unwrap_or(1))
     }
 
     pub(super) fn execute(&mut self) -> Done {
@@ -83,18 +114,8 @@ pub(in crate::launch) fn reset_signals(ignored: u64) -> crate::sys::Result<()> {
     cred::unblock_signals()
 }
 
-/// The home directory of a uid in the container's own passwd(5); `/` when it says nothing. The file is the image's: only
-/// a regular one is read, and only its beginning.
-fn home(uid: u32, value: &mut [u8; 4096]) -> Result<usize, Failure> {
-    value[0] = b'/';
-    let root = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
-    let flags = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let inside = resolve::IN_ROOT | resolve::NO_MAGICLINKS;
-    let Ok(file) = fd::open_in(root.as_fd(), c"etc/passwd", flags, 0, inside) else { return Ok(1) };
-    if fd::stat(file.as_fd())?.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return Ok(1);
-    }
-    Ok(home_from(file.as_fd(), uid, value)?.unwrap_or(1))
+fn is_regular(file: BorrowedFd<'_>) -> crate::sys::Result<bool> {
+    Ok(fd::stat(file)?.st_mode & libc::S_IFMT == libc::S_IFREG)
 }
 
 /// Looks for the uid's line, and for none that is longer than the buffer.

@@ -8,10 +8,13 @@ use crate::plan::op::{Slot, Source};
 use crate::plan::text::Text;
 use crate::spec::mount_options::{Propagation, Spread};
 use crate::sys::fd::{self, CWD};
-use crate::sys::mount;
+use crate::sys::{clone, mount};
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+
+/// Who joins the container does not come to its root, because the runtime's own root is none of the kernel's.
+pub(in crate::launch) const CHROOT: u32 = 2;
 
 impl Child<'_> {
     /// Before the change of root the host's, after it the container's.
@@ -51,6 +54,7 @@ impl Child<'_> {
             mount::attach_at(tree, c"/")?;
         }
         self.root = Some(slot);
+        self.root_mount = mount::look(self.slot(slot)?)?.mount;
         Ok(())
     }
 
@@ -63,7 +67,32 @@ impl Child<'_> {
             mount::set_attr(host.as_fd(), true, &sources::spreading(Spread::Slave))?;
         }
         // The host's tree is on top of the new root, which this process is in: what is on top goes (pivot_root(2)).
-        Ok(mount::detach_here()?)
+        mount::detach_here()?;
+        if !self.reaches_root_by_joining(slot)? {
+            // In a chroot that was a tree in the host's tree. What is `/` now is the real root, and goes the same way.
+            let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+            mount::set_attr(host.as_fd(), true, &sources::spreading(Spread::Slave))?;
+            fd::chdir(self.slot(slot)?)?;
+            mount::pivot_root_here().map_err(Failure::in_part(CHROOT))?;
+            mount::detach_here()?;
+            if !self.reaches_root_by_joining(slot)? {
+                return Err(Failure::mismatch(CHROOT, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether who joins this mount namespace comes to the container's root: setns(2) leads to the root of the namespace, which a
+    /// runtime that runs in a chroot does not have as its own. This process joins, too, and is there then.
+    fn reaches_root_by_joining(&self, slot: Slot) -> Result<bool, Failure> {
+        let own = clone::open_process(clone::getpid())?;
+        match clone::setns(own.as_fd(), libc::CLONE_NEWNS) {
+            // Nobody without CAP_SYS_CHROOT joins, and neither does a later `exec` of this runtime.
+            Err(Errno::EPERM) => return Ok(true),
+            other => other?,
+        }
+        let now = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
+        Ok(mount::look(now.as_fd())?.mount == mount::look(self.slot(slot)?)?.mount)
     }
 
     pub(super) fn move_root(&mut self, slot: Slot, shared: bool) -> Done {
@@ -73,7 +102,8 @@ impl Child<'_> {
         detach_kernel_filesystems()?;
         fd::chdir(self.slot(slot)?)?;
         fd::chroot_here()?;
-        Ok(fd::chdir_path(c"/")?)
+        fd::chdir_path(c"/")?;
+        if self.reaches_root_by_joining(slot)? { Ok(()) } else { Err(Failure::mismatch(CHROOT, 0)) }
     }
 }
 

@@ -34,6 +34,8 @@ pub(in crate::launch) const MOUNT: u32 = 11;
 pub(in crate::launch) const SECCOMP: u32 = 12;
 /// A namespace that is the runtime's own; `value` as for `NAMESPACE`.
 pub(in crate::launch) const NOT_APART: u32 = 13;
+/// A path that does not lead to the mount that was put there.
+pub(in crate::launch) const MOVED: u32 = 14;
 
 fn same<T: PartialEq>(is: T, should: T, part: u32, value: u64) -> Done {
     if is == should { Ok(()) } else { Err(Failure::mismatch(part, value)) }
@@ -77,6 +79,7 @@ impl Child<'_> {
     }
 
     pub(super) fn verify_mounts(&mut self) -> Done {
+        self.verify_places(MOVED)?;
         for check in &self.checks[..self.checked] {
             match mount::mount_attrs(check.id) {
                 Ok(is) => same(is & check.expect, check.expect, MOUNT, check.expect & !is)?,

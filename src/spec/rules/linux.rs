@@ -8,7 +8,7 @@ use oci_spec::runtime::{
     Linux, LinuxDevice, LinuxDeviceType, LinuxIdMapping, LinuxIntelRdt, LinuxMemoryPolicy, LinuxNamespaceType,
     MemoryPolicyFlagType, MemoryPolicyModeType, Spec,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn check(spec: &Spec, view: &View<'_>, context: &Context, found: &mut Findings) {
     namespaces(view, found);
@@ -180,7 +180,7 @@ fn sorted<V>(map: &HashMap<String, V>) -> Vec<(&str, &V)> {
 
 fn sysctls(linux: &Linux, spec: &Spec, view: &View<'_>, found: &mut Findings) {
     let Some(parameters) = linux.sysctl().as_ref().filter(|parameters| !parameters.is_empty()) else { return };
-    let mut paths: Vec<String> = Vec::new();
+    let mut paths = HashSet::new();
     for (name, value) in sorted(parameters) {
         let at = || format!("linux.sysctl[{}]", quote(name));
         let Some(path) = sysctl::path(name) else {
@@ -227,7 +227,7 @@ fn sysctls(linux: &Linux, spec: &Spec, view: &View<'_>, found: &mut Findings) {
         if paths.contains(&path) {
             found.error(at(), format!("names /proc/sys/{path} a second time, in another spelling"));
         }
-        paths.push(path);
+        paths.insert(path);
     }
 }
 
@@ -333,7 +333,7 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
             && !matches!(name, "." | "..")
             && !name.bytes().any(|b| b == b'/' || b == b':' || b.is_ascii_whitespace() || b == 0 || b == b'%')
     };
-    let mut inside: Vec<&str> = Vec::new();
+    let mut inside = HashSet::new();
     for (name, device) in sorted(devices) {
         let at = format!("linux.netDevices[{}]", quote(name));
         let target = device.name().as_deref().filter(|target| !target.is_empty());
@@ -352,7 +352,7 @@ fn net_devices(linux: &Linux, view: &View<'_>, found: &mut Findings) {
         if inside.contains(&target) && !target.ends_with("%d") {
             found.error(at, format!("a second device would be called {} in the container", quote(target)));
         }
-        inside.push(target);
+        inside.insert(target);
     }
 }
 

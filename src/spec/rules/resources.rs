@@ -59,7 +59,7 @@ fn devices(resources: &LinuxResources, path: &str, found: &mut Findings) {
         let access = rule.access().as_deref().unwrap_or_default();
         if access.is_empty() {
             found.error_hint(at("access"), "device access field cannot be empty", "it is made of r, w and m");
-        } else if !access.chars().all(|c| matches!(c, 'r' | 'w' | 'm')) {
+        } else if !access.chars().all(|c| matches!(c, 'r' | 'w' | 'm' | 'a')) {
             found.error_hint(
                 at("access"),
                 format!("{} is not a device access", quote(access)),
@@ -173,6 +173,7 @@ fn block_device(major: i64, minor: i64, at: &impl Fn(&str) -> String, found: &mu
 /// Page sizes are named as in the kernel's files: `hugetlb.2MB.limit_in_bytes`.
 fn hugepages(resources: &LinuxResources, path: &str, found: &mut Findings) {
     let limits = resources.hugepage_limits().as_deref().unwrap_or_default();
+    let mut sizes = std::collections::HashSet::new();
     for (index, limit) in limits.iter().enumerate() {
         let at = |name: &str| at(path, &format!("hugepageLimits[{index}].{name}"));
         let size = limit.page_size();
@@ -182,7 +183,7 @@ fn hugepages(resources: &LinuxResources, path: &str, found: &mut Findings) {
         if !number.is_some_and(good) {
             found.error_hint(at("pageSize"), format!("{} is not a page size", quote(size)), "like 64KB, 2MB or 1GB");
         }
-        if limits[..index].iter().any(|other| other.page_size() == size) {
+        if !sizes.insert(size) {
             found.error(at("pageSize"), format!("{size} is given twice"));
         }
         if limit.limit() < 0 {
