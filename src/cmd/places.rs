@@ -70,7 +70,8 @@ impl<'a> Places<'a> {
     /// Finds an image and unpacks it if need be. Root's programs are nobody, and so are the owners of what they run in.
     pub(super) fn image(&mut self, name: &OsStr) -> anyhow::Result<Image> {
         let named = Named::parse(name);
-        let failed = |error: io::Error| hinted(&format!("--image {}: {error}", shown(&named.path)), "name the place itself");
+        let failed =
+            |error: io::Error| hinted(&format!("--image {}: {error}", shown(&named.path)), "name the place itself");
         let walked = self.walker.walk(&named.path).map_err(failed)?;
         let source = named.at(walked.path.clone()).explained()?;
         match (&source, walked.found) {

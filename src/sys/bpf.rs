@@ -72,7 +72,7 @@ struct QueryAttr {
     prog_attach_flags: u64,
     link_ids: u64,
     link_attach_flags: u64,
-    /// Written back since 6.17 whatever size was passed (kernel commit 120933984460): with less, what is behind would be.
+    /// Kernels of 6.17 to 7.1 may write it whatever size was passed: with less, what is behind would be overwritten.
     revision: u64,
 }
 
