@@ -26,7 +26,10 @@ pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> P
             let Some(source) = mount.source().as_deref().and_then(absolute) else { continue };
             // What is hidden in it is hidden by the sandbox.
             if let Some(forbidden) = &mut files.forbidden_sources {
-                forbidden.retain(|path| !path.contains(source.path()) && !source.contains(path.path()));
+                forbidden.retain(|path| !path.meets(source.path()));
+            }
+            if let Some(fixed) = &mut files.readonly_sources {
+                fixed.retain(|path| !path.meets(source.path()));
             }
             if let Some(sources) = &mut files.sources {
                 sources.insert(source.clone());
