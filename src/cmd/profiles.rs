@@ -75,7 +75,8 @@ pub(super) fn follow(
         meant.insert(given, identity);
         // Not what /proc calls a namespace.
         let found = if found.is_absolute() { found } else { continue };
-        if source.is_absolute() || !found.starts_with(&own) {
+        // What is in the bundle, and no link, is the bundle's.
+        if found != own.join(&source).components().collect::<PathBuf>() || source.is_absolute() {
             mount.set_source(Some(found.clone()));
         }
         meant.insert(found, identity);
