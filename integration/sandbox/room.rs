@@ -11,7 +11,7 @@ use std::process::Command;
 const BUILDS: &[(&str, &str)] = &[
     (
         "/usr/local/go/bin/go",
-        "export PATH=/usr/local/go/bin:$PATH GOFLAGS=-mod=mod GOTOOLCHAIN=local; go test ./... && go run .",
+        "export PATH=/usr/local/go/bin:$PATH GOFLAGS=-mod=mod GOTOOLCHAIN=local; go run . && go test -vet=off ./...",
     ),
     ("/usr/bin/gcc", "echo 'int main(void) { return 0; }' > /tmp/a.c && gcc -o /tmp/a /tmp/a.c && /tmp/a"),
     ("/usr/bin/npm", "npm run it && npm install --offline && test -d $npm_config_cache"),
@@ -42,9 +42,11 @@ fn what_is_built_finds_room_and_is_executed() {
                 caller.file(&format!("{project}/{name}"), content, 0o644);
             }
             let path = caller.path(&project).to_string_lossy().into_owned();
-            let flags = ["-q", "--profile", "build", "--rw", &path, "--workdir", &path];
-            let seen = caller.shell(&flags, &format!("set -e; {script}"));
-            if seen.code() != 0 {
+            let script = format!("set -e; {script}");
+            let flags = ["-q", "--profile", "build", "--rw", &path, "--workdir", &path, "--", "sh", "-c", &script];
+            // Compilers take their time: the standard library of Go is built anew.
+            let seen = caller.command(&flags).output().expect("pent");
+            if !seen.status.success() {
                 wrong.push(format!("{program}: {seen:?}"));
             }
         }
