@@ -18,6 +18,7 @@ mod hardened {
     pub(crate) mod held;
 
     mod arguments;
+    mod around;
     mod capabilities;
     mod hooks;
     mod places;

@@ -32,6 +32,8 @@ mod own;
 mod paths;
 #[path = "sandbox/report.rs"]
 mod report;
+#[path = "sandbox/room.rs"]
+mod room;
 #[path = "sandbox/setid.rs"]
 mod setid;
 #[path = "sandbox/streams.rs"]

@@ -21,7 +21,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Subcommand};
 use goflags::{FlagsEnd, Sorted};
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt as _;
 use thiserror::Error;
 
 /// Exit code of every failure but exec's.
@@ -167,9 +167,15 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Invocation {
 }
 
 /// The profile that the program's own name asks for: callers that can only name a binary choose it by a link `pent-NAME`.
+///
+/// A name that no profile can have is one all the same, and will not be found: `pent-` alone, bytes that are no text, and what
+/// only a path after `pent-` can mean (`pent-../x`). Such a caller wanted a profile, and is not to go without.
 fn profile_of(program: &OsStr) -> Option<String> {
-    let name = Path::new(program).file_name()?.to_str()?;
-    name.strip_prefix("pent-").filter(|name| !name.is_empty()).map(str::to_owned)
+    let program = program.as_bytes();
+    let mut parts = program.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    let name = |part: &[u8]| Some(String::from_utf8_lossy(part.strip_prefix(b"pent-")?).into_owned());
+    let last = parts.clone().next_back().and_then(name);
+    last.or_else(|| parts.find_map(|part| name(part).filter(|name| name.bytes().all(|byte| byte == b'.'))))
 }
 
 fn parse_arguments(argv: impl Iterator<Item = OsString>) -> Invocation {

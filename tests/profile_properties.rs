@@ -375,6 +375,7 @@ fn any_profile() -> impl Strategy<Value = Profile> {
                 ("sources", names(&["/srv", "/dev/fuse"])),
                 ("forbidden_sources", names(&["/etc", "/var/run/docker.sock"])),
                 ("writable_sources", names(&["/srv/data"])),
+                ("readonly_sources", names(&["/srv/data", "/usr", "/var*"])),
                 ("types", names(&["bind", "tmpfs", "proc", "sysfs", "mqueue", "devpts", "cgroup"])),
                 ("readonly_types", names(&["sysfs", "cgroup"])),
                 ("masked", names(&["/proc/kcore", "/sys/firmware"])),
@@ -652,6 +653,7 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             let readonly = rules.readonly_root == Some(true)
                 || rules.writable.is_some()
                 || rules.writable_sources.is_some()
+                || rules.readonly_sources.as_ref().is_some_and(|sources| !sources.is_empty())
                 || rules.readonly_types.as_ref().is_some_and(|types| !types.is_empty());
             prop_assert!(gives & attr::RDONLY == 0 || !readonly, "{mount:?}");
             continue;
@@ -713,6 +715,8 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
                 !is_path || rules.writable_sources.as_ref().is_none_or(inside) || set & attr::RDONLY != 0,
                 "{mount:?}"
             );
+            let fixed = rules.readonly_sources.iter().flatten().any(|fixed| fixed.meets(source));
+            prop_assert!(!is_path || !fixed || set & attr::RDONLY != 0, "{mount:?}");
         }
         if seen.kind == "bind" {
             let source = mount.source().clone().unwrap_or_default();
@@ -727,8 +731,9 @@ fn check_mounts(asked: &Spec, got: &Spec, profile: &Profile) -> Check {
             }
             let may_write =
                 rules.writable_sources.as_ref().is_none_or(|all| all.iter().any(|s| source.starts_with(s.path())));
+            let fixed = rules.readonly_sources.iter().flatten().any(|fixed| fixed.meets(&source));
             prop_assert!(
-                may_write || set & attr::RDONLY != 0 && (!seen.recursive || below & attr::RDONLY != 0),
+                may_write && !fixed || set & attr::RDONLY != 0 && (!seen.recursive || below & attr::RDONLY != 0),
                 "{mount:?}"
             );
         }

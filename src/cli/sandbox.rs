@@ -33,6 +33,13 @@ pub struct Sandbox {
     /// Show a file or directory of the host, read-only, even a hidden one (repeatable)
     #[arg(long, value_name = "PATH[:INSIDE]")]
     pub ro: Vec<OsString>,
+    /// Let the program use a device, such as /dev/kvm or /dev/dri/renderD128, as far as its owner and mode allow: the driver behind
+    /// it is open to the program (repeatable)
+    #[arg(long, value_name = "PATH")]
+    pub device: Vec<OsString>,
+    /// Let the program talk to whoever listens at a UNIX socket, who acts for it outside of the sandbox (repeatable)
+    #[arg(long, value_name = "PATH[:INSIDE]")]
+    pub socket: Vec<OsString>,
     /// Leave a thing that runs later, such as .vscode, .git/hooks or a path below --rw, writable and in place; or all
     /// (repeatable)
     #[arg(long, value_name = "NAME")]

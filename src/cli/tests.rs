@@ -4,6 +4,7 @@
 use super::*;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -412,4 +413,28 @@ fn everything_that_can_be_typed_is_explained() {
             assert!(!help.is_empty(), "{} {}: no help", command.get_name(), arg.get_id());
         }
     }
+}
+
+#[test]
+fn a_program_called_as_for_a_profile_never_runs_without_one() {
+    let of = |name: &[u8]| parse([OsString::from_vec(name.to_vec()), "list".into()]).global.profile;
+    for (name, profile) in [
+        ("pent-restricted", "restricted"),
+        ("/usr/bin/pent-restricted", "restricted"),
+        ("./pent-restricted/", "restricted"),
+        ("pent-restricted/.", "restricted"),
+        ("pent-", ""),
+        ("/usr/bin/pent-", ""),
+        ("pent-../x", ".."),
+        ("/opt/pent-../../bin/x", ".."),
+        ("pent-/x", ""),
+    ] {
+        assert_eq!(of(name.as_bytes()).as_deref(), Some(profile), "{name}");
+    }
+    assert_eq!(of(b"pent-\xff").as_deref(), Some("\u{fffd}"));
+    for name in ["pent", "/opt/pent-0.1.0/pent", "pent-src/target/debug/pent", "runc", "/", ""] {
+        assert_eq!(of(name.as_bytes()), None, "{name}");
+    }
+    let typed = parse(["pent-".into(), "--profile".into(), "baseline".into(), OsString::from("list")]);
+    assert_eq!(typed.global.profile.as_deref(), Some("baseline"), "what is typed comes first");
 }

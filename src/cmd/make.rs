@@ -140,7 +140,9 @@ impl Bundle {
         Self::validate(session, &path, &spec)?;
         let mut host = Host::probe(false).explained()?;
         host.probe_limits().explained()?;
-        let tightened = profile::tighten_to_all(&profiles, &mut spec, &host).map_err(invalid).explained()?;
+        let mut followed = profiles.clone();
+        let meant = profiles::follow(&mut followed, &mut spec, &directory)?;
+        let tightened = profile::tighten_to_all(&followed, &mut spec, &host).map_err(invalid).explained()?;
         session.report.warn_of(&tightened.warnings);
         for change in &tightened.changes {
             session.report.debug(change);
@@ -152,6 +154,7 @@ impl Bundle {
         let config = Config { path, bytes };
         let mut bundle = Self::compile_spec(session, options, hardening, id, directory, config, spec)?;
         bundle.plan.changes = tightened.changes;
+        bundle.plan.identify(&meant);
         bundle.profiles = profiles;
         Ok(bundle)
     }

@@ -6,7 +6,7 @@ use crate::image::{self, Image, Named, Source};
 use crate::plan::op::Identity;
 use crate::sandbox::hidden::Hidden;
 use crate::sandbox::typed::{self, Ground, Purpose};
-use crate::sandbox::{self, Grant, Refusal, Rootfs, Surroundings};
+use crate::sandbox::{self, Device, Grant, Refusal, Rootfs, Surroundings};
 use crate::spelling::{shown, spell, unspell_path};
 use crate::walk::{PROC_SUPER_MAGIC, Walked, Walker};
 use anyhow::Context as _;
@@ -16,6 +16,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+/// A flag for what `--ro` gives as well, by its own name and with a warning.
+pub(super) const SOCKET: &str = "--socket";
 
 /// What goes the ways of this caller's paths.
 pub(super) fn walker(host: &Surroundings) -> anyhow::Result<Walker> {
@@ -119,9 +122,22 @@ impl<'a> Places<'a> {
             let hint = "the sandbox has a /proc of its own";
             return Err(hinted(&format!("{flag} {name}: the host's processes cannot be shown"), hint));
         }
+        if flag == SOCKET && found.kind != libc::S_IFSOCK {
+            let hint = "files and directories are given with --ro and --rw, devices with --device";
+            return Err(hinted(&format!("{flag} {name}: not a UNIX socket"), hint));
+        }
+        // Of a device, a mount like that of a file opens nothing.
+        if found.kind == libc::S_IFCHR {
+            let message = format!("{flag} {name}: a device, which cannot be used that way");
+            return Err(hinted(&message, &format!("to let the program use it: --device {name}")));
+        }
         if writable && !matches!(found.kind, libc::S_IFDIR | libc::S_IFREG) {
             let message = format!("{flag} {name}: neither a file nor a directory");
-            return Err(hinted(&message, "name the directory it is in"));
+            let hint = match found.kind {
+                libc::S_IFSOCK => format!("to let the program talk to whoever listens there: --socket {name}"),
+                _ => "name the directory it is in".to_owned(),
+            };
+            return Err(hinted(&message, &hint));
         }
         let directory = found.is_directory();
         let (target, target_exists) = match (target, rootfs) {
@@ -136,6 +152,37 @@ impl<'a> Places<'a> {
         check_target(flag, &target)?;
         self.identities.insert(real.clone(), found.identity);
         Ok(Grant { source: real, target, target_exists, writable, directory })
+    }
+
+    /// `--device`.
+    pub(super) fn device(&mut self, typed: &OsStr) -> anyhow::Result<Device> {
+        let name = shown(typed);
+        let failed = |error: io::Error| {
+            hinted(&format!("--device {name}: {error}"), "name a device that is there, such as /dev/kvm")
+        };
+        let walked = self.walker.walk(Path::new(typed)).map_err(failed)?;
+        self.judge("--device", Purpose::Read, &walked)?;
+        let Some(found) = walked.found else { return Err(failed(nix::errno::Errno::ENOENT.into())) };
+        let refuse = |what: &str, hint: &str| Err(hinted(&format!("--device {name}: {what}"), hint));
+        match found.kind {
+            libc::S_IFCHR => {}
+            libc::S_IFBLK => {
+                return refuse("a disk, with all that is on it", "give files and directories with --ro and --rw");
+            }
+            libc::S_IFDIR => return refuse("a directory", "name each device in it, such as /dev/dri/renderD128"),
+            libc::S_IFSOCK => return refuse("a UNIX socket", &format!("name it with --socket {name}")),
+            _ => return refuse("not a device", "give files and directories with --ro and --rw"),
+        }
+        let path = walked.path;
+        if !path.starts_with("/dev") || path.starts_with("/dev/pts") || path == Path::new("/dev/ptmx") {
+            return refuse(
+                "not a device of /dev that others may use",
+                "name the node in /dev; terminals are the sandbox's own",
+            );
+        }
+        let device = nix::sys::stat::stat(&path).map_err(|error| failed(error.into()))?.st_rdev;
+        self.identities.insert(path.clone(), found.identity);
+        Ok(Device { path, major: libc::major(device), minor: libc::minor(device) })
     }
 
     fn is_there(&self, path: &[u8]) -> bool {

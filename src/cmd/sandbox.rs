@@ -87,22 +87,24 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let mut surroundings = Surroundings::probe(is_root).explained()?;
     let walker = places::walker(&surroundings)?;
-    let looked_into = places::leads_to(&walker, args.ro.iter().chain(&args.rw));
+    let looked_into = places::leads_to(&walker, args.ro.iter().chain(&args.rw).chain(&args.socket).chain(&args.device));
     surroundings.look_into(&looked_into).explained()?;
     let mut places = Places::new(&surroundings, walker);
     let image = args.image.as_deref().map(|name| places.image(name)).transpose()?;
-    let request = Request { asks: reporting.is_whole(), ..resolve(args, image.as_ref(), places)? };
-    places::check_unchanged(&request.grants, &looked_into)?;
-    surroundings.look_above(request.grants.iter().map(|grant| grant.target.as_path())).explained()?;
-    surroundings.own = own_places(session, &request, &reporting)?;
-    let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
-
-    host.probe_limits().explained()?;
     let name = args.profile.as_ref().or(session.global.profile.as_ref()).map_or(PROFILE, String::as_str);
     if name == profile::NONE {
         return Err(hinted("--profile none: a sandbox is always held to a profile", "baseline forbids least"));
     }
     let profile = profile::load(name).explained()?.for_container("sandbox");
+    let room = room(&profile);
+    let request = Request { asks: reporting.is_whole(), room, ..resolve(args, image.as_ref(), places)? };
+    places::check_unchanged(&request.grants, &looked_into)?;
+    surroundings.look_above(request.grants.iter().map(|grant| grant.target.as_path())).explained()?;
+    surroundings.own = own_places(session, &request, &reporting)?;
+    let mut made = sandbox::compile(&request, &surroundings).map_err(|refusals| refuse(&refusals))?;
+    made.notes.extend(opened(args));
+
+    host.probe_limits().explained()?;
     let refused = |diagnostics| spec::Error::Invalid { path: PathBuf::from(format!("profile {name}")), diagnostics };
     let (tightened, profile) =
         sandbox::restrict(&mut made.spec, profile, &request, &host).map_err(refused).explained()?;
@@ -236,6 +238,29 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         say(&failed);
     }
     told.map(|()| status)
+}
+
+/// What a profile gives /tmp: its limit is room, where it says one.
+fn room(profile: &profile::Profile) -> Option<(u64, bool)> {
+    let mut writable = profile.filesystem.writable.iter().flatten();
+    writable.find_map(|(path, entry)| match entry {
+        profile::Writable::Tmpfs(limits) if path.path() == Path::new("/tmp") => Some((limits.size.0, !limits.noexec)),
+        _ => None,
+    })
+}
+
+/// What flags give away that no profile holds.
+fn opened(args: &Args) -> impl Iterator<Item = String> {
+    let devices = args.device.iter().map(|path| {
+        format!(
+            "--device {}: its driver in the kernel is open to the program, and all that the device can do",
+            spelling::shown(path)
+        )
+    });
+    let sockets = args.socket.iter().map(|path| {
+        format!("--socket {}: who listens there acts for the program outside of the sandbox", spelling::shown(path))
+    });
+    devices.chain(sockets)
 }
 
 /// What the program was refused, and the flags that would allow it.
@@ -450,11 +475,14 @@ fn resolve(args: &Args, image: Option<&Image>, mut places: Places<'_>) -> anyhow
     let rootfs = image.map(|image| Rootfs::probe(image, &name));
     let rootfs = rootfs.transpose().explained()?;
     let mut grants = Vec::new();
-    for (flag, writable, paths) in [("--ro", false, &args.ro), ("--rw", true, &args.rw)] {
+    for (flag, writable, paths) in
+        [("--ro", false, &args.ro), ("--rw", true, &args.rw), (places::SOCKET, false, &args.socket)]
+    {
         for path in paths {
             grants.push(places.grant(flag, path, writable, rootfs.as_ref())?);
         }
     }
+    let devices = args.device.iter().map(|path| places.device(path)).collect::<anyhow::Result<_>>()?;
     let tmpfs = args.tmpfs.iter().map(|tmpfs| {
         let (target, target_exists) = places.tmpfs(&tmpfs.path, rootfs.as_ref())?;
         Ok(Tmpfs { target, target_exists, size: tmpfs.size, mode: tmpfs.mode, exec: tmpfs.exec })
@@ -464,6 +492,8 @@ fn resolve(args: &Args, image: Option<&Image>, mut places: Places<'_>) -> anyhow
     Ok(Request {
         command: command(args, image)?,
         grants,
+        devices,
+        room: None,
         tmpfs,
         identities: places.identities,
         home: match args.home {

@@ -3,12 +3,11 @@
 //! A container's creator never loosens it: an annotation chooses among what the file allows, or tightens further.
 #![forbid(unsafe_code)]
 
-use super::source::{Error, Text, read_toml};
+use super::source::{Error, Text, is_absent, read_toml};
 use super::values::Absolute;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the file is.
 pub const CONFIG: &str = "/etc/pent/config.toml";
@@ -81,9 +80,21 @@ impl Config {
     pub fn load() -> Result<Self, Error> {
         match Text::open(Path::new(CONFIG), true) {
             Ok(text) => Self::parse(CONFIG, &text.text),
-            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(Error::Read { .. }) if is_absent(Path::new(CONFIG)) => Ok(Self::default()),
             Err(error) => Err(error),
         }
+    }
+
+    /// With the directories of `roots` as `real` has them, for a root that is given likewise: links and other spellings lead round
+    /// no rule. Of two that are one, the one without links counts.
+    #[must_use]
+    pub fn led_by(mut self, real: impl Fn(&Path) -> PathBuf) -> Self {
+        for (path, name) in self.profile.roots.clone() {
+            if let Some(led) = real(path.path()).to_str().and_then(|led| led.parse::<Absolute>().ok()) {
+                self.profile.roots.entry(led).or_insert(name);
+            }
+        }
+        self
     }
 
     /// Reads the text of the file.
@@ -174,6 +185,19 @@ mod tests {
         let without = Config::default();
         assert!(without.choose(None, Path::new("/run/pent"), None).expect("chosen").is_empty());
         assert_eq!(without.choose(None, Path::new("/run/pent"), Some("build")).expect("chosen"), ["build"]);
+    }
+
+    #[test]
+    fn a_root_by_another_spelling_is_the_same() {
+        let real = |path: &Path| match path.strip_prefix("/run") {
+            Ok(below) => Path::new("/mnt/run").join(below),
+            Err(_) => path.to_owned(),
+        };
+        let led = Config::parse("file", FILE).expect("a configuration").led_by(real);
+        let choose = |root: &str| led.choose(None, &real(Path::new(root)), None).expect("chosen");
+        assert_eq!(choose("/run/containerd/runc/k8s.io"), ["baseline"]);
+        assert_eq!(choose("/mnt/run/containerd/runc/k8s.io"), ["baseline"]);
+        assert!(choose("/mnt/run/containerd/runc/moby").is_empty());
     }
 
     #[test]

@@ -65,6 +65,8 @@ rules! {
     Sources "filesystem.sources" Enforce,
     /// Host paths that may be mounted writable.
     WritableSources "filesystem.writable_sources" Enforce,
+    /// Host paths that are mounted read-only only.
+    ReadonlySources "filesystem.readonly_sources" Tighten,
     /// Kinds of filesystems that may be mounted.
     Types "filesystem.types" Enforce,
     /// Kinds of filesystems that are mounted read-only.
@@ -147,8 +149,11 @@ section! {
         readonly: BTreeSet<Absolute>,
         /// Host paths that may be mounted: they and what is below them. Without the key: any.
         sources: BTreeSet<Absolute>,
-        /// Host paths that may not be mounted: they, what is below them, and what they are in.
+        /// Host paths that may not be mounted: they, what is below them, and what they are in. A `*` at the end of one stands
+        /// for anything.
         forbidden_sources: BTreeSet<Absolute>,
+        /// Host paths that are mounted read-only only: they, what is below them, and what they are in.
+        readonly_sources: BTreeSet<Absolute>,
         /// Host paths that may be mounted writable. Without the key: any.
         writable_sources: BTreeSet<Absolute>,
         /// Kinds of filesystems that may be mounted; `bind` for host paths. Without the key: any.

@@ -7,6 +7,7 @@
 
 mod config;
 mod format;
+mod ports;
 mod seccomp;
 mod source;
 #[cfg(test)]

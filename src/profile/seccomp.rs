@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::format::{Comparison, Condition, Mode, Profile, Rule, Seccomp, SeccompRule};
+use super::ports;
 use super::values::{Answer, Family};
 use crate::fences::{self, Fence};
 use crate::report::Diagnostic;
@@ -57,7 +58,9 @@ pub fn compile(profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
 /// As [`compile`].
 pub(super) fn compile_for(native: Abi, profile: &Profile) -> Result<Option<Program>, Vec<Diagnostic>> {
     let only_log = profile.mode(Rule::Seccomp) == Mode::Warn;
-    let fences: Vec<SeccompRule> = profile.seccomp.fences().flat_map(Fence::rules).map(SeccompRule::from).collect();
+    let fences = profile.seccomp.fences().flat_map(Fence::rules).map(SeccompRule::from);
+    let listed = if profile.mode(Rule::Landlock) == Mode::Warn { Vec::new() } else { ports::rules(&profile.landlock) };
+    let fences: Vec<SeccompRule> = fences.chain(listed).collect();
     let policy = match profile.seccomp.allow {
         Some(_) => policy(&profile.seccomp, &fences, native, only_log),
         None if fences.is_empty() => return Ok(None),

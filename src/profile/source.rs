@@ -153,6 +153,21 @@ pub fn load_from(directory: &Path, name_or_path: &str) -> Result<Profile, Error>
     whole.map(Profile::settled).ok_or_else(|| unknown(directory, name_or_path))
 }
 
+/// Whether an administrator has not made this file: there is no such name in the directory that it would be in, or no such
+/// directory. A link that leads nowhere, or a name that cannot be looked up, is something that was meant to be there.
+pub(super) fn is_absent(path: &Path) -> bool {
+    let above: Vec<&Path> = path.ancestors().collect();
+    for place in above.into_iter().rev() {
+        match place.symlink_metadata() {
+            Err(error) => return error.raw_os_error() == Some(libc::ENOENT),
+            // What is below it is looked for where it leads.
+            Ok(found) if found.is_symlink() && place.metadata().is_err() => return false,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+
 /// A profile's text and where it is from.
 pub(super) struct Text {
     name: String,
@@ -169,10 +184,9 @@ impl Text {
         if name_or_path.is_empty() || !name_or_path.bytes().all(plain) {
             return Err(unknown(directory, name_or_path));
         }
-        match Self::open(&directory.join(format!("{name_or_path}.toml")), true) {
-            Err(Error::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Self::shipped(directory, name_or_path)
-            }
+        let path = directory.join(format!("{name_or_path}.toml"));
+        match Self::open(&path, true) {
+            Err(Error::Read { .. }) if is_absent(&path) => Self::shipped(directory, name_or_path),
             found => found,
         }
     }
@@ -281,4 +295,34 @@ fn line(text: &str, error: &toml::de::Error) -> usize {
     let inside = text.get(span.clone()).zip(quoted).and_then(|(part, quoted)| part.find(&quoted));
     let at = (span.start + inside.unwrap_or(0)).min(text.len());
     1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_what_is_not_there_is_absent() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = |name: &str| dir.path().join(name);
+        for absent in ["none.toml", "none/none.toml"] {
+            assert!(is_absent(&place(absent)), "{absent}");
+        }
+        symlink("/nowhere/at/all", place("dangling")).expect("a link");
+        symlink("loop", place("loop")).expect("a link");
+        symlink(dir.path(), place("here")).expect("a link");
+        std::fs::write(place("file"), "").expect("a file");
+        for there in ["dangling", "dangling/x.toml", "loop", "loop/x.toml", "file", "file/x.toml"] {
+            assert!(!is_absent(&place(there)), "{there}");
+        }
+        assert!(is_absent(&place("here/none.toml")));
+        assert!(!is_absent(&place(&"n".repeat(300))), "it cannot be looked up");
+        // A link to nothing is no leave to take the shipped one.
+        symlink("/nowhere", place("restricted.toml")).expect("a link");
+        assert!(matches!(load_from(dir.path(), "restricted"), Err(Error::Read { .. })));
+        assert!(load_from(dir.path(), "baseline").is_ok());
+        assert!(load_from(&place("dangling"), "baseline").is_err());
+        assert!(load_from(&place("none"), "baseline").is_ok());
+    }
 }

@@ -197,6 +197,20 @@ impl Absolute {
     pub fn contains(&self, path: &Path) -> bool {
         path.starts_with(&self.0)
     }
+
+    /// Whether a path and this one share something: one is the other, or in it. A `*` at the end of this one stands for anything
+    /// in a name.
+    #[must_use]
+    pub fn meets(&self, path: &Path) -> bool {
+        self.0.starts_with(path) || self.contains(path) || self.stands_for(path)
+    }
+
+    fn stands_for(&self, path: &Path) -> bool {
+        let (Some(above), Some(name)) = (self.0.parent(), self.0.file_name()) else { return false };
+        let Some(start) = name.as_encoded_bytes().strip_suffix(b"*") else { return false };
+        let first = path.strip_prefix(above).ok().and_then(|below| below.iter().next());
+        first.is_some_and(|first| first.as_encoded_bytes().starts_with(start))
+    }
 }
 
 impl std::str::FromStr for Absolute {

@@ -1,12 +1,13 @@
 //! Limits: by a control group where the caller may make one, else by what a process can be limited with by itself.
 #![forbid(unsafe_code)]
 
-use super::request::Limits;
+use super::request::{Device, Limits};
 use crate::cgroup::{Driver, Layout, OwnCgroup};
 use crate::host::Host;
 use nix::unistd::AccessFlags;
 use oci_spec::runtime::{
-    LinuxCpu, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Spec,
+    LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit,
+    PosixRlimitBuilder, PosixRlimitType, Spec,
 };
 use std::fmt::Write as _;
 use std::path::Path;
@@ -83,6 +84,19 @@ pub(super) fn resources(limits: &Limits) -> LinuxResources {
         resources.set_pids(Some(limit));
     }
     resources
+}
+
+/// Rules for devices: none but these, and those that every container has.
+pub(super) fn devices(allowed: &[Device]) -> Vec<LinuxDeviceCgroup> {
+    let mut none = LinuxDeviceCgroup::default();
+    none.set_allow(false).set_access(Some("rwm".to_owned()));
+    let rule = |device: &Device| {
+        let mut rule = LinuxDeviceCgroup::default();
+        rule.set_allow(true).set_typ(Some(LinuxDeviceType::C)).set_access(Some("rw".to_owned()));
+        rule.set_major(Some(device.major.into())).set_minor(Some(device.minor.into()));
+        rule
+    };
+    std::iter::once(none).chain(allowed.iter().map(rule)).collect()
 }
 
 /// What limits that a cgroup would have enforced come to without one.

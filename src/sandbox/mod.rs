@@ -18,7 +18,7 @@ mod surroundings;
 pub mod typed;
 mod widen;
 
-pub use request::{Grant, Home, Limits, Network, Request, Tmpfs};
+pub use request::{Device, Grant, Home, Limits, Network, Request, Tmpfs};
 pub use rootfs::Rootfs;
 pub use surroundings::{Closed, Error, Surroundings};
 
@@ -219,7 +219,12 @@ pub fn restrict(
 ) -> Result<(Tightened, Profile), Vec<Diagnostic>> {
     let limits = request.limits.or(&profile.cgroup);
     if let Some(linux) = spec.linux_mut() {
-        linux.set_resources(Some(limits::resources(&limits)));
+        let mut resources = limits::resources(&limits);
+        // Others than root have no rules on devices: there, what is mounted is all that there is.
+        if !request.devices.is_empty() && host.is_privileged() && !host.in_user_namespace {
+            resources.set_devices(Some(limits::devices(&request.devices)));
+        }
+        linux.set_resources(Some(resources));
     }
     let before = spec.process().as_ref().and_then(|process| process.env().clone()).unwrap_or_default();
     let profile = widen::widened(profile, spec, request);

@@ -78,7 +78,7 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
     refusals.extend(own::refusals(request, host, &own));
     let (grants, mut masked) = match &request.rootfs {
         None => {
-            table.private(&host.private);
+            table.private(&host.private, request.room);
             table.of_run(host);
             let grants = grants(request, host, &holes, &mut refusals);
             table.home(request, host.home.as_deref());
@@ -87,7 +87,7 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
         }
         Some(rootfs) => {
             refusals.extend(without_mount_points(rootfs));
-            table.private(&rootfs.private);
+            table.private(&rootfs.private, request.room);
             table.resolver(request, rootfs, host);
             table.home(request, rootfs.home.as_deref());
             let masked = table.hide_in_image(hidden, rootfs, &request.grants);
@@ -113,6 +113,9 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
             target: grant.target.clone(),
             kind: Kind::Bind { source: grant.source.clone(), writable: grant.writable, mapped },
         });
+    }
+    for device in &request.devices {
+        table.device(&device.path);
     }
     table.pin(&own);
     masked.extend(table.mask(&own, request.rootfs.as_ref().map_or(Path::new("/"), |rootfs| &rootfs.path)));
@@ -315,7 +318,7 @@ struct Table {
 
 impl Table {
     /// What every sandbox has of its own, where there is a directory for it.
-    fn private(&mut self, there: &[PathBuf]) {
+    fn private(&mut self, there: &[PathBuf], room: Option<(u64, bool)>) {
         let own = |target: &str, value: Value| Planned { target: target.into(), kind: Kind::Other(value) };
         self.planned.push(own(
             "/proc",
@@ -344,8 +347,18 @@ impl Table {
             self.planned.push(Planned::tmpfs("/run", RUN_SIZE, 0o755));
         }
         for path in ["/tmp", "/var/tmp"].iter().filter(|path| is_there(path)) {
-            self.planned.push(Planned::tmpfs(*path, TMP_SIZE, 0o1777));
+            let (size, exec) = room.filter(|_| **path == *"/tmp").unwrap_or((TMP_SIZE, false));
+            let kind = Kind::Tmpfs { size, mode: 0o1777, exec, closed: false };
+            self.planned.push(Planned { target: path.into(), kind });
         }
+    }
+
+    /// A device of the host where it is on the host: its node cannot be changed, and what is behind it be used.
+    fn device(&mut self, path: &Path) {
+        let place = spell_path(path);
+        let options = ["bind", "rprivate", "nosuid", "noexec", "ro"];
+        let value = json!({ "destination": place, "type": "bind", "source": place, "options": options });
+        self.replace(Planned { target: path.to_owned(), kind: Kind::Other(value) });
     }
 
     /// What the host's programs need below /run.

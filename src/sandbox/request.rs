@@ -18,6 +18,10 @@ pub struct Request {
     pub rootfs: Option<Rootfs>,
     /// `--rw` and `--ro`, in the order given.
     pub grants: Vec<Grant>,
+    /// `--device`.
+    pub devices: Vec<Device>,
+    /// Bytes that /tmp holds, and whether programs in it may be executed, where the profile has room for more than usual.
+    pub room: Option<(u64, bool)>,
     /// Which files and directories the paths of the host led to when they were looked at.
     pub identities: BTreeMap<PathBuf, Identity>,
     /// `--tmpfs`, in the order given.
@@ -59,6 +63,17 @@ pub struct Grant {
     pub writable: bool,
     /// A directory.
     pub directory: bool,
+}
+
+/// A device of the host that the program may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Without links, on the host as in the sandbox.
+    pub path: PathBuf,
+    /// Its major number; it is a character device.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
 }
 
 /// An empty directory in memory.

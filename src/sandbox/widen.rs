@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use super::request::{Network, Request};
-use crate::profile::{Absolute, Profile, Reach, Size, Tmpfs, Writable};
+use crate::profile::{Absolute, DeviceKind, Profile, Reach, Size, Tmpfs, Writable};
 use crate::spec::clean;
 use crate::spec::mount_options::{MountOptions, attr};
 use crate::spelling::{spell, spell_path};
@@ -26,7 +26,10 @@ pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> P
             let Some(source) = mount.source().as_deref().and_then(absolute) else { continue };
             // What is hidden in it is hidden by the sandbox.
             if let Some(forbidden) = &mut files.forbidden_sources {
-                forbidden.retain(|path| !path.contains(source.path()) && !source.contains(path.path()));
+                forbidden.retain(|path| !path.meets(source.path()));
+            }
+            if let Some(fixed) = &mut files.readonly_sources {
+                fixed.retain(|path| !path.meets(source.path()));
             }
             if let Some(sources) = &mut files.sources {
                 sources.insert(source.clone());
@@ -42,6 +45,17 @@ pub(super) fn widened(mut profile: Profile, spec: &Spec, request: &Request) -> P
         {
             writable.insert(target, Writable::Tmpfs(limits(mount, &options)));
         }
+    }
+    if let Some(allowed) = &mut profile.devices.allow {
+        allowed.extend(request.devices.iter().filter_map(|device| {
+            let node = crate::profile::Device {
+                kind: DeviceKind::Char,
+                major: device.major,
+                minor: device.minor,
+                access: "rw".parse().ok()?,
+            };
+            Some((absolute(&spell_path(&device.path))?, node))
+        }));
     }
     if request.network == Network::Host {
         profile.namespaces.own = profile

@@ -236,14 +236,15 @@ impl<'a> Cut<'a> {
                 return false;
             }
         }
-        let Some(allowed) = &self.profile.filesystem.writable_sources else { return true };
-        let may = |layer: &&PathBuf| !allowed.iter().any(|allowed| layer.is_absolute() && allowed.contains(layer));
-        if let Some(layer) = written.iter().find(may)
-            && !asked.has(attr::RDONLY)
-        {
+        if asked.has(attr::RDONLY) {
+            return true;
+        }
+        let ruled = written.iter().flat_map(|layer| self.against_writing(Some(layer)).map(move |rule| (layer, rule)));
+        for (layer, rule) in ruled.collect::<Vec<_>>() {
             let requested = format!("the host's {} writable on {}", layer.display(), asked.destination.display());
-            if self.beyond(Rule::WritableSources, format!("{path}.options"), requested, "read-only") {
+            if self.beyond(rule, format!("{path}.options"), requested, "read-only") {
                 add(mount, &["ro"]);
+                break;
             }
         }
         true
@@ -264,31 +265,44 @@ impl<'a> Cut<'a> {
 
     /// What must not be mounted and would be with this path of the host.
     fn forbidden(&self, source: &Path) -> Option<&'a Absolute> {
-        let all = self.profile.filesystem.forbidden_sources.iter().flatten();
+        let mut all = self.profile.filesystem.forbidden_sources.iter().flatten();
         // A directory shows what is in it; without what is mounted below it only if that is in the same filesystem.
-        let mut shown = all.filter(|forbidden| {
-            !source.is_absolute() || forbidden.contains(source) || forbidden.path().starts_with(source)
-        });
-        shown.next()
+        all.find(|forbidden| !source.is_absolute() || forbidden.meets(source))
+    }
+
+    /// What must not be written to and could be with this path of the host.
+    fn fixed(&self, source: &Path) -> Option<&'a Absolute> {
+        let mut all = self.profile.filesystem.readonly_sources.iter().flatten();
+        all.find(|fixed| !source.is_absolute() || fixed.meets(source))
+    }
+
+    /// The rules that a path of the host, none for one of the bundle, must not be written to by.
+    fn against_writing(&self, source: Option<&Path>) -> impl Iterator<Item = Rule> + use<> {
+        let listed = |allowed: &BTreeSet<Absolute>| {
+            source.is_some_and(|source| source.is_absolute() && allowed.iter().any(|allowed| allowed.contains(source)))
+        };
+        let unlisted = self.profile.filesystem.writable_sources.as_ref().is_some_and(|allowed| !listed(allowed));
+        let fixed = source.is_some_and(|source| self.fixed(source).is_some());
+        let rules = [(unlisted, Rule::WritableSources), (fixed, Rule::ReadonlySources)];
+        rules.into_iter().filter(|(holds, _)| *holds).map(|(_, rule)| rule)
     }
 
     fn writable_source(&mut self, path: &str, asked: &Asked, mount: &mut Mount) {
-        let Some(allowed) = &self.profile.filesystem.writable_sources else { return };
         let source = asked.source.as_deref();
-        if source.is_some_and(|source| allowed.iter().any(|allowed| allowed.contains(source))) {
-            return;
-        }
         let name = source.map_or_else(|| "a path of the bundle".to_owned(), |source| source.display().to_string());
         let below: &[&str] = if asked.recursive { &["ro", "rro"] } else { &["ro"] };
-        if !asked.has(attr::RDONLY) {
-            let requested = format!("the host's {name} writable on {}", asked.destination.display());
-            if self.beyond(Rule::WritableSources, format!("{path}.options"), requested, "read-only") {
+        for rule in self.against_writing(source) {
+            let path = format!("{path}.options");
+            let change = if !asked.has(attr::RDONLY) {
+                let requested = format!("the host's {name} writable on {}", asked.destination.display());
+                self.beyond(rule, path, requested, "read-only")
+            } else {
+                !asked.has_below(attr::RDONLY) && self.open(rule, path, "rro, read-only with the mounts below it")
+            };
+            if change {
                 add(mount, below);
+                break;
             }
-        } else if !asked.has_below(attr::RDONLY)
-            && self.open(Rule::WritableSources, format!("{path}.options"), "rro, read-only with the mounts below it")
-        {
-            add(mount, below);
         }
     }
 
@@ -385,6 +399,7 @@ impl<'a> Cut<'a> {
     fn remount(&mut self, path: &str, asked: &Asked, dropped: Option<Rule>, mount: &mut Mount) {
         let rules = &self.profile.filesystem;
         let is_some = |set: &Option<BTreeSet<String>>| set.as_ref().is_some_and(|set| !set.is_empty());
+        let is_listed = |set: &Option<BTreeSet<Absolute>>| set.as_ref().is_some_and(|set| !set.is_empty());
         for (bit, given_back, demanded) in [
             (
                 attr::RDONLY,
@@ -394,6 +409,7 @@ impl<'a> Cut<'a> {
                     (Rule::Writable, rules.writable.is_some()),
                     (Rule::ReadonlyTypes, is_some(&rules.readonly_types)),
                     (Rule::WritableSources, rules.writable_sources.is_some()),
+                    (Rule::ReadonlySources, is_listed(&rules.readonly_sources)),
                 ][..],
             ),
             (attr::NOSUID, ["suid", "rsuid"], &[(Rule::Nosuid, rules.nosuid == Some(true))]),
