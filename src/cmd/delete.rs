@@ -10,7 +10,7 @@ use crate::launch::hooks;
 use crate::plan::compile_hooks;
 use crate::plan::op::HookKind;
 use crate::report::Reporter;
-use crate::state::{Dir, Error, State, Status};
+use crate::state::{Dir, Error, Process, State, Status};
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Hook;
 use std::path::Path;
@@ -48,6 +48,13 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
             return if args.force { Ok(0) } else { Err(hinted("container does not exist", &hint)) };
         }
         Err(Error::Corrupt { .. }) if args.force => {
+            // Another version's, or damaged: what can still be read of it must not live on unseen.
+            let (init, cgroup) = dir.load_rest().explained()?;
+            init.map_or(Ok(()), |init| kill_process(&init, &cgroup))?;
+            if !cgroup.is_none() {
+                cgroup.kill_all(libc::SIGKILL).explained()?;
+                cgroup.delete().explained()?;
+            }
             wipe(dir)?;
             return Ok(0);
         }
@@ -109,6 +116,7 @@ fn sweep_one(dir: Dir, own: &Cgroup, own_id: &str) -> Result<()> {
         // It ends by itself, and soon: whoever has started it is gone.
         Ok(Some(state)) if !state.status(&dir).is_ok_and(|status| status == Status::Stopped) => return Ok(()),
         Ok(Some(state)) => state.cgroup,
+        Err(error @ Error::Foreign { .. }) => return Err(error).explained(),
         _ => dir.load_intent().unwrap_or_default(),
     };
     let expected = own.of_another(own_id, dir.id());
@@ -131,19 +139,23 @@ fn refusal(id: &str, status: Status) -> String {
 
 /// SIGKILL to the first process, and its end awaited. One that has ended is fine.
 fn kill_init(state: &State) -> Result<()> {
-    let pidfd = match state.init.signal(libc::SIGKILL) {
+    kill_process(&state.init, &state.cgroup)
+}
+
+fn kill_process(init: &Process, cgroup: &Cgroup) -> Result<()> {
+    let pidfd = match init.signal(libc::SIGKILL) {
         Err(Error::NotRunning) => return Ok(()),
         sent => sent.explained()?,
     };
     let until = Instant::now() + DYING;
     while Instant::now() < until {
         // Again and again: until the first process has ended, others in the container may freeze each other.
-        state.cgroup.thaw_killed().explained()?;
+        cgroup.thaw_killed().explained()?;
         if pidfd.wait_end(DYING / 50).context("cannot wait for the container's first process")? {
             return Ok(());
         }
     }
-    bail!("container init still running: process {} has not ended {} s after SIGKILL", state.init.pid, DYING.as_secs())
+    bail!("container init still running: process {} has not ended {} s after SIGKILL", init.pid, DYING.as_secs())
 }
 
 /// Removes all that belongs to a container whose first process has ended: remaining processes (in a pid namespace it
