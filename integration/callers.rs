@@ -287,3 +287,29 @@ fn a_state_of_another_version_can_be_forced_away() {
     container.delete_force().ok();
     container.leaves_nothing();
 }
+
+/// Several containers at once, as crun deletes them.
+#[test]
+fn delete_takes_a_regular_expression() {
+    privileged!();
+    lacks!("runc" < "never": "delete --regex", "crun" < "never": "a failure where a container runs");
+    let base = Container::new(Bundle::new("regex").args(["sleep", "1000"]).remove("/linux/cgroupsPath"));
+    let bundle = base.bundle.path().to_string_lossy().into_owned();
+    let id = |number: &str| format!("{}-{number}", base.id());
+    let ids = [id("1"), id("2"), id("x")];
+    for id in &ids {
+        base.runtime.call(["create", "--bundle", &bundle, id]).ok();
+        base.runtime.call(["start", id]).ok();
+    }
+    let exists = || ids.each_ref().map(|id| base.runtime.call(["state", id]).code() == 0);
+    base.runtime.call(["delete", "--force", "--regex", "no-such-thing$"]).ok();
+    assert_eq!(exists(), [true, true, true]);
+    base.runtime.call(["delete", "--regex", "(-1|-2)$"]).refused().says("not stopped");
+    base.runtime.call(["delete", "--force", "--regex", "("]).refused().says("regular expression");
+    // An id is never an expression unasked.
+    base.runtime.call(["delete", "--force", ".*"]).refused().says("invalid container ID");
+    assert_eq!(exists(), [true, true, true]);
+    base.runtime.call(["delete", "--force", "--regex", "(-1|-2)$"]).ok();
+    assert_eq!(exists(), [false, false, true]);
+    base.runtime.call(["delete", "--force", &ids[2]]).ok();
+}

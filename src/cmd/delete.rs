@@ -11,8 +11,10 @@ use crate::plan::compile_hooks;
 use crate::plan::op::HookKind;
 use crate::report::Reporter;
 use crate::state::{Dir, Error, Process, State, Status};
+use crate::sys::regex::Regex;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Hook;
+use std::ffi::CString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,34 @@ const DYING: Duration = Duration::from_secs(10);
 
 /// Deletes a stopped container; kills a created one first; with `--force` any. What an interrupted create left is wiped.
 pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
+    if args.regex { all_that_match(session, args) } else { one(session, args) }
+}
+
+/// Each container whose id matches, as crun does it; other programs' are left alone. One that cannot be deleted keeps no other from it.
+fn all_that_match(session: &Session<'_>, args: &Delete) -> Result<u8> {
+    let regex = CString::new(args.id.as_str()).ok().and_then(|expression| Regex::new(&expression));
+    let Some(regex) = regex else {
+        let message = format!("--regex: {:?} is no regular expression", args.id);
+        return Err(hinted(&message, "extended ones are meant, as in regex(7)"));
+    };
+    let root = session.root()?;
+    let mut failed = None;
+    for id in Dir::list(&root).explained()? {
+        let matches = CString::new(id.as_str()).is_ok_and(|id| regex.matches(&id));
+        if !matches || matches!(Dir::open(&root, &id).map(|dir| dir.load()), Ok(Err(Error::Foreign { .. }))) {
+            continue;
+        }
+        let args = Delete { id, ..args.clone() };
+        match one(session, &args) {
+            Ok(_) => {}
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => session.report.warn(format!("{error:#}")),
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn one(session: &Session<'_>, args: &Delete) -> Result<u8> {
     let mut dir = match Dir::open(&session.root()?, &args.id) {
         Err(Error::Missing { .. }) if args.force => return Ok(0),
         dir => dir.explained()?,
