@@ -3,11 +3,11 @@
 
 use super::builder::Builder;
 use super::mounts::Mounted;
-use super::namespaces::Namespaces;
-use super::op::{Child, Device, Namespace, Slot, Source};
+use super::namespaces::{Namespaces, host_id, id_map};
+use super::op::{Child, Device, MadeDevice, Namespace, Slot, Source};
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxIdMapping};
 use std::path::{Path, PathBuf};
 
 /// config-linux.md, default devices: path, major, minor.
@@ -56,17 +56,18 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespace
                 uid: 0,
                 gid: 0,
             };
-            place(b, dev, path, device, make_nodes, "linux.devices");
+            place(b, linux, dev, path, device, make_nodes, "linux.devices");
         }
     }
     for (index, device) in devices.iter().enumerate() {
         let spec_path = format!("linux.devices[{index}]");
         if let Some(node) = node(b, device, &spec_path) {
-            place(b, dev, &device.path().to_string_lossy(), node, make_nodes, &spec_path);
+            place(b, linux, dev, &device.path().to_string_lossy(), node, make_nodes, &spec_path);
         }
     }
     for (name, target) in LINKS {
-        if !devices.iter().any(|device| device.path() == &Path::new("/dev").join(name)) {
+        let is_there = name != "core" || !b.host.lacks_kcore;
+        if is_there && !devices.iter().any(|device| device.path() == &Path::new("/dev").join(name)) {
             b.child.push(Child::LinkDevice { dev, name: Text::new(name), target: Text::new(target) });
         }
     }
@@ -117,17 +118,38 @@ fn clean(path: &Path) -> PathBuf {
     path.components().filter(|part| !matches!(part, std::path::Component::ParentDir)).collect()
 }
 
-/// In a user namespace the kernel makes no nodes: the host's are bound instead.
-fn place(b: &mut Builder<'_>, dev: Slot, host_path: &str, device: Device, make_nodes: bool, spec_path: &str) {
+/// In a user namespace the kernel makes no nodes: the host's are bound instead, or one that root of the host makes where it has none.
+fn place(
+    b: &mut Builder<'_>,
+    linux: &Linux,
+    dev: Slot,
+    host_path: &str,
+    device: Device,
+    make_nodes: bool,
+    spec_path: &str,
+) {
     if make_nodes || device.mode & libc::S_IFMT == libc::S_IFIFO {
         b.child.push(Child::MakeDevice { dev, device });
         return;
     }
     let source = b.slot();
+    let owner = |map: &Option<Vec<LinuxIdMapping>>, id| {
+        let map = id_map(map.as_ref());
+        if map.is_empty() { Some(id) } else { host_id(&map, id) }
+    };
+    // Who is not mapped in a joined namespace is nobody there; the node is for everybody's permissions then.
+    let made = b.host.can_make_devices().then(|| MadeDevice {
+        mode: device.mode,
+        number: device.number,
+        uid: owner(linux.uid_mappings(), device.uid).unwrap_or_default(),
+        gid: owner(linux.gid_mappings(), device.gid).unwrap_or_default(),
+    });
     b.source(Source {
         slot: source,
         path: Text::new(host_path),
         instead: None,
+        made,
+        nofollow: false,
         recursive: false,
         attributes: Attributes::default(),
         unnamed: 0,

@@ -5,7 +5,7 @@ use super::{Child, Done, MountCheck};
 use crate::launch::sources;
 use crate::launch::wire::Failure;
 use crate::path::{self, Leaf};
-use crate::plan::op::{Filesystem, MountPoint, Slot};
+use crate::plan::op::{Filesystem, MountPoint, Slot, Source};
 use crate::plan::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, attr};
 use crate::sys::fd::{self, CWD, resolve};
@@ -77,6 +77,9 @@ impl Child<'_> {
         let root = self.root.ok_or(Errno::EBADF)?;
         let source = self.slot(slot)?;
         let seen = mount::look(source)?;
+        if point == MountPoint::CopiedLink && is_link(source)? {
+            return copy_link(self.slot(root)?, source, target).map_err(Failure::in_part(TARGET));
+        }
         let to = mount_point(self.slot(root)?, seen.is_directory, target, point)?;
         match mount::attach(source, to.as_fd()) {
             // A file does not go on a directory, and the other way round the target could not have been opened.
@@ -236,9 +239,32 @@ impl Child<'_> {
         let root = self.root()?;
         match path::ensure(root, path, Leaf::Directory) {
             // Left to the change of directory, which says it better.
-            Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM) => Ok(()),
+            // ELOOP: by way of /proc/self/cwd and the like, which lead somewhere only once the root has changed.
+            Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM | Errno::ELOOP) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// What an earlier mount has put into the container's root, to be seen at another place, too.
+    pub(super) fn clone_inside(&mut self, source: &Source) -> Done {
+        let failed = Failure::in_part(sources::CLONE);
+        let flags = libc::O_PATH | if source.nofollow { libc::O_NOFOLLOW } else { 0 };
+        let found = path::open(self.root()?, &source.path, flags).map_err(&failed)?;
+        let tree = mount::clone_mount(found.as_fd(), source.recursive).map_err(&failed)?;
+        let tree = sources::settle(tree, source, None)?;
+        self.fill(source.slot, tree);
+        Ok(())
+    }
+
+    /// The offsets of clocks can be set only while nobody is in the namespace (time_namespaces(7)); setns(2) by its own file then moves
+    /// this process itself, not only its children. Before it becomes the container's root: until then the files are its own.
+    pub(super) fn set_time_offsets(lines: &CStr) -> Done {
+        let flag = super::clone_flag(crate::plan::op::Namespace::Time.flag());
+        crate::sys::clone::unshare(flag)?;
+        let offsets = fd::open(CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
+        fd::write(offsets.as_fd(), lines.to_bytes())?;
+        let namespace = fd::open(CWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+        Ok(crate::sys::clone::setns(namespace.as_fd(), flag)?)
     }
 
     pub(super) fn write_sysctls(&mut self, proc: Slot, values: &[(Text, Text)]) -> Done {
@@ -264,13 +290,46 @@ fn mount_point(root: BorrowedFd<'_>, directory: bool, target: &CStr, point: Moun
             Err(errno) => return Err(Failure::in_part(TARGET)(errno)),
         }
     }
-    let file = point == MountPoint::LikeSource && !directory;
-    let leaf = if file { Leaf::File } else { Leaf::Directory };
+    let like_source = matches!(point, MountPoint::LikeSource | MountPoint::CopiedLink | MountPoint::LinkItself);
+    let leaf = if like_source && !directory { Leaf::File } else { Leaf::Directory };
+    if point == MountPoint::LinkItself {
+        let (dir, at) = path::ensure_parent(root, target).map_err(Failure::in_part(TARGET))?;
+        let name = CStr::from_bytes_with_nul(&target.to_bytes_with_nul()[at..]).map_err(|_| Errno::EINVAL)?;
+        match fd::open(dir.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW) {
+            Err(Errno::ENOENT) => return path::ensure(dir.as_fd(), name, leaf).map_err(Failure::in_part(TARGET)),
+            found => return found.map_err(Failure::in_part(TARGET)),
+        }
+    }
     path::ensure(root, target, leaf).map_err(Failure::in_part(TARGET))
 }
 
 pub(super) fn is_directory(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
     Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+fn is_link(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
+    Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFLNK)
+}
+
+/// Not inlined: its buffers would be part of the frame that every operation runs in. Makes the link again at `target`; the same link is fine there, and anything else is not.
+#[inline(never)]
+fn copy_link(root: BorrowedFd<'_>, link: BorrowedFd<'_>, target: &CStr) -> crate::sys::Result<()> {
+    let mut to = [0u8; libc::PATH_MAX as usize + 1];
+    let len = fd::readlink(link, c"", &mut to[..libc::PATH_MAX as usize])?;
+    to[len] = 0;
+    let to = CStr::from_bytes_until_nul(&to).unwrap_or_default();
+    let (dir, at) = path::ensure_parent(root, target)?;
+    let name = CStr::from_bytes_with_nul(&target.to_bytes_with_nul()[at..]).map_err(|_| Errno::EINVAL)?;
+    match fd::symlink(to, dir.as_fd(), name) {
+        Err(Errno::EEXIST) => {
+            let mut there = [0u8; libc::PATH_MAX as usize + 1];
+            match fd::readlink(dir.as_fd(), name, &mut there[..libc::PATH_MAX as usize]) {
+                Ok(len) if there.get(..len) == Some(to.to_bytes()) => Ok(()),
+                _ => Err(Errno::EEXIST),
+            }
+        }
+        made => made,
+    }
 }
 
 fn empty_tmpfs() -> crate::sys::Result<OwnedFd> {
