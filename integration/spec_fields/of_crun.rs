@@ -170,32 +170,6 @@ fn a_system_call_that_is_not_known_stops_the_container_when_asked() {
     strict.run().refused().explains("no_such_call");
 }
 
-#[test]
-fn the_outputs_of_hooks_go_to_files_when_asked() {
-    privileged!();
-    lacks!("runc" < "never": "run.oci.hooks.stdout");
-    let bundle = Bundle::new("hookout");
-    let (out, err) = (bundle.path().join("out"), bundle.path().join("err"));
-    let hook = bundle.script("hook", "echo to stdout; echo to stderr >&2");
-    let hooks = json!([{ "path": hook }]);
-    let bundle = bundle
-        .set("/hooks", json!({ "createRuntime": hooks, "createContainer": hooks, "poststop": hooks }))
-        .set("/annotations", json!({ "run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err }));
-    fs::write(&out, "before\n").expect("file");
-    let container = Container::new(bundle);
-    container.run().ok();
-    assert_eq!(read(&out), "before\nto stdout\nto stdout\nto stdout");
-    assert_eq!(read(&err), "to stderr\nto stderr\nto stderr");
-    lacks!("crun" < "never": "care with what is no file");
-    // An image's annotation must not have root write through a link of somebody else's.
-    let target = container.bundle.file("target", "");
-    fs::remove_file(&out).expect("remove");
-    symlink(&target, &out).expect("link");
-    container.run().refused();
-    assert_eq!(read(&target), "");
-    container.leaves_nothing();
-}
-
 /// `--userns=auto --network=host`, which Podman offers.
 #[test]
 fn sysfs_without_a_network_namespace_is_the_hosts_read_only() {

@@ -69,8 +69,8 @@ fn features() -> Result<Features, OciSpecError> {
 
 /// Those that change what the runtime does: an engine does not let just anybody set them. A prefix ends in a dot.
 fn unsafe_annotations() -> Vec<String> {
-    use crate::spec::{FAIL_UNKNOWN_SYSCALL, HOOKS_STDERR, HOOKS_STDOUT, KEEP_GROUPS};
-    let of_crun = [KEEP_GROUPS, HOOKS_STDOUT, HOOKS_STDERR, FAIL_UNKNOWN_SYSCALL];
+    use crate::spec::{FAIL_UNKNOWN_SYSCALL, KEEP_GROUPS};
+    let of_crun = [KEEP_GROUPS, FAIL_UNKNOWN_SYSCALL];
     owned([crate::cgroup::SYSTEMD_PROPERTY].into_iter().chain(of_crun).chain([super::refusals::ANNOTATION]).collect())
 }
 

@@ -45,20 +45,6 @@ impl State {
         fields.into()
     }
 
-    /// The file that an annotation names, to append to. A link, or what would wait for somebody, is refused: the name may have come with an
-    /// image.
-    fn named(&self, annotation: &str) -> crate::sys::Result<Option<OwnedFd>> {
-        let path = self.0.get("annotations").and_then(|all| all.get(annotation)).and_then(serde_json::Value::as_str);
-        let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(None) };
-        match crate::output::append(std::path::Path::new(path), false) {
-            Ok(file) => Ok(Some(file.into())),
-            Err(crate::output::Error::Io { source, .. }) => {
-                Err(Errno::from_raw(source.raw_os_error().unwrap_or(libc::EIO)))
-            }
-            Err(_) => Err(Errno::EEXIST),
-        }
-    }
-
     /// The text before and after the pid.
     fn around_pid(&self, kind: HookKind) -> (&'static str, String) {
         let status = match kind {
@@ -86,8 +72,6 @@ pub struct Prepared {
     state: OwnedFd,
     pid_at: i64,
     output: OwnedFd,
-    /// Files that annotations name, for standard output and error in the place of what is kept for the message.
-    named: [Option<OwnedFd>; 2],
 }
 
 /// A seccomp filter as the kernel takes it, and flags of seccomp(2); no instructions are no filter.
@@ -148,7 +132,6 @@ pub fn prepare(
                 state: memory,
                 pid_at,
                 output: fd::memfd(c"output")?,
-                named: [state.named(crate::spec::HOOKS_STDOUT)?, state.named(crate::spec::HOOKS_STDERR)?],
             })
         })
         .collect()
@@ -197,9 +180,8 @@ impl Prepared {
     }
 
     /// The descriptors that have to stay open until the hook has run.
-    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        let named = self.named.iter().flatten().map(AsRawFd::as_raw_fd);
-        [self.state.as_raw_fd(), self.output.as_raw_fd()].into_iter().chain(named)
+    pub fn descriptors(&self) -> [RawFd; 2] {
+        [self.state.as_raw_fd(), self.output.as_raw_fd()]
     }
 
     fn wait(&self, pidfd: BorrowedFd<'_>, report: BorrowedFd<'_>) -> Result<(), HookFailure> {
@@ -239,10 +221,8 @@ impl Prepared {
             fd::chdir_path(directory)?;
         }
         fd::place(self.state.as_fd(), 0)?;
-        for (number, named) in (1..).zip(&self.named) {
-            fd::place(named.as_ref().unwrap_or(&self.output).as_fd(), number)?;
-        }
-        Ok(())
+        fd::place(self.output.as_fd(), 1)?;
+        fd::place(self.output.as_fd(), 2)
     }
 }
 

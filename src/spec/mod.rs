@@ -48,11 +48,6 @@ pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// The annotation, with any value, by which a system call that is not known stops the container (crun(1)).
 pub const FAIL_UNKNOWN_SYSCALL: &str = "run.oci.seccomp_fail_unknown_syscall";
 
-/// The annotations that name files to which hooks' outputs are appended (crun(1)).
-pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
-/// As [`HOOKS_STDOUT`].
-pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
-
 /// Whether a configuration asks for that.
 pub fn keeps_groups(spec: &Spec) -> bool {
     spec.annotations().as_ref().and_then(|annotations| annotations.get(KEEP_GROUPS)).is_some_and(|value| value == "1")

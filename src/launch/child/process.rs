@@ -27,7 +27,8 @@ impl<'a> Child<'a> {
         let changed = if last_try { fd::chdir_path(path) } else { change_without_magic(path) };
         match changed {
             Ok(()) => {}
-            Err(Errno::EACCES | Errno::EPERM | Errno::ELOOP) if !last_try => return Ok(()),
+            // EMFILE: the limit on open files is the program's already; chdir(2) needs none.
+            Err(Errno::EACCES | Errno::EPERM | Errno::ELOOP | Errno::EMFILE) if !last_try => return Ok(()),
             // What joins a container is in its procfs only once it is born in its pid namespace.
             Err(Errno::ENOENT) if !last_try && path.to_bytes().starts_with(b"/proc/") => return Ok(()),
             Err(errno) => return Err(errno.into()),
