@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use support::{Bundle, Container, Finish as _, Outcome, lacks, privileged, program, read, seconds, wait_until};
+use support::{
+    Bundle, Container, Finish as _, Outcome, Runtime, lacks, privileged, program, read, seconds, skip, wait_until,
+};
 
 /// How an engine calls: what comes before the verb, in which directory, with which environment.
 struct Engine<'a> {
@@ -194,4 +196,120 @@ fn questions_that_engines_ask_first() {
     let version = engine.call(&["--version"]).ok().stdout();
     let words: Vec<&str> = version.lines().next().unwrap_or_default().split(' ').collect();
     assert!(words.len() == 3 && words[1] == "version", "{version}");
+}
+
+/// Engines keep the containers of all runtimes that they call in one root. To take another's for one's own, or for the
+/// rest of something, is to leave a process running that nobody can stop any more.
+#[test]
+fn another_runtimes_containers_are_left_alone() {
+    privileged!();
+    lacks!("runc" < "never": "a word for it", "crun" < "never": "a word for it");
+    for kind in ["runc", "crun"] {
+        let Some(program) = installed(kind) else {
+            skip(&format!("needs {kind}"));
+            continue;
+        };
+        let mut theirs = Container::new(Bundle::new("theirs").args(["sleep", "1000"]));
+        theirs.runtime.program = program;
+        let call = |args: &[&str]| in_view_of(kind, &theirs, args).finish();
+        let bundle = theirs.bundle.path().to_string_lossy().into_owned();
+        let pid_file = theirs.pid_file().to_string_lossy().into_owned();
+        for (step, args) in [
+            ("created", &["create", "--bundle", &bundle, "--pid-file", &pid_file, theirs.id()] as &[&str]),
+            ("running", &["start", theirs.id()]),
+        ] {
+            call(args).ok();
+            let before = entries(&theirs.runtime.root.join(theirs.id()));
+            let pent = Runtime::new(&theirs.runtime.root);
+            for verb in ["state", "delete", "delete --force", "kill", "kill --all", "ps", "pause", "resume", "start"]
+                .into_iter()
+                .chain(["events --stats", "exec ID true", "update --memory 1G", "checkpoint"])
+            {
+                let mut words: Vec<&str> = verb.split(' ').collect();
+                match words.iter().position(|word| *word == "ID") {
+                    Some(place) => words[place] = theirs.id(),
+                    None => words.push(theirs.id()),
+                }
+                let outcome = pent.call(&words).says(&format!("is {kind}'s"));
+                assert_ne!(outcome.code(), 0, "{outcome:?}");
+                let said = outcome.stderr();
+                assert!(!said.contains("does not exist") && !said.contains("pent delete"), "{verb}: {outcome:?}");
+            }
+            let listed = pent.call(["list", "-q"]).ok();
+            assert!(listed.stdout().is_empty() && listed.stderr().contains(kind), "{listed:?}");
+            assert_eq!(entries(&theirs.runtime.root.join(theirs.id())), before, "{kind}, {step}");
+            assert_eq!(call(&["state", theirs.id()]).ok().json()["status"], json!(step), "{kind}");
+        }
+        call(&["delete", "--force", theirs.id()]).ok();
+    }
+}
+
+/// What a directory holds: names and contents of files.
+fn entries(dir: &Path) -> Vec<(std::ffi::OsString, String)> {
+    let content = |path: PathBuf| if path.is_file() { read(path) } else { String::new() };
+    let mut found: Vec<_> = fs::read_dir(dir)
+        .expect("the directory")
+        .map(|e| e.expect("an entry"))
+        .map(|e| (e.file_name(), content(e.path())))
+        .collect();
+    found.sort();
+    found
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
+        .iter()
+        .map(|dir| Path::new(dir).join(name))
+        .find(|path| path.is_file())
+}
+
+/// A call of another runtime; crun in a view in which there is one version of cgroups only, as it asks for.
+fn in_view_of(kind: &str, theirs: &Container, args: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    let hide = if kind == "crun" { "umount /sys/fs/cgroup/unified 2>/dev/null; exec \"$@\"" } else { "exec \"$@\"" };
+    command.args(["--mount", "sh", "-c", hide, "sh"]).arg(&theirs.runtime.program);
+    command.arg("--root").arg(&theirs.runtime.root).args(args).stdin(Stdio::null());
+    command
+}
+
+/// A state that another version has written is not read, but what runs by it does not run on unseen when it is forced away.
+#[test]
+fn a_state_of_another_version_can_be_forced_away() {
+    privileged!();
+    lacks!("runc" < "never": "what its versions share", "crun" < "never": "what its versions share");
+    let container = Bundle::new("later").args(["sleep", "1000"]).started();
+    let path = container.runtime.root.join(container.id()).join("state.json");
+    let mut state: Value = serde_json::from_str(&read(&path)).expect("a state");
+    state["fromAnotherVersion"] = json!(true);
+    fs::write(&path, state.to_string()).expect("the state");
+    container.call("state", &[]).refused().says("pent delete --force");
+    container.delete().refused();
+    container.delete_force().ok();
+    container.leaves_nothing();
+}
+
+/// Several containers at once, as crun deletes them.
+#[test]
+fn delete_takes_a_regular_expression() {
+    privileged!();
+    lacks!("runc" < "never": "delete --regex", "crun" < "never": "a failure where a container runs");
+    let base = Container::new(Bundle::new("regex").args(["sleep", "1000"]).remove("/linux/cgroupsPath"));
+    let bundle = base.bundle.path().to_string_lossy().into_owned();
+    let id = |number: &str| format!("{}-{number}", base.id());
+    let ids = [id("1"), id("2"), id("x")];
+    for id in &ids {
+        base.runtime.call(["create", "--bundle", &bundle, id]).ok();
+        base.runtime.call(["start", id]).ok();
+    }
+    let exists = || ids.each_ref().map(|id| base.runtime.call(["state", id]).code() == 0);
+    base.runtime.call(["delete", "--force", "--regex", "no-such-thing$"]).ok();
+    assert_eq!(exists(), [true, true, true]);
+    base.runtime.call(["delete", "--regex", "(-1|-2)$"]).refused().says("not stopped");
+    base.runtime.call(["delete", "--force", "--regex", "("]).refused().says("regular expression");
+    // An id is never an expression unasked.
+    base.runtime.call(["delete", "--force", ".*"]).refused().says("invalid container ID");
+    assert_eq!(exists(), [true, true, true]);
+    base.runtime.call(["delete", "--force", "--regex", "(-1|-2)$"]).ok();
+    assert_eq!(exists(), [false, false, true]);
+    base.runtime.call(["delete", "--force", &ids[2]]).ok();
 }

@@ -45,6 +45,9 @@ pub struct Host {
     /// The ABI of Landlock, 0 where there is none.
     #[serde(default)]
     pub landlock_abi: u32,
+    /// Whether the kernel has no /proc/kcore (`CONFIG_PROC_KCORE`), to which /dev/core would be a link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lacks_kcore: bool,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
@@ -123,6 +126,7 @@ impl Host {
             procfs_pidns: kernel_is_at_least(6, 17),
             seccomp_wait_killable: kernel_is_at_least(5, 19),
             landlock_abi: sys::landlock::abi().unwrap_or(0),
+            lacks_kcore: std::fs::symlink_metadata("/proc/kcore").is_err(),
             apparmor: sys::fd::read_file(c"/sys/module/apparmor/parameters/enabled").is_ok_and(|s| s.starts_with(b"Y")),
             selinux: std::fs::metadata("/sys/fs/selinux/status").is_ok(),
             binary: Binary::probe().map_err(proc("/proc/self/exe"))?,
@@ -224,6 +228,7 @@ impl Host {
             lacks_time_namespace: false,
             landlock_abi: 6,
             seccomp_wait_killable: true,
+            lacks_kcore: false,
             apparmor: false,
             selinux: false,
             procfs_pidns: true,

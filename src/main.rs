@@ -12,6 +12,9 @@ fn main() -> ExitCode {
     let invocation = pent::cli::parse(std::env::args_os());
     let reporter = Reporter::new(&invocation.global);
     let failure_code = invocation.failure_code;
+    if failure_code == SANDBOX_FAILURE {
+        reporter.speak_plainly();
+    }
     match pent::cmd::run(invocation, &reporter) {
         Ok(code) => {
             reporter.succeed();

@@ -119,6 +119,7 @@ pub struct Reporter {
     format: LogFormat,
     debug: bool,
     quiet: Cell<bool>,
+    plain: Cell<bool>,
     warnings: RefCell<Vec<String>>,
 }
 
@@ -133,6 +134,7 @@ impl Reporter {
             format: global.log_format,
             debug: global.debug,
             quiet: Cell::new(false),
+            plain: Cell::new(false),
             warnings: RefCell::new(Vec::new()),
         }
     }
@@ -140,6 +142,12 @@ impl Reporter {
     /// Keeps warnings off stderr: it belongs to a container now.
     pub fn hush(&self) {
         self.quiet.set(true);
+    }
+
+    /// Leaves the word `error` out of failures on stderr: what a person has typed fails with a sentence. Callers of a runtime, and their
+    /// tests, look for the word, as runc's `level=error` has it.
+    pub fn speak_plainly(&self) {
+        self.plain.set(true);
     }
 
     /// The container has ended, and stderr is the caller's again.
@@ -208,7 +216,9 @@ impl Reporter {
                 say(&format!("warning: {warning}\n"));
             }
         }
-        let mut text = format!("{}\n", failure.message.trim_end());
+        // With a log the word is there.
+        let label = if self.log.is_none() && !self.plain.get() { "error: " } else { "" };
+        let mut text = format!("{label}{}\n", failure.message.trim_end());
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("hint: {hint}\n"));
         }

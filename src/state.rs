@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod dir;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod process;
@@ -15,6 +16,7 @@ mod root;
 mod tests;
 
 pub use dir::Dir;
+pub use foreign::Maker;
 pub use process::{INIT_COMM, Process, SETUP_COMM};
 pub use root::{Root, SYSTEM_ROOT, fallback_root, is_in_user_namespace};
 
@@ -74,6 +76,15 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// A directory that another program has made.
+    #[error("container {} is {maker}'s: pent has not written {} and does not touch it",
+        path.file_name().unwrap_or_default().display(), path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Who has made it.
+        maker: Maker,
+    },
     /// The kernel refused.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
@@ -121,6 +132,13 @@ impl Hint for Error {
             Self::Corrupt { path, .. } => {
                 let id = path.parent().and_then(Path::file_name).unwrap_or_default();
                 Some(format!("`pent delete --force {}` removes what is left", id.display()))
+            }
+            Self::Foreign { path, maker } => {
+                let (root, id) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+                Some(match maker.program() {
+                    Some(program) => format!("`{program} --root {} state {}` knows it", root.display(), id.display()),
+                    None => format!("look at what is in {}, and at who uses {}", path.display(), root.display()),
+                })
             }
             Self::Freezer(error) => error.hint(),
             Self::NotRunning | Self::Busy | Self::Io { .. } | Self::Signal { .. } => None,

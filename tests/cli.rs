@@ -44,7 +44,7 @@ fn dir() -> TempDir {
 fn fails(dir: &Path, args: &[&str], code: i32, message: &str) -> Said {
     let said = pent(dir, args);
     assert_eq!((said.code, said.out.as_str()), (code, ""), "{args:?}: {}", said.err);
-    assert_eq!(said.err.lines().next(), Some(message), "{args:?}");
+    assert_eq!(said.err.lines().next(), Some(format!("error: {message}").as_str()), "{args:?}");
     assert!(said.err.lines().skip(1).all(|line| line.starts_with("hint: ")), "{args:?}: {}", said.err);
     assert!(said.err.lines().count() <= 2);
     said
@@ -348,7 +348,7 @@ fn spec_writes_once() {
     assert!(text.contains(&format!("\"hostID\": {}", nix::unistd::geteuid())), "{text}");
     let said = pent(dir.path(), &["spec", "-b", "none"]);
     assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.starts_with("cannot create none/config.json: No such file or directory"), "{}", said.err);
+    assert!(said.err.starts_with("error: cannot create none/config.json: No such file or directory"), "{}", said.err);
 }
 
 #[test]

@@ -32,6 +32,7 @@ fn host(cgroup: Layout) -> Host {
         procfs_pidns: true,
         seccomp_wait_killable: true,
         rlimits: std::collections::BTreeMap::new(),
+        lacks_kcore: false,
         lacks_time_namespace: false,
         landlock_abi: 7,
         binary: Binary {

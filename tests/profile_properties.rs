@@ -27,6 +27,7 @@ fn host() -> Host {
         own_cgroup: OwnCgroup::parse("0::/\n"),
         user_manager: None,
         rlimits: BTreeMap::from([("RLIMIT_NOFILE".to_owned(), (512, 4096)), ("RLIMIT_CORE".to_owned(), (0, u64::MAX))]),
+        lacks_kcore: false,
         lacks_time_namespace: false,
         landlock_abi: 6,
         seccomp_wait_killable: true,

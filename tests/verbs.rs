@@ -102,7 +102,8 @@ impl Container {
     fn fails(&self, args: &[&str], message: &str) {
         let output = self.pent(args).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), said.lines().next()), (Some(1), Some(message)), "{args:?}");
+        let message = format!("error: {message}");
+        assert_eq!((output.status.code(), said.lines().next()), (Some(1), Some(message.as_str())), "{args:?}");
     }
 
     fn status(&self) -> String {

@@ -14,6 +14,7 @@ mod namespaces;
 mod net_devices;
 mod notify;
 mod numa;
+mod of_crun;
 mod process;
 mod rootless;
 mod seccomp;

@@ -158,3 +158,49 @@ fn the_callers_groups_stay_when_an_annotation_asks_for_it() {
         container.leaves_nothing();
     }
 }
+
+/// An ordinary user's container joins the user namespace of another of theirs, as the containers of a pod do.
+#[test]
+fn an_ordinary_user_joins_the_user_namespace_of_another_container() {
+    privileged!();
+    let first = Container::rootless(single("joinfirst").sleeping(), USER);
+    first.create().ok();
+    first.start().ok();
+    let path = format!("/proc/{}/ns/user", first.pid());
+    let second = single("joinsecond").without_namespace("user").namespace("user", Some(Path::new(&path)));
+    let second = Container::rootless(second.shell("readlink /proc/self/ns/user; id -u; mount | grep -c ' / '"), USER);
+    let seen = second.run().ok().stdout();
+    let theirs = fs::read_link(&path).expect("the namespace");
+    assert_eq!(seen, format!("{}\n0\n1\n", theirs.display()));
+    second.leaves_nothing();
+}
+
+/// A user namespace's root has the right that it takes.
+#[test]
+fn an_ordinary_user_sets_the_clocks_of_a_time_namespace() {
+    privileged!();
+    lacks!("runc" < "1.2": "time namespaces", "crun" < "1.9": "offsets in a user namespace");
+    let bundle = single("rootlesstime").namespace("time", None);
+    let bundle = bundle.set("/linux/timeOffsets", json!({ "boottime": { "secs": 86_400 } }));
+    let script = "sed -n 's/^boottime *//p' /proc/self/timens_offsets | tr -s ' \t' ' '";
+    let container = Container::rootless(bundle.shell(script), USER);
+    let seen = container.run().ok().trimmed();
+    assert!(seen.trim_start().starts_with("86400"), "{seen}");
+    container.leaves_nothing();
+}
+
+/// With `--all` it is no error that nobody is left, with a cgroup or without.
+#[test]
+fn all_of_a_stopped_container_can_be_killed() {
+    privileged!();
+    lacks!("runc" < "never": "kill --all without a cgroup", "crun" < "never": "kill --all of a stopped container");
+    let container = Container::rootless(single("killstopped").sleeping(), USER);
+    container.create().ok();
+    container.start().ok();
+    container.runtime.call(["kill", "--all", container.id(), "KILL"]).ok();
+    container.wait_status("stopped");
+    container.runtime.call(["kill", "--all", container.id(), "KILL"]).ok();
+    container.kill("KILL").refused().says("container not running");
+    container.delete().ok();
+    container.leaves_nothing();
+}

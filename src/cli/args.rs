@@ -398,6 +398,9 @@ pub struct Delete {
     /// Kill the container if it still runs; wipe what an interrupted command left; an unknown id is no error
     #[arg(long, short)]
     pub force: bool,
+    /// Take the id for an extended regular expression, and delete every container whose id it matches somewhere
+    #[arg(long, short)]
+    pub regex: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER")]
     pub id: String,

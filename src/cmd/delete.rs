@@ -10,9 +10,11 @@ use crate::launch::hooks;
 use crate::plan::compile_hooks;
 use crate::plan::op::HookKind;
 use crate::report::Reporter;
-use crate::state::{Dir, Error, State, Status};
+use crate::state::{Dir, Error, Process, State, Status};
+use crate::sys::regex::Regex;
 use anyhow::{Context as _, Result, bail};
 use oci_spec::runtime::Hook;
+use std::ffi::CString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,34 @@ const DYING: Duration = Duration::from_secs(10);
 
 /// Deletes a stopped container; kills a created one first; with `--force` any. What an interrupted create left is wiped.
 pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
+    if args.regex { all_that_match(session, args) } else { one(session, args) }
+}
+
+/// Each container whose id matches, as crun does it; other programs' are left alone. One that cannot be deleted keeps no other from it.
+fn all_that_match(session: &Session<'_>, args: &Delete) -> Result<u8> {
+    let regex = CString::new(args.id.as_str()).ok().and_then(|expression| Regex::new(&expression));
+    let Some(regex) = regex else {
+        let message = format!("--regex: {:?} is no regular expression", args.id);
+        return Err(hinted(&message, "extended ones are meant, as in regex(7)"));
+    };
+    let root = session.root()?;
+    let mut failed = None;
+    for id in Dir::list(&root).explained()? {
+        let matches = CString::new(id.as_str()).is_ok_and(|id| regex.matches(&id));
+        if !matches || matches!(Dir::open(&root, &id).map(|dir| dir.load()), Ok(Err(Error::Foreign { .. }))) {
+            continue;
+        }
+        let args = Delete { id, ..args.clone() };
+        match one(session, &args) {
+            Ok(_) => {}
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => session.report.warn(format!("{error:#}")),
+        }
+    }
+    failed.map_or(Ok(0), Err)
+}
+
+fn one(session: &Session<'_>, args: &Delete) -> Result<u8> {
     let mut dir = match Dir::open(&session.root()?, &args.id) {
         Err(Error::Missing { .. }) if args.force => return Ok(0),
         dir => dir.explained()?,
@@ -48,6 +78,13 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
             return if args.force { Ok(0) } else { Err(hinted("container does not exist", &hint)) };
         }
         Err(Error::Corrupt { .. }) if args.force => {
+            // Another version's, or damaged: what can still be read of it must not live on unseen.
+            let (init, cgroup) = dir.load_rest().explained()?;
+            init.map_or(Ok(()), |init| kill_process(&init, &cgroup))?;
+            if !cgroup.is_none() {
+                cgroup.kill_all(libc::SIGKILL).explained()?;
+                cgroup.delete().explained()?;
+            }
             wipe(dir)?;
             return Ok(0);
         }
@@ -109,6 +146,7 @@ fn sweep_one(dir: Dir, own: &Cgroup, own_id: &str) -> Result<()> {
         // It ends by itself, and soon: whoever has started it is gone.
         Ok(Some(state)) if !state.status(&dir).is_ok_and(|status| status == Status::Stopped) => return Ok(()),
         Ok(Some(state)) => state.cgroup,
+        Err(error @ Error::Foreign { .. }) => return Err(error).explained(),
         _ => dir.load_intent().unwrap_or_default(),
     };
     let expected = own.of_another(own_id, dir.id());
@@ -131,19 +169,23 @@ fn refusal(id: &str, status: Status) -> String {
 
 /// SIGKILL to the first process, and its end awaited. One that has ended is fine.
 fn kill_init(state: &State) -> Result<()> {
-    let pidfd = match state.init.signal(libc::SIGKILL) {
+    kill_process(&state.init, &state.cgroup)
+}
+
+fn kill_process(init: &Process, cgroup: &Cgroup) -> Result<()> {
+    let pidfd = match init.signal(libc::SIGKILL) {
         Err(Error::NotRunning) => return Ok(()),
         sent => sent.explained()?,
     };
     let until = Instant::now() + DYING;
     while Instant::now() < until {
         // Again and again: until the first process has ended, others in the container may freeze each other.
-        state.cgroup.thaw_killed().explained()?;
+        cgroup.thaw_killed().explained()?;
         if pidfd.wait_end(DYING / 50).context("cannot wait for the container's first process")? {
             return Ok(());
         }
     }
-    bail!("container init still running: process {} has not ended {} s after SIGKILL", state.init.pid, DYING.as_secs())
+    bail!("container init still running: process {} has not ended {} s after SIGKILL", init.pid, DYING.as_secs())
 }
 
 /// Removes all that belongs to a container whose first process has ended: remaining processes (in a pid namespace it

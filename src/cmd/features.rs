@@ -69,7 +69,9 @@ fn features() -> Result<Features, OciSpecError> {
 
 /// Those that change what the runtime does: an engine does not let just anybody set them. A prefix ends in a dot.
 fn unsafe_annotations() -> Vec<String> {
-    owned(vec![crate::cgroup::SYSTEMD_PROPERTY, crate::spec::KEEP_GROUPS, super::refusals::ANNOTATION])
+    use crate::spec::{FAIL_UNKNOWN_SYSCALL, KEEP_GROUPS};
+    let of_crun = [KEEP_GROUPS, FAIL_UNKNOWN_SYSCALL];
+    owned([crate::cgroup::SYSTEMD_PROPERTY].into_iter().chain(of_crun).chain([super::refusals::ANNOTATION]).collect())
 }
 
 fn owned(names: Vec<&'static str>) -> Vec<String> {

@@ -28,7 +28,11 @@ pub(super) fn run(session: &Session<'_>, args: &Kill) -> Result<u8> {
             "leave out --all to signal its first process",
         ));
     }
-    state.init.signal(args.signal).explained()?;
+    match state.init.signal(args.signal) {
+        // As where there is a cgroup.
+        Err(Error::NotRunning) if args.all => return Ok(0),
+        sent => sent.explained()?,
+    };
     if kill {
         state.cgroup.thaw_killed().explained()?;
     }

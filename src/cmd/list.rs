@@ -3,7 +3,7 @@
 
 use super::{Explained, Session, print};
 use crate::cli::{List, TableFormat};
-use crate::state::{Dir, State, Status};
+use crate::state::{Dir, Error, Maker, State, Status};
 use anyhow::Result;
 use std::fmt::Write;
 
@@ -12,6 +12,7 @@ use std::fmt::Write;
 pub(super) fn run(session: &Session<'_>, args: &List) -> Result<u8> {
     let root = session.root()?;
     let mut found: Vec<(State, Status)> = Vec::new();
+    let mut others: Vec<(Maker, usize)> = Vec::new();
     for id in Dir::list(&root).explained()? {
         let Ok(dir) = Dir::open(&root, &id) else { continue };
         match dir.load() {
@@ -24,8 +25,16 @@ pub(super) fn run(session: &Session<'_>, args: &List) -> Result<u8> {
             Ok(None) => session.report.warn(format!(
                 "container {id} was not completely created; `pent delete --force {id}` removes what is left"
             )),
+            Err(Error::Foreign { maker, .. }) => match others.iter_mut().find(|(other, _)| *other == maker) {
+                Some((_, count)) => *count += 1,
+                None => others.push((maker, 1)),
+            },
             Err(error) => session.report.warn(format!("container {id}: {error}")),
         }
+    }
+    // One line for each, however many: engines keep them by the hundred.
+    for (maker, count) in others {
+        session.report.warn(format!("{count} in {} left out: of {maker}, not of pent", root.path().display()));
     }
     let text = match (args.quiet, args.format) {
         (true, _) => found.iter().fold(String::new(), |text, (state, _)| text + &state.id + "\n"),

@@ -67,6 +67,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>)
         kept: Vec::new(),
         init: false,
         hand_over_network: false,
+        sources_in_root: true,
         keep_processors: false,
         cgroup_driver: match session.global.cgroup_driver() {
             CgroupManager::Cgroupfs => Driver::Cgroupfs,
@@ -105,7 +106,12 @@ impl Bundle {
     /// Reads and compiles a bundle; every finding is reported.
     pub(super) fn load(session: &Session<'_>, args: &Make, id: &str, report: Option<Watch>) -> anyhow::Result<Self> {
         let given = args.bundle.as_deref().unwrap_or(Path::new("."));
-        let directory = std::path::absolute(given).with_context(|| format!("bundle {}", given.display()))?;
+        let directory = std::path::absolute(given).map_err(|error| {
+            hinted(
+                &format!("bundle {}: cannot find the working directory: {error}", given.display()),
+                "it was removed, or lies outside of the root that pent sees: give --bundle an absolute path",
+            )
+        })?;
         let directory = clean(&directory);
         if directory.to_str().is_none() {
             let message = format!("bundle {}: its path is not UTF-8", crate::spelling::shown(&directory));

@@ -5,7 +5,7 @@ use super::child::parts;
 use super::wire::Failure;
 use super::{hooks, idmap, prepare, sources};
 use crate::plan::Plan;
-use crate::plan::op::{Child as Op, HookKind, Module, Namespace, Prepare, Source};
+use crate::plan::op::{Child as Op, HookKind, Module, MountPoint, Namespace, Prepare, Source};
 use crate::report::Hint;
 use crate::spec::capability;
 use nix::errno::Errno;
@@ -200,6 +200,7 @@ fn source_message(source: &Source, failure: &Failure) -> String {
     let what = match failure.part {
         sources::ATTRIBUTES => "set the attributes of",
         sources::IDMAP => "map the ids of",
+        sources::DEVICE => "make the device node",
         _ if source.spec_path == "root.path" => "open the root filesystem",
         _ => "open mount source",
     };
@@ -211,6 +212,15 @@ fn source_hint(source: &Source, failure: &Failure) -> Option<String> {
         (sources::SWAPPED, _) => Some("end what renames files there, and try again".into()),
         (sources::CLONE, Errno::ENOTDIR) if source.directory => Some(format!("{} must be a directory", source.path)),
         (sources::CLONE, Errno::ENOENT) => Some(format!("{} does not exist on the host", source.path)),
+        (sources::DEVICE, Errno::EINVAL) => Some(format!(
+            "Linux before 6.15 cannot show one that is not on the host: make it there (mknod {})",
+            source.path
+        )),
+        (sources::CLONE, Errno::EPERM) => Some(
+            "pent has no rights over the mounts here: in a user namespace they need a mount namespace that is its own (unshare --user \
+             --map-root-user --mount); `pent doctor` says what else is missing"
+                .into(),
+        ),
         (sources::CLONE, Errno::ENOSYS) => Some("pent needs open_tree, which Linux has since 5.2".into()),
         (sources::ATTRIBUTES, Errno::ENOSYS) => Some("pent needs mount_setattr, which Linux has since 5.12".into()),
         (sources::IDMAP, Errno::EINVAL) => Some("the filesystem of the source may not support id-mapped mounts".into()),
@@ -255,13 +265,15 @@ fn prepare_hint(op: &Prepare, failure: &Failure) -> Option<String> {
         Prepare::RaiseRlimit { name: "RLIMIT_NOFILE", .. } => Some("fs.nr_open is the largest there can be".into()),
         Prepare::MakeIdMapping { .. } => parent_hint(failure),
         Prepare::FindAgent { .. } => Some(AGENT_HINT.into()),
-        Prepare::SetTimeOffsets { .. } => {
-            Some("time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME".into())
-        }
+        Prepare::SetTimeOffsets { .. } => Some(TIME_HINT.into()),
         _ if failure.errno == Errno::ENOSYS as i32 => Some(lacks("pidfd_open, which Linux has since 5.3")),
         _ => None,
     }
 }
+
+/// Of both ways to make a time namespace.
+const TIME_HINT: &str =
+    "time namespaces exist since Linux 5.6; offsets need CAP_SYS_TIME, which root of a new user namespace has";
 
 /// A system call that is not there: an old kernel, or a filter around the runtime that knows only old ones.
 fn lacks(feature: &str) -> String {
@@ -316,7 +328,11 @@ fn parent_hint(failure: &Failure) -> Option<String> {
     match failure.part {
         idmap::NO_HELPER => Some("install the uidmap package, or map a single id only".into()),
         idmap::REFUSED => Some("the ids must be among yours in /etc/subuid and /etc/subgid".into()),
-        idmap::MAPPING => Some("without privileges only your own id can be mapped, to one id".into()),
+        idmap::MAPPING => Some(
+            "without privileges only your own id can be mapped, to one id; in a container or a user namespace only ids that it has itself \
+             (/proc/self/uid_map): `pent doctor` says more"
+                .into(),
+        ),
         SCHEDULER => Some(DEADLINE.into()),
         _ => None,
     }
@@ -327,7 +343,7 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
     let why = errno(failure);
     let index = usize::try_from(failure.value).unwrap_or(usize::MAX);
     match op {
-        Op::CloneMount(source) => source_message(source, failure),
+        Op::CloneMount(source) | Op::CloneInside(source) => source_message(source, failure),
         Op::RunHooks { kind } => {
             let own = hooks.iter().find(|(own, _)| own == kind).map_or(&[][..], |(_, hooks)| hooks.as_slice());
             hooks::describe(*kind, failure, own)
@@ -385,6 +401,7 @@ fn child_message(op: &Op, failure: &Failure, hooks: &[(HookKind, Vec<hooks::Prep
         }
         Op::SetMemoryPolicy { .. } => format!("linux.memoryPolicy: cannot {op}: {why}"),
         Op::SetCpuAffinity { .. } => format!("process.execCPUAffinity.final: cannot {op}: {why}"),
+        Op::SetTimeOffsets { .. } => format!("linux.timeOffsets: cannot {op}: {why}"),
         Op::SetHostname { .. } => format!("hostname: cannot {op}: {why}"),
         Op::ChangeDirectory { path, .. } => match failure.part {
             parts::OUTSIDE => format!("process.cwd: {path} leads outside of the container's root"),
@@ -482,7 +499,8 @@ fn mismatch(failure: &Failure) -> String {
 fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
     let errno = Errno::from_raw(failure.errno);
     Some(match (op, errno) {
-        (Op::CloneMount(source), _) => return source_hint(source, failure),
+        (Op::CloneInside(_), Errno::ENOENT) => "no earlier mount has put it into the container's root".into(),
+        (Op::CloneMount(source) | Op::CloneInside(source), _) => return source_hint(source, failure),
         (Op::Attach { .. } | Op::MountLegacy { .. } | Op::Remount { .. } | Op::MaskPaths { .. }, _)
             if failure.part == parts::COVERS =>
         {
@@ -492,6 +510,10 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
             "something renames files in the root filesystem or in a volume, another container perhaps: end that, and try again"
                 .into()
         }
+        (Op::SetRootPropagation { .. } | Op::MakeRootParentPrivate, Errno::EINVAL) => {
+            "`/` is no mount point here, as in a chroot: bind that directory on itself before (mount --bind DIR DIR), or start pent outside"
+                .into()
+        }
         (Op::Attach { .. }, Errno::EROFS) => {
             "the mount point is missing and the root filesystem is read-only: make it in the image".into()
         }
@@ -499,12 +521,21 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
             "root of the container may not search the root filesystem, or a directory on the way: chmod a+x, or give it to that user"
                 .into()
         }
+        (Op::Attach { point: MountPoint::CopiedLink, .. }, Errno::EEXIST) => {
+            "copy-symlink makes the source's link there, and something else is in its place".into()
+        }
+        (Op::SetTimeOffsets { .. }, _) => TIME_HINT.into(),
+        (Op::EnterProcess { .. }, Errno::EPERM) => {
+            "an ordinary user enters a container only once it is started, and only one of their own".into()
+        }
         (Op::Attach { .. }, Errno::ENOTDIR) => {
             "a directory can only be mounted on a directory, a file on a file".into()
         }
         (Op::MakeFilesystem(_), Errno::ENODEV) => "this kernel has no such filesystem".into(),
         (Op::MakeFilesystem(_), Errno::EPERM) => {
-            "in a user namespace only some filesystems can be mounted, and only with namespaces of its own".into()
+            "in a user namespace only some filesystems can be mounted, and only with namespaces of its own; in a container no procfs \
+             while parts of its /proc are covered: `pent doctor` says what to do"
+                .into()
         }
         (Op::FindExecutable { name, .. }, Errno::ENOENT) => {
             format!("is {name} in the image, and PATH in process.env?")

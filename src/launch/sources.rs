@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::wire::Failure;
-use crate::plan::op::Source;
+use crate::plan::op::{MadeDevice, Source};
 use crate::plan::text::Text;
 use crate::spec::mount_options::{Propagation, Spread};
 use crate::sys::fd::{self, CWD, resolve};
@@ -22,14 +22,43 @@ pub const IDMAP: u32 = 3;
 /// It is not what it was when it was looked at.
 pub const SWAPPED: u32 = 4;
 
+/// No node of the device can be made.
+pub const DEVICE: u32 = 5;
+
+/// What a user namespace cannot take off mounts that it got from another (mount_namespaces(7)).
+const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
 /// Clones the mount at a path of the host and sets everything that was asked for.
 pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
-    let clone = |path| mount::clone_mount_at(CWD, path, source.recursive);
+    let clone = |path| match source.nofollow {
+        true => mount::clone_link_at(CWD, path, source.recursive),
+        false => mount::clone_mount_at(CWD, path, source.recursive),
+    };
     let tree = match (clone(&source.path), &source.instead) {
         (Err(Errno::ENOENT), Some(instead)) => clone(instead),
         (tree, _) => tree,
     };
-    let tree = tree.map_err(Failure::in_part(CLONE))?;
+    let tree = match (tree, &source.made) {
+        (Err(Errno::ENOENT), Some(device)) => make_device(device).map_err(Failure::in_part(DEVICE))?,
+        (tree, _) => tree.map_err(Failure::in_part(CLONE))?,
+    };
+    settle(tree, source, idmap)
+}
+
+/// A node on a file system that nothing else is on.
+fn make_device(device: &MadeDevice) -> crate::sys::Result<OwnedFd> {
+    const NAME: &CStr = c"device";
+    let filesystem = mount::fsopen(c"tmpfs")?;
+    mount::fsconfig_create(filesystem.as_fd())?;
+    let tree = mount::fsmount(filesystem.as_fd(), attr::NOSUID | attr::NOEXEC)?;
+    fd::mknod(tree.as_fd(), NAME, device.mode, device.number)?;
+    fd::chown(tree.as_fd(), NAME, device.uid, device.gid)?;
+    fd::chmod(tree.as_fd(), NAME, device.mode & 0o7777)?;
+    mount::clone_mount_at(tree.as_fd(), NAME, false)
+}
+
+/// Makes a detached mount what was asked for.
+pub fn settle(tree: OwnedFd, source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Failure> {
     let at = tree.as_fd();
     if source.directory && fd::stat(at)?.st_mode & libc::S_IFMT != libc::S_IFDIR {
         return Err(Failure::in_part(CLONE)(Errno::ENOTDIR));
@@ -46,13 +75,17 @@ pub fn clone_mount(source: &Source, idmap: Option<BorrowedFd<'_>>) -> Result<Own
         mount::set_attr(at, true, &change).map_err(Failure::in_part(ATTRIBUTES))?;
     }
     if !top.is_empty() || source.unnamed != 0 {
-        let change = |clear| MountAttr { set: top.set, clear, ..MountAttr::default() };
-        match mount::set_attr(at, false, &change(top.clear | source.unnamed)) {
-            // Locked by whoever made this mount namespace, or nosymfollow before Linux 5.14.
-            Err(Errno::EPERM | Errno::EINVAL) if source.unnamed != 0 => mount::set_attr(at, false, &change(top.clear)),
-            done => done,
+        let change = |clear| mount::set_attr(at, false, &MountAttr { set: top.set, clear, ..MountAttr::default() });
+        let mut done = change(top.clear | source.unnamed);
+        // Locked by whoever made this mount namespace, or nosymfollow before Linux 5.14.
+        if matches!(done, Err(Errno::EPERM | Errno::EINVAL)) && source.unnamed != 0 {
+            done = change(top.clear);
         }
-        .map_err(Failure::in_part(ATTRIBUTES))?;
+        // As with mount(2) by runc and crun, what is locked stays: `rw` is what engines say of every volume.
+        if done == Err(Errno::EPERM) && top.clear & LOCKED != 0 {
+            done = change(top.clear & !LOCKED);
+        }
+        done.map_err(Failure::in_part(ATTRIBUTES))?;
     }
     if let (Some(map), Some(namespace)) = (&source.idmap, idmap) {
         let userns_fd = u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::EBADF)?;

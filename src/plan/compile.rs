@@ -34,6 +34,9 @@ pub struct Options {
     pub report: Option<crate::refusal::Watch>,
     /// The runtime gets the container's user and network namespaces ([`crate::launch::Running::network`]).
     pub hand_over_network: bool,
+    /// A mount's source that lies in the root filesystem is what earlier mounts have made of it, as if they were made on the host. Not for a
+    /// sandbox, whose user means the host's own.
+    pub sources_in_root: bool,
     /// The program runs on the processors that the caller may run on, not on all of its cpuset.
     pub keep_processors: bool,
     /// Paths in the container that become mounts of their own, so that nobody in it can rename or remove them, and
@@ -83,6 +86,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let mut b = Builder::new(request.host);
 
     let seccomp = linux.seccomp().as_ref().and_then(|policy| compile_seccomp(&mut b, policy));
+    if spec.annotations().as_ref().is_some_and(|all| all.contains_key(crate::spec::FAIL_UNKNOWN_SYSCALL)) {
+        refuse_unknown_syscalls(&mut b.diagnostics);
+    }
     let seccomp = with_hardening(&mut b, seccomp, request.hardening);
     let policy = linux.seccomp().as_ref().zip(seccomp.as_ref());
     let agent = policy.and_then(|(policy, filter)| notify::prepare(&mut b, policy, filter));
@@ -112,6 +118,10 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
     enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
+    if !request.host.is_privileged() && !namespaces.is_new(Namespace::User) {
+        // Without rights on the host nothing can be cloned before the user namespace is entered that has some.
+        b.sources_at = b.child.len();
+    }
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -137,6 +147,11 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         &mut b,
         &mounts::Context {
             bundle: request.bundle,
+            rootfs: spec
+                .root()
+                .as_ref()
+                .filter(|_| request.options.sources_in_root)
+                .map(|root| request.bundle.join(root.path())),
             linux,
             namespaces: &namespaces,
             cgroup: (!cgroup_refused).then_some(&cgroup),
@@ -298,6 +313,15 @@ fn compile_seccomp(b: &mut Builder<'_>, policy: &oci_spec::runtime::LinuxSeccomp
             b.diagnostics.extend(diagnostics);
             None
         }
+    }
+}
+
+/// A name that is not known is a warning, unless an annotation says that the filter must be whole.
+fn refuse_unknown_syscalls(found: &mut [Diagnostic]) {
+    for finding in found.iter_mut().filter(|finding| finding.message.starts_with(seccomp::UNKNOWN_SYSCALL)) {
+        finding.severity = Severity::Error;
+        finding.hint =
+            Some(format!("check the spelling, or leave the annotation {} out", crate::spec::FAIL_UNKNOWN_SYSCALL));
     }
 }
 
@@ -475,6 +499,8 @@ fn root_filesystem(b: &mut Builder<'_>, request: &Request<'_>, linux: &Linux, bi
         slot,
         path: rootfs.clone(),
         instead: None,
+        made: None,
+        nofollow: false,
         recursive: true,
         attributes: Attributes::default(),
         unnamed: 0,

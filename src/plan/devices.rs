@@ -3,11 +3,11 @@
 
 use super::builder::Builder;
 use super::mounts::Mounted;
-use super::namespaces::Namespaces;
-use super::op::{Child, Device, Namespace, Slot, Source};
+use super::namespaces::{Namespaces, host_id, id_map};
+use super::op::{Child, Device, MadeDevice, Namespace, Slot, Source};
 use super::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, Spread};
-use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxIdMapping};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -58,17 +58,18 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux, namespaces: &Namespace
                 uid: 0,
                 gid: 0,
             };
-            place(b, dev, Path::new(path), device, make_nodes, "linux.devices");
+            place(b, linux, dev, Path::new(path), device, make_nodes, "linux.devices");
         }
     }
     for (index, device) in devices.iter().enumerate() {
         let spec_path = format!("linux.devices[{index}]");
         if let Some(node) = node(b, device, &spec_path) {
-            place(b, dev, &clean(device.path()), node, make_nodes, &spec_path);
+            place(b, linux, dev, &clean(device.path()), node, make_nodes, &spec_path);
         }
     }
     for (name, target) in LINKS {
-        if !paths.contains(&Path::new("/dev").join(name)) {
+        let is_there = name != "core" || !b.host.lacks_kcore;
+        if is_there && !paths.contains(&Path::new("/dev").join(name)) {
             b.child.push(Child::LinkDevice { dev, name: Text::new(name), target: Text::new(target) });
         }
     }
@@ -120,17 +121,38 @@ fn clean(path: &Path) -> PathBuf {
     super::mounts::lexical(path)
 }
 
-/// In a user namespace the kernel makes no nodes: the host's are bound instead.
-fn place(b: &mut Builder<'_>, dev: Slot, host_path: &Path, device: Device, make_nodes: bool, spec_path: &str) {
+/// In a user namespace the kernel makes no nodes: the host's are bound instead, or one that root of the host makes where it has none.
+fn place(
+    b: &mut Builder<'_>,
+    linux: &Linux,
+    dev: Slot,
+    host_path: &Path,
+    device: Device,
+    make_nodes: bool,
+    spec_path: &str,
+) {
     if make_nodes || device.mode & libc::S_IFMT == libc::S_IFIFO {
         b.child.push(Child::MakeDevice { dev, device });
         return;
     }
     let source = b.slot();
+    let owner = |map: &Option<Vec<LinuxIdMapping>>, id| {
+        let map = id_map(map.as_ref());
+        if map.is_empty() { Some(id) } else { host_id(&map, id) }
+    };
+    // Who is not mapped in a joined namespace is nobody there; the node is for everybody's permissions then.
+    let made = b.host.can_make_devices().then(|| MadeDevice {
+        mode: device.mode,
+        number: device.number,
+        uid: owner(linux.uid_mappings(), device.uid).unwrap_or_default(),
+        gid: owner(linux.gid_mappings(), device.gid).unwrap_or_default(),
+    });
     b.source(Source {
         slot: source,
         path: Text::path(host_path),
         instead: None,
+        made,
+        nofollow: false,
         recursive: false,
         attributes: Attributes::default(),
         unnamed: 0,

@@ -203,6 +203,7 @@ fn joined_ruleset(
     made.child.push(Child::AttachRoot { slot: root, at: None });
     let context = mounts::Context {
         bundle: Path::new("/"),
+        rootfs: None,
         linux,
         namespaces,
         cgroup: Some(&CgroupPlan::default()),

@@ -107,6 +107,12 @@ impl fmt::Display for Source {
         if let Some(instead) = &self.instead {
             write!(f, ", or {instead} where it is not there,")?;
         }
+        if self.made.is_some() {
+            f.write_str(", or a node that is made where it is not there,")?;
+        }
+        if self.nofollow {
+            f.write_str(" itself if it is a link")?;
+        }
         if self.recursive {
             f.write_str(" with the mounts below it")?;
         }
@@ -251,6 +257,10 @@ impl fmt::Display for Child {
                 write!(f, "remount {target}{}{}", Change("", *attributes), Change("recursively ", *tree_attributes))
             }
             Self::Symlink { dir, name, target } => write!(f, "link {dir}/{name} to {target}"),
+            Self::CloneInside(source) => write!(f, "in the container's root, {source}"),
+            Self::SetTimeOffsets { lines } => {
+                write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
+            }
             Self::MakeDirectory { path } => write!(f, "make directory {path} if it is missing"),
             Self::OpenDev { .. } => f.write_str("open /dev of the root filesystem"),
             Self::MakeDevice { device, .. } => {

@@ -2,11 +2,11 @@
 #![forbid(unsafe_code)]
 
 use super::builder::Builder;
-use super::namespaces::{Namespaces, id_map};
+use super::namespaces::{Namespaces, host_id, id_map};
 use super::op::{Child, Filesystem, IdMap, IdmapSource, MountPoint, Namespace, Prepare, Slot, Source};
 use super::text::Text;
 use crate::cgroup::{CgroupPlan, Layout};
-use crate::spec::mount_options::{Attributes, MountOptions, Propagation, Spread, attr};
+use crate::spec::mount_options::{Attributes, IdRange, MountOptions, Propagation, Spread, attr, id_ranges};
 use oci_spec::runtime::{Linux, Mount};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,8 @@ pub(super) struct Mounted {
 
 pub(super) struct Context<'a> {
     pub(super) bundle: &'a Path,
+    /// The root filesystem on the host; none where its mounts are only thought of.
+    pub(super) rootfs: Option<PathBuf>,
     pub(super) linux: &'a Linux,
     pub(super) namespaces: &'a Namespaces,
     /// The container's cgroup; none when what was asked of it is refused, which has been said.
@@ -87,6 +89,7 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
             "enable it, or leave it out of the configuration",
         );
     }
+    let mut made: Vec<PathBuf> = Vec::new();
     for (index, mount) in mounts.iter().enumerate() {
         let mut options = MountOptions::parse(mount.options().as_deref().unwrap_or_default());
         let target = destination(mount);
@@ -120,7 +123,12 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 mounted.dev_is_bound = true;
                 mounted.dev = None;
             }
-            bind(b, context, mount, &options, &target, &path);
+            bind(b, context, mount, &options, &target, &path, &made);
+        } else if kind == "sysfs"
+            && context.namespaces.is_own(Namespace::User)
+            && !context.namespaces.is_own(Namespace::Network)
+        {
+            hosts_sysfs(b, context, mount, &options, &target, &path);
         } else if kind == "cgroup" || kind == "cgroup2" {
             cgroup(b, context, &options, &target, &path);
         } else if kind.is_empty() {
@@ -148,8 +156,16 @@ pub(super) fn compile(b: &mut Builder<'_>, context: &Context<'_>, mounts: &[Moun
                 _ => {}
             }
         }
+        if !is_kernels(&target) {
+            made.push(target);
+        }
     }
     mounted
+}
+
+/// Whether a mount is one of those that every container has, where a bind mount's source is never looked for.
+fn is_kernels(target: &Path) -> bool {
+    ["/proc", "/sys", "/dev"].iter().any(|top| target.starts_with(top))
 }
 
 fn mount_label<'a>(context: &Context<'a>) -> Option<&'a str> {
@@ -206,11 +222,22 @@ fn expected(attributes: Attributes, tree: Attributes) -> u64 {
     (attributes.set | tree.set) & !(attributes.clear & !attributes.set) & flags
 }
 
-fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &MountOptions, target: &Path, path: &str) {
+fn bind(
+    b: &mut Builder<'_>,
+    context: &Context<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    target: &Path,
+    path: &str,
+    made: &[PathBuf],
+) {
     let Some(source) = mount.source() else {
         b.error(format!("{path}.source"), format!("the bind mount on {} has no source", target.display()), "");
         return;
     };
+    let mut options = options.clone();
+    hold_locked(b, context, &mut options, path);
+    let options = &options;
     if !options.data.is_empty() {
         let names: Vec<_> = options.data.iter().map(|(name, _)| name.as_str()).collect();
         b.warn(format!("{path}.options"), format!("a bind mount takes no data: {} ignored", names.join(",")));
@@ -225,12 +252,27 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
     let idmap = options
         .idmap
         .or_else(|| mount.uid_mappings().as_ref().map(|_| crate::spec::mount_options::Reach { recursive: false }));
-    let idmap =
-        idmap.map(|reach| IdmapSource { namespace: mapping(b, context, mount, path), recursive: reach.recursive });
-    b.source(Source {
+    let idmap = idmap
+        .map(|reach| IdmapSource { namespace: mapping(b, context, mount, options, path), recursive: reach.recursive });
+    let on_host = context.bundle.join(source);
+    let inside = source_inside(context, &on_host, made);
+    if inside.is_some() && idmap.is_some() {
+        b.error(
+            path,
+            format!(
+                "{} is made by an earlier mount, and what the container has made cannot be id-mapped",
+                on_host.display()
+            ),
+            "give that mount the mapping, or bind what is behind it",
+        );
+    }
+    let is_inside = inside.is_some();
+    let source = Source {
         slot,
-        path: Text::path(context.bundle.join(source)),
+        path: Text::path(inside.unwrap_or(on_host)),
         instead: None,
+        made: None,
+        nofollow: options.src_nofollow || options.copy_symlink,
         recursive: options.bind.is_none_or(|reach| reach.recursive),
         attributes: options.attributes,
         unnamed: unnamed(b, context, options),
@@ -240,15 +282,81 @@ fn bind(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &Mou
         directory: false,
         identity: None,
         spec_path: format!("{path}.source"),
-    });
-    attach(b, slot, target, MountPoint::LikeSource, expected(options.attributes, options.recursive));
+    };
+    if is_inside {
+        b.child.push(Child::CloneInside(source));
+    } else {
+        b.source(source);
+    }
+    let point = if options.copy_symlink {
+        MountPoint::CopiedLink
+    } else if options.dest_nofollow {
+        MountPoint::LinkItself
+    } else {
+        MountPoint::LikeSource
+    };
+    attach(b, slot, target, point, expected(options.attributes, options.recursive));
+}
+
+/// What the kernel locks on mounts that a user namespace gets from another (mount_namespaces(7)).
+const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
+
+/// In a user namespace a mount keeps what protects its source, whatever its options say: `rw` of what the host has read-only leaves it
+/// so, as with runc and crun, whose mount(2) the kernel refuses it. A runtime with rights on the host is not refused, and could give
+/// the container's root what only root of the host may take away.
+fn hold_locked(b: &mut Builder<'_>, context: &Context<'_>, options: &mut MountOptions, path: &str) {
+    if !context.namespaces.is_own(Namespace::User) {
+        return;
+    }
+    options.attributes.clear &= !LOCKED;
+    // Of the mounts below nobody knows what they have; without rights the kernel looks itself.
+    if b.host.is_privileged() && options.recursive.clear & LOCKED != 0 {
+        b.error(
+            format!("{path}.options"),
+            "in a user namespace the flags of mounts from the host stay: rrw, rsuid, rdev and rexec cannot be had",
+            "leave the option out, or change the mount on the host",
+        );
+    }
+}
+
+/// sysfs belongs to a network namespace, and the kernel makes none for a user namespace that does not own it. crun shows the host's
+/// instead; here it is read-only, with all that is mounted below it.
+fn hosts_sysfs(
+    b: &mut Builder<'_>,
+    context: &Context<'_>,
+    mount: &Mount,
+    options: &MountOptions,
+    target: &Path,
+    path: &str,
+) {
+    let protected = Attributes { set: LOCKED, clear: 0 };
+    let options = MountOptions {
+        recursive: options.recursive.then(protected),
+        bind: Some(crate::spec::mount_options::Reach { recursive: true }),
+        data: Vec::new(),
+        superblock: Vec::new(),
+        ..options.clone()
+    };
+    let mut mount = mount.clone();
+    mount.set_source(Some("/sys".into()));
+    b.warn(path, "sysfs needs a network namespace of the container's own: the host's /sys is there instead, read-only");
+    bind(b, context, &mount, &options, target, path, &[]);
+}
+
+/// Where in the container's root a source lies, if an earlier mount is there: the host has something else at that path, or nothing. The
+/// specification has mounts made in order, and runc finds such a source.
+fn source_inside(context: &Context<'_>, source: &Path, made: &[PathBuf]) -> Option<PathBuf> {
+    let rootfs = context.rootfs.as_deref().filter(|rootfs| *rootfs != Path::new("/"))?;
+    let inside = Path::new("/").join(source.strip_prefix(rootfs).ok()?);
+    let plain = inside.components().all(|part| !matches!(part, std::path::Component::ParentDir));
+    let meets = |target: &PathBuf| inside.starts_with(target) || target.starts_with(&inside);
+    (plain && inside != Path::new("/") && made.iter().any(meets)).then_some(inside)
 }
 
 /// What options that name a flag say of the others: they are off, as with `mount --bind -o` (mount(8)) and with runc and crun. Options
 /// without a flag leave all as it is on the source. In a user namespace runc's mount(2) cannot clear what the kernel
 /// locks (mount_namespaces(7)), so there the source's own stay.
 fn unnamed(b: &Builder<'_>, context: &Context<'_>, options: &MountOptions) -> u64 {
-    const LOCKED: u64 = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
     const ACCESS_TIMES: u64 = attr::ATIME | attr::NODIRATIME;
     let (named, below) = (options.attributes, options.recursive);
     if context.keeps_flags || (named.is_empty() && options.superblock.is_empty()) {
@@ -263,9 +371,13 @@ fn unnamed(b: &Builder<'_>, context: &Context<'_>, options: &MountOptions) -> u6
 }
 
 /// The mapping of an id-mapped mount: its own, or the container's, be it made or joined.
-fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str) -> Slot {
+fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, options: &MountOptions, path: &str) -> Slot {
     let (mut uids, mut gids): (IdMap, IdMap) =
         (id_map(mount.uid_mappings().as_ref()), id_map(mount.gid_mappings().as_ref()));
+    if let Some((of_uids, of_gids)) = options.idmap_ids.as_deref().and_then(id_ranges) {
+        uids = written_map(b, &of_uids, &id_map(context.linux.uid_mappings().as_ref()), path);
+        gids = written_map(b, &of_gids, &id_map(context.linux.gid_mappings().as_ref()), path);
+    }
     if uids.is_empty() && gids.is_empty() {
         uids = id_map(context.linux.uid_mappings().as_ref());
         gids = id_map(context.linux.gid_mappings().as_ref());
@@ -288,6 +400,33 @@ fn mapping(b: &mut Builder<'_>, context: &Context<'_>, mount: &Mount, path: &str
     }
     b.prepare.push(Prepare::MakeIdMapping { slot, uids, gids });
     slot
+}
+
+/// The mapping that an option spells out; what is said in ids of the container goes through the container's own mapping.
+fn written_map(b: &mut Builder<'_>, ranges: &[IdRange], container: &IdMap, path: &str) -> IdMap {
+    let mut map = IdMap::new();
+    for range in ranges {
+        let last = range.to.checked_add(range.size - 1);
+        let ends = [Some(range.to), last].map(|id| id.and_then(|id| host_id(container, id)));
+        let to = match (range.in_container, ends) {
+            (false, _) => Some(range.to),
+            (true, [Some(first), Some(last)]) if last - first == range.size - 1 => Some(first),
+            (true, _) => None,
+        };
+        match to {
+            Some(to) => map.push((range.from, to, range.size)),
+            None => b.error(
+                format!("{path}.options"),
+                format!(
+                    "idmap: ids {} to {} of the container are not mapped in one piece",
+                    range.to,
+                    u64::from(range.to) + u64::from(range.size) - 1
+                ),
+                "map them in linux.uidMappings and gidMappings, or leave the @ out",
+            ),
+        }
+    }
+    map
 }
 
 fn remount(b: &mut Builder<'_>, target: &Path, options: &MountOptions) {
@@ -530,6 +669,8 @@ fn cgroup_tree(
             slot,
             path: Text::path(dir),
             instead: context.callers_cgroup(host_mount).map(Text::path),
+            made: None,
+            nofollow: false,
             recursive: false,
             attributes,
             unnamed: 0,

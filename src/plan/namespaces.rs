@@ -5,7 +5,7 @@ use super::builder::Builder;
 use super::op::{Child, IdMap, Namespace, Parent, Point, Prepare, Slot};
 use super::text::Text;
 use crate::host::Host;
-use crate::spec::{KEEP_GROUPS, keeps_groups};
+use crate::spec::keeps_groups;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec, User};
 use std::fmt::Write as _;
 
@@ -16,6 +16,8 @@ pub(super) struct Namespaces {
     pub(super) joined: Vec<(Namespace, Slot)>,
     /// The program's process is born only when all is done: nobody in the pid namespace it joins sees anything before (threats A).
     pub(super) born_last: bool,
+    /// What the child writes into a time namespace of its user namespace.
+    pub(super) time_offsets: Option<Text>,
 }
 
 impl Namespaces {
@@ -104,7 +106,8 @@ pub(super) fn compile(b: &mut Builder<'_>, linux: &Linux) -> Namespaces {
     all
 }
 
-/// Offsets can be written only before the first process is in the namespace, so that the parent makes it (time_namespaces(7)).
+/// Offsets can be written only before the first process is in the namespace (time_namespaces(7)): the parent makes it, or the child where
+/// it has a user namespace of its own.
 fn time_offsets(
     b: &mut Builder<'_>,
     all: &mut Namespaces,
@@ -134,7 +137,12 @@ fn time_offsets(
         let _infallible = writeln!(lines, "{clock} {secs} {nanos}");
     }
     all.new.retain(|kind| *kind != Namespace::Time);
-    b.prepare.push(Prepare::SetTimeOffsets { lines: Text::new(lines) });
+    if all.is_own(Namespace::User) {
+        // Without rights on the host there are some in the container's user namespace; and what is the container's belongs to it.
+        all.time_offsets = Some(Text::new(lines));
+    } else {
+        b.prepare.push(Prepare::SetTimeOffsets { lines: Text::new(lines) });
+    }
 }
 
 /// The types that config.json wants new.
@@ -154,14 +162,11 @@ pub(super) enum Groups {
     Kept,
 }
 
-/// Without root the caller's groups may stay, which give access to what is shared among a group (`podman run --group-add
-/// keep-groups`; the annotation is crun's). Root's groups stay with nobody.
+/// The caller's groups may stay, which give access to what is shared among a group (`podman run --group-add keep-groups`; the annotation
+/// is crun's). `features` names it among those that an engine does not let just anybody set.
 pub(super) fn groups(b: &mut Builder<'_>, spec: &Spec, linux: &Linux, namespaces: &Namespaces) -> Groups {
     if keeps_groups(spec) {
-        if b.host.in_user_namespace || !b.host.is_privileged() {
-            return Groups::Kept;
-        }
-        b.warn(format!("annotations.{KEEP_GROUPS}"), "ignored: the groups of root are not kept");
+        return Groups::Kept;
     }
     if groups_denied(b.host, linux, namespaces) { Groups::Denied } else { Groups::Replaced }
 }
@@ -201,6 +206,7 @@ pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux
     if !namespaces.is_own(Namespace::User) {
         return;
     }
+    b.child.extend(namespaces.time_offsets.clone().map(|lines| Child::SetTimeOffsets { lines }));
     let uids = id_map(linux.uid_mappings().as_ref());
     let gids = id_map(linux.gid_mappings().as_ref());
     let (mut uid, mut gid) = (0, 0);

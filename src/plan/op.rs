@@ -134,6 +134,12 @@ pub struct Source {
     /// What is taken when nothing is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instead: Option<Text>,
+    /// A device node that is made when nothing is there: only root of the host can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made: Option<MadeDevice>,
+    /// A link at the end of the path is taken itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub nofollow: bool,
     /// With the mounts below it.
     pub recursive: bool,
     /// Attributes of the top mount.
@@ -156,6 +162,20 @@ pub struct Source {
     pub identity: Option<Identity>,
     /// Where config.json asks for it.
     pub spec_path: String,
+}
+
+/// A device node on a file system of its own, for a container whose user namespace cannot make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MadeDevice {
+    /// Type and permissions.
+    pub mode: u32,
+    /// Major and minor number.
+    pub number: u64,
+    /// Owner, as the host counts.
+    pub uid: u32,
+    /// Group, as the host counts.
+    pub gid: u32,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -319,6 +339,10 @@ pub enum MountPoint {
     PlainDirectory,
     /// Like the source: a directory or a file.
     LikeSource,
+    /// The same, but a source that is a symbolic link is made again there and nothing is mounted (`copy-symlink`).
+    CopiedLink,
+    /// The same, but a link that is there is itself mounted on (`dest-nofollow`).
+    LinkItself,
 }
 
 /// A filesystem to be made.
@@ -447,6 +471,10 @@ pub enum Child {
     Remount { target: Text, attributes: Attributes, tree_attributes: Attributes },
     /// A symbolic link in the rootfs, unless something is there.
     Symlink { dir: Text, name: Text, target: Text },
+    /// A detached mount of what is in the container's root by now, where a mount of the configuration has put it.
+    CloneInside(Source),
+    /// A time namespace with these offsets, which belongs to the container's user namespace, and this process in it.
+    SetTimeOffsets { lines: Text },
     /// Makes the missing directories of the working directory.
     MakeDirectory { path: Text },
     /// Opens the directory that device nodes go to; a link is refused.

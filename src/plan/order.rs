@@ -202,6 +202,7 @@ fn no_host_path_after_pivot(plan: &Plan) -> Result<(), Violation> {
         matches!(
             op,
             Child::CloneMount(_)
+                | Child::CloneInside(_)
                 | Child::OpenNull { .. }
                 | Child::OpenBinary { .. }
                 | Child::OpenLabel { .. }

@@ -46,7 +46,7 @@ fn unspell_source(source: &mut Source) {
 /// Only operations with names from the configuration: the others have names of the kernel's, or numbers.
 fn unspell_child(op: &mut Child) {
     match op {
-        Child::CloneMount(source) => unspell_source(source),
+        Child::CloneMount(source) | Child::CloneInside(source) => unspell_source(source),
         Child::AttachRoot { at, .. } => at.iter_mut().for_each(Text::unspell),
         Child::MakeFilesystem(filesystem) => {
             filesystem.mode_of.iter_mut().for_each(Text::unspell);

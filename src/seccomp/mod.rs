@@ -23,7 +23,9 @@ mod tape;
 pub use abi::{Abi, X32_BIT};
 pub use bpf::{Data, Insn, InvalidProgram, MAX_INSNS, check, simulate};
 pub use compose::compose;
+
 pub use notifying::{NoNotice, Watched, notifying, only};
+pub use policy::UNKNOWN_SYSCALL;
 
 use crate::report::Diagnostic;
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};

@@ -15,6 +15,9 @@ use std::borrow::Cow;
 /// Where the policy stands in config.json.
 pub(super) const PATH: &str = "linux.seccomp";
 
+/// How the finding begins that a name of the policy is not known.
+pub const UNKNOWN_SYSCALL: &str = "unknown seccomp syscall";
+
 /// A verdict on one system call number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -200,7 +203,7 @@ impl<'a> Rules<'a> {
                 continue;
             }
             let Some(row) = syscalls::find(name) else {
-                warnings.push(Diagnostic::warning(path(), format!("unknown seccomp syscall {name:?} ignored")).hint(
+                warnings.push(Diagnostic::warning(path(), format!("{UNKNOWN_SYSCALL} {name:?} ignored")).hint(
                     "check the spelling; a system call newer than this runtime gets the answer for unknown calls",
                 ));
                 continue;

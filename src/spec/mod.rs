@@ -45,6 +45,9 @@ pub const LARGEST: u64 = 64 << 20;
 /// The annotation with the value `1` by which Podman asks that the caller's supplementary groups stay (crun(1)).
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
+/// The annotation, with any value, by which a system call that is not known stops the container (crun(1)).
+pub const FAIL_UNKNOWN_SYSCALL: &str = "run.oci.seccomp_fail_unknown_syscall";
+
 /// Whether a configuration asks for that.
 pub fn keeps_groups(spec: &Spec) -> bool {
     spec.annotations().as_ref().and_then(|annotations| annotations.get(KEEP_GROUPS)).is_some_and(|value| value == "1")

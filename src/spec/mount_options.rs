@@ -124,6 +124,14 @@ pub struct MountOptions {
     pub tmpcopyup: bool,
     /// Map the ids of the mount (`idmap`, `ridmap`).
     pub idmap: Option<Reach>,
+    /// The ids of the mapping, when the option says them itself: `idmap=uids=0-1000-1;gids=0-1000-1` (crun(1)).
+    pub idmap_ids: Option<String>,
+    /// A source that is a symbolic link is made again at the destination (crun's `copy-symlink`).
+    pub copy_symlink: bool,
+    /// A source that is a symbolic link is itself mounted, not what it leads to (crun's `src-nofollow`).
+    pub src_nofollow: bool,
+    /// A destination that is a symbolic link is itself mounted on, not what it leads to (crun's `dest-nofollow`).
+    pub dest_nofollow: bool,
     /// Change an existing mount instead of making one.
     pub remount: bool,
     /// Options that are understood and change nothing: `defaults`, `silent` and `loud`, `iversion` (the file systems that
@@ -149,6 +157,9 @@ enum Effect {
     Bind { recursive: bool },
     Spread(Spread, bool),
     CopyUp,
+    CopySymlink,
+    SrcNofollow,
+    DestNofollow,
     IdMap { recursive: bool },
     Remount,
     Inert,
@@ -159,7 +170,9 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("async", Effect::NotSuperblock("sync")),
     ("atime", Effect::NotAccessTime(attr::NOATIME)),
     ("bind", Effect::Bind { recursive: false }),
+    ("copy-symlink", Effect::CopySymlink),
     ("defaults", Effect::Inert),
+    ("dest-nofollow", Effect::DestNofollow),
     ("dev", Effect::Off(attr::NODEV)),
     ("diratime", Effect::Off(attr::NODIRATIME)),
     ("dirsync", Effect::Superblock("dirsync")),
@@ -212,6 +225,7 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("shared", Effect::Spread(Spread::Shared, false)),
     ("silent", Effect::Inert),
     ("slave", Effect::Spread(Spread::Slave, false)),
+    ("src-nofollow", Effect::SrcNofollow),
     ("strictatime", Effect::AccessTime(attr::STRICTATIME)),
     ("suid", Effect::Off(attr::NOSUID)),
     ("symfollow", Effect::Off(attr::NOSYMFOLLOW)),
@@ -235,7 +249,13 @@ impl MountOptions {
             let option = option.as_ref();
             match OPTIONS.binary_search_by(|(name, _)| (*name).cmp(option)) {
                 Ok(index) => parsed.apply(OPTIONS[index].0, &OPTIONS[index].1),
-                Err(_) => parsed.data.extend(split_data(option)),
+                Err(_) => match option.split_once('=') {
+                    Some((name @ ("idmap" | "ridmap"), ids)) => {
+                        parsed.idmap = Some(Reach { recursive: name == "ridmap" });
+                        parsed.idmap_ids = Some(ids.to_owned());
+                    }
+                    _ => parsed.data.extend(split_data(option)),
+                },
             }
         }
         parsed
@@ -264,6 +284,9 @@ impl MountOptions {
             Effect::Bind { recursive } => self.bind = Some(Reach { recursive }),
             Effect::Spread(spread, recursive) => self.propagation.push(Propagation { spread, recursive }),
             Effect::CopyUp => self.tmpcopyup = true,
+            Effect::CopySymlink => self.copy_symlink = true,
+            Effect::SrcNofollow => self.src_nofollow = true,
+            Effect::DestNofollow => self.dest_nofollow = true,
             Effect::IdMap { recursive } => self.idmap = Some(Reach { recursive }),
             Effect::Remount => self.remount = true,
             Effect::Inert => self.inert.push(name),
@@ -279,6 +302,43 @@ impl MountOptions {
     fn superblock_off(&mut self, flag: &'static str) {
         self.superblock.retain(|set| *set != flag);
     }
+}
+
+/// A range of ids of an id-mapped mount, as an option says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first id on the file system.
+    pub from: u32,
+    /// What it becomes.
+    pub to: u32,
+    /// How many.
+    pub size: u32,
+    /// `to` is an id of the container, not of the host (`@`).
+    pub in_container: bool,
+}
+
+/// The ranges of `uids=FROM-TO-SIZE#…;gids=…` (crun(1), idmap), user ids first; none where that is not how it is written.
+#[must_use]
+pub fn id_ranges(text: &str) -> Option<(Vec<IdRange>, Vec<IdRange>)> {
+    let (mut uids, mut gids) = (Vec::new(), Vec::new());
+    for part in text.split(';').filter(|part| !part.is_empty()) {
+        let (name, ranges) = part.split_once('=')?;
+        let found = match name {
+            "uids" => &mut uids,
+            "gids" => &mut gids,
+            _ => return None,
+        };
+        for range in ranges.split('#') {
+            let (in_container, range) = range.strip_prefix('@').map_or((false, range), |rest| (true, rest));
+            let mut numbers = range.split('-').map(str::parse);
+            let (from, to, size) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+            if numbers.next().is_some() || size == 0 {
+                return None;
+            }
+            found.push(IdRange { from, to, size, in_container });
+        }
+    }
+    (!uids.is_empty() && !gids.is_empty()).then_some((uids, gids))
 }
 
 /// Splits one string into what `mount(2)` would see as several: at commas that are neither escaped (overlay's `\,`) nor
@@ -349,6 +409,23 @@ mod tests {
         assert_eq!(cgroup.attributes.set, attr::NOSUID | attr::NOEXEC | attr::NODEV | attr::RDONLY);
         assert_eq!(cgroup.attributes.clear, attr::ATIME);
         assert_eq!(cgroup.superblock, ["ro"]);
+    }
+
+    #[test]
+    fn ids_of_a_mapping() {
+        let range = |from, to, size, in_container| IdRange { from, to, size, in_container };
+        assert_eq!(
+            id_ranges("uids=0-1-10#10-100-1;gids=@0-5-2"),
+            Some((vec![range(0, 1, 10, false), range(10, 100, 1, false)], vec![range(0, 5, 2, true)]))
+        );
+        for wrong in ["", "uids=0-1-10", "uids=0-1;gids=0-1-2", "uids=0-1-0;gids=0-1-1", "uids=-1-1-1;gids=0-0-1"] {
+            assert_eq!(id_ranges(wrong), None, "{wrong}");
+        }
+        let parsed = parse("rbind idmap=uids=0-1-10;gids=0-1-10");
+        assert_eq!(parsed.idmap, Some(Reach { recursive: false }));
+        assert_eq!(parsed.idmap_ids.as_deref(), Some("uids=0-1-10;gids=0-1-10"));
+        assert!(parsed.data.is_empty());
+        assert_eq!(parse("bind ridmap=x").idmap, Some(Reach { recursive: true }));
     }
 
     #[test]

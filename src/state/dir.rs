@@ -1,7 +1,8 @@
 //! One container's directory: made by mkdir, locked by flock, written by rename.
 #![forbid(unsafe_code)]
 
-use super::{Error, Root, State, check_id};
+use super::foreign::{self, Maker};
+use super::{Error, Process, Root, State, check_id};
 use crate::cgroup::Cgroup;
 use crate::plan::Hardening;
 use crate::profile::Profile;
@@ -11,6 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{UnlinkatFlags, faccessat, unlinkat};
+use std::ffi::CString;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -25,7 +27,7 @@ const STATE: &str = "state.json";
 /// Written in full, then renamed to [`STATE`].
 const STATE_DRAFT: &str = ".state.json";
 /// The configuration the container was made from, byte for byte.
-const CONFIG: &str = "config.json";
+pub(super) const CONFIG: &str = "config.json";
 /// What must be cleaned up if no state gets written.
 const INTENT: &str = "intent.json";
 /// The groups in resctrl, written before they are made.
@@ -42,6 +44,10 @@ const GATE: &str = "start";
 const NOTIFY: &str = "notify";
 /// The notify socket in it.
 const NOTIFY_SOCKET: &str = "notify.sock";
+
+/// All that is ever in such a directory: what has something else is another program's. `criu.pid` is of restore.
+pub(super) const OWN: [&str; 11] =
+    [STATE, STATE_DRAFT, CONFIG, INTENT, RDT, HARDENING, PROFILES, LATER, GATE, NOTIFY, "criu.pid"];
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -226,12 +232,34 @@ impl Dir {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] when it is not what this program writes; [`Error::Io`].
+    /// [`Error::Foreign`] when another program has made the directory; [`Error::Corrupt`] when it is not what this version
+    /// writes; [`Error::Io`].
     pub fn load(&self) -> Result<Option<State>, Error> {
-        let Some(bytes) = self.read(STATE)? else { return Ok(None) };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|source| Error::Corrupt { path: self.path.join(STATE), source })
+        let Some(bytes) = self.read(STATE)? else {
+            let names = self.names()?;
+            let maker = foreign::maker_of_names(names.iter().map(|name| name.to_bytes()));
+            return maker.map_or(Ok(None), |maker| Err(Error::Foreign { path: self.path.clone(), maker }));
+        };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| {
+            let maker = match self.names() {
+                Ok(names) => foreign::maker_of_state(&bytes, names.iter().map(|name| name.to_bytes())),
+                Err(_) => Some(Maker::Unknown),
+            };
+            match maker {
+                Some(maker) => Error::Foreign { path: self.path.clone(), maker },
+                None => Error::Corrupt { path: self.path.join(STATE), source },
+            }
+        })
+    }
+
+    /// What can be read of a state that is [`Error::Corrupt`]: the first process and the cgroup.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn load_rest(&self) -> Result<(Option<Process>, Cgroup), Error> {
+        let rest = foreign::Rest::read(&self.read(STATE)?.unwrap_or_default());
+        Ok((rest.init, rest.cgroup.unwrap_or_default()))
     }
 
     /// Writes the state: from here on the container exists.
@@ -461,15 +489,23 @@ impl Dir {
             _ => {}
         }
         // Something an interrupted command left, such as a draft. Nothing else here is ever a directory.
-        let listed = Listing::openat(&self, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .and_then(|mut listing| {
-                listing.iter().map(|entry| entry.map(|e| e.file_name().to_owned())).collect::<Result<Vec<_>, _>>()
-            })
-            .map_err(|errno| Error::io("list", &self.path, errno.into()))?;
-        for name in listed.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
+        for name in self.names()? {
             self.unlink(std::ffi::OsStr::from_bytes(name.to_bytes()))?;
         }
         std::fs::remove_dir(&self.path).map_err(|source| Error::io("remove", &self.path, source))
+    }
+
+    /// What is in the directory.
+    fn names(&self) -> Result<Vec<CString>, Error> {
+        Listing::openat(self, ".", OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .and_then(|mut listing| {
+                listing
+                    .iter()
+                    .map(|entry| entry.map(|e| e.file_name().to_owned()))
+                    .filter(|name| !name.as_ref().is_ok_and(|name| matches!(name.to_bytes(), b"." | b"..")))
+                    .collect()
+            })
+            .map_err(|errno| Error::io("list", &self.path, errno.into()))
     }
 
     fn unlink(&self, name: impl AsRef<Path>) -> Result<(), Error> {
@@ -495,6 +531,7 @@ impl Dir {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        debug_assert!(OWN.contains(&name), "what is not named there is not known as ours");
         let failed = |source| Error::io("write", &self.path.join(name), source);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| failed(errno.into()))?;

@@ -137,6 +137,7 @@ fn one_command_at_a_time() {
 fn a_broken_state_is_named() {
     let (_parent, root) = root();
     let dir = Dir::create(&root, "c").unwrap();
+    dir.save_config(b"{}").unwrap();
     fs::write(dir.path().join("state.json"), "{\"id\":").unwrap();
     let error = dir.load().unwrap_err();
     assert!(error.to_string().starts_with("cannot read "), "{error}");

@@ -17,6 +17,7 @@ pub mod mount;
 pub mod numa;
 pub mod probe;
 pub mod process;
+pub mod regex;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

@@ -60,6 +60,11 @@ pub fn clone_mount_at(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Resu
     open_tree(dir, path, 0, recursive)
 }
 
+/// The same of a link itself, should there be one at the end of the path.
+pub fn clone_link_at(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd> {
+    open_tree(dir, path, libc::AT_SYMLINK_NOFOLLOW, recursive)
+}
+
 fn open_tree(dir: BorrowedFd<'_>, path: &CStr, at_flags: i32, recursive: bool) -> Result<OwnedFd> {
     let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (at_flags | recursive).cast_unsigned();

@@ -170,6 +170,8 @@ impl<'a> Child<'a> {
             Op::Attach { slot, target, point, expect } => self.attach(*slot, target, *point, *expect),
             Op::Remount { target, attributes, tree_attributes } => self.remount(target, *attributes, *tree_attributes),
             Op::Symlink { dir, name, target } => self.symlink(dir, name, target),
+            Op::CloneInside(source) => self.clone_inside(source),
+            Op::SetTimeOffsets { lines } => Self::set_time_offsets(lines),
             Op::MakeDirectory { path } => self.make_directory(path),
             Op::OpenDev { slot } => self.open_dev(*slot),
             Op::MakeDevice { dev, device } => self.make_device(*dev, device),

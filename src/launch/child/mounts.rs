@@ -6,7 +6,7 @@ use super::{Child, Done, MountCheck};
 use crate::launch::sources;
 use crate::launch::wire::Failure;
 use crate::path::Leaf;
-use crate::plan::op::{Filesystem, MountPoint, Slot};
+use crate::plan::op::{Filesystem, MountPoint, Slot, Source};
 use crate::plan::text::Text;
 use crate::spec::mount_options::{Attributes, Propagation, attr};
 use crate::sys::fd::{self, CWD, resolve};
@@ -75,7 +75,11 @@ impl<'a> Child<'a> {
     }
 
     pub(super) fn attach(&mut self, slot: Slot, target: &'a CStr, point: MountPoint, expect: u64) -> Done {
-        let seen = mount::look(self.slot(slot)?)?;
+        let source = self.slot(slot)?;
+        let seen = mount::look(source)?;
+        if point == MountPoint::CopiedLink && is_link(source)? {
+            return self.copy_link(source, target).map_err(Failure::in_part(TARGET));
+        }
         let found = self.mount_point(seen.is_directory, target, point)?;
         self.refuse_to_cover(target, &found)?;
         let to = found.at;
@@ -91,6 +95,27 @@ impl<'a> Child<'a> {
         self.remember(seen.id, expect)
     }
 
+    /// Makes the link again at `target`; the same link is fine there, and anything else is not. Not inlined: its buffers would
+    /// be part of the frame that every operation runs in.
+    #[inline(never)]
+    fn copy_link(&self, link: BorrowedFd<'_>, target: &CStr) -> crate::sys::Result<()> {
+        let mut to = [0u8; libc::PATH_MAX as usize + 1];
+        let len = fd::readlink(link, c"", &mut to[..libc::PATH_MAX as usize])?;
+        to[len] = 0;
+        let to = CStr::from_bytes_until_nul(&to).unwrap_or_default();
+        let (dir, name) = self.ensure_parent_place(target)?;
+        match fd::symlink(to, dir.at.as_fd(), name) {
+            Err(Errno::EEXIST) => {
+                let mut there = [0u8; libc::PATH_MAX as usize + 1];
+                match fd::readlink(dir.at.as_fd(), name, &mut there[..libc::PATH_MAX as usize]) {
+                    Ok(len) if there.get(..len) == Some(to.to_bytes()) => Ok(()),
+                    _ => Err(Errno::EEXIST),
+                }
+            }
+            made => made,
+        }
+    }
+
     /// Opens what is mounted on, or makes it.
     fn mount_point(&self, directory: bool, target: &CStr, point: MountPoint) -> Result<Found, Failure> {
         if point == MountPoint::PlainDirectory {
@@ -103,8 +128,11 @@ impl<'a> Child<'a> {
                 Err(errno) => return Err(Failure::in_part(TARGET)(errno)),
             }
         }
-        let file = point == MountPoint::LikeSource && !directory;
-        let leaf = if file { Leaf::File } else { Leaf::Directory };
+        let like_source = matches!(point, MountPoint::LikeSource | MountPoint::CopiedLink | MountPoint::LinkItself);
+        let leaf = if like_source && !directory { Leaf::File } else { Leaf::Directory };
+        if point == MountPoint::LinkItself {
+            return self.ensure_plain_place(target, leaf).map_err(Failure::in_part(TARGET));
+        }
         self.ensure_place(target, leaf).map_err(Failure::in_part(TARGET))
     }
 
@@ -290,9 +318,32 @@ impl<'a> Child<'a> {
     pub(super) fn make_directory(&mut self, path: &CStr) -> Done {
         match self.ensure_place(path, Leaf::Directory) {
             // Left to the change of directory, which says it better.
-            Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM) => Ok(()),
+            // ELOOP: by way of /proc/self/cwd and the like, which lead somewhere only once the root has changed.
+            Ok(_) | Err(Errno::ENOTDIR | Errno::EACCES | Errno::EROFS | Errno::EPERM | Errno::ELOOP) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// What an earlier mount has put into the container's root, to be seen at another place, too.
+    pub(super) fn clone_inside(&mut self, source: &Source) -> Done {
+        let failed = Failure::in_part(sources::CLONE);
+        let flags = libc::O_PATH | if source.nofollow { libc::O_NOFOLLOW } else { 0 };
+        let found = self.open_place(&source.path, flags).map_err(&failed)?;
+        let tree = mount::clone_mount(found.at.as_fd(), source.recursive).map_err(&failed)?;
+        let tree = sources::settle(tree, source, None)?;
+        self.fill(source.slot, tree);
+        Ok(())
+    }
+
+    /// The offsets of clocks can be set only while nobody is in the namespace (time_namespaces(7)); setns(2) by its own file then moves
+    /// this process itself, not only its children. Before it becomes the container's root: until then the files are its own.
+    pub(super) fn set_time_offsets(lines: &CStr) -> Done {
+        let flag = super::clone_flag(crate::plan::op::Namespace::Time.flag());
+        crate::sys::clone::unshare(flag)?;
+        let offsets = fd::open(CWD, c"/proc/self/timens_offsets", libc::O_WRONLY)?;
+        fd::write(offsets.as_fd(), lines.to_bytes())?;
+        let namespace = fd::open(CWD, c"/proc/self/ns/time_for_children", libc::O_RDONLY)?;
+        Ok(crate::sys::clone::setns(namespace.as_fd(), flag)?)
     }
 
     pub(super) fn write_sysctls(&mut self, proc: Slot, values: &[(Text, Text)]) -> Done {
@@ -308,6 +359,10 @@ impl<'a> Child<'a> {
 
 pub(super) fn is_directory(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
     Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
+fn is_link(at: BorrowedFd<'_>) -> crate::sys::Result<bool> {
+    Ok(fd::stat(at)?.st_mode & libc::S_IFMT == libc::S_IFLNK)
 }
 
 fn empty_tmpfs() -> crate::sys::Result<OwnedFd> {

@@ -101,6 +101,31 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// The same, but a link in the last place is taken for itself.
+    pub(super) fn ensure_plain_place(&self, path: &CStr, leaf: Leaf) -> crate::sys::Result<Found> {
+        let (dir, name) = self.ensure_parent_place(path)?;
+        let at = match fd::open(dir.at.as_fd(), name, libc::O_PATH | libc::O_NOFOLLOW) {
+            Err(Errno::ENOENT) => path::ensure(dir.at.as_fd(), name, leaf)?,
+            found => found?,
+        };
+        Ok(Found { at, in_kernels: dir.in_kernels })
+    }
+
+    /// The directory that a path is in, made where it is missing, and what it is called there.
+    pub(super) fn ensure_parent_place<'p>(&self, path: &'p CStr) -> crate::sys::Result<(Found, &'p CStr)> {
+        let start = self.start(path)?;
+        let (dir, below) = match start.rest {
+            Some(rest) if !rest.is_empty() => (start.dir, rest),
+            _ => (self.root_fd()?, path),
+        };
+        let (at, name) = path::ensure_parent(dir, below)?;
+        let in_kernels = start.kernel;
+        // What is left is the end of the path.
+        let name = path.count_bytes() - (below.count_bytes() - name);
+        let name = CStr::from_bytes_with_nul(&path.to_bytes_with_nul()[name..]).map_err(|_| Errno::EINVAL)?;
+        Ok((Found { at, in_kernels }, name))
+    }
+
     fn root_fd(&self) -> crate::sys::Result<BorrowedFd<'_>> {
         self.root().map_err(|_| Errno::EBADF)
     }

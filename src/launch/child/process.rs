@@ -23,9 +23,14 @@ impl<'a> Child<'a> {
         if self.in_directory {
             return Ok(());
         }
-        match fd::chdir_path(path) {
+        // A link of /proc's is followed only once this process has nothing open that it could lead to (CVE-2024-21626).
+        let changed = if last_try { fd::chdir_path(path) } else { change_without_magic(path) };
+        match changed {
             Ok(()) => {}
-            Err(Errno::EACCES | Errno::EPERM) if !last_try => return Ok(()),
+            // EMFILE: the limit on open files is the program's already; chdir(2) needs none.
+            Err(Errno::EACCES | Errno::EPERM | Errno::ELOOP | Errno::EMFILE) if !last_try => return Ok(()),
+            // What joins a container is in its procfs only once it is born in its pid namespace.
+            Err(Errno::ENOENT) if !last_try && path.to_bytes().starts_with(b"/proc/") => return Ok(()),
             Err(errno) => return Err(errno.into()),
         }
         if !fd::cwd_is_reachable()? {
@@ -94,6 +99,13 @@ impl<'a> Child<'a> {
         let Some(program) = self.executable else { return Err(Errno::ENOENT.into()) };
         Err(self.argv.exec(program, self.env.argv()).into())
     }
+}
+
+/// chdir(2), but not by way of a link that leads to what a process has open.
+fn change_without_magic(path: &CStr) -> crate::sys::Result<()> {
+    let flags = libc::O_PATH | libc::O_DIRECTORY;
+    let directory = fd::open_in(fd::CWD, path, flags, 0, fd::resolve::NO_MAGICLINKS)?;
+    fd::chdir(directory.as_fd())
 }
 
 fn executable(path: &CStr) -> Result<(), Failure> {

@@ -82,7 +82,20 @@ fn source(mount: &Mount, options: &MountOptions, path: &impl std::fmt::Display, 
         if options.tmpcopyup {
             found.error(format!("{path}.options"), "tmpcopyup is for tmpfs, and this is a bind mount");
         }
+        if options.copy_symlink && (options.src_nofollow || options.dest_nofollow) {
+            found.error_hint(
+                format!("{path}.options"),
+                "copy-symlink makes a link, src-nofollow and dest-nofollow mount: not both",
+                "leave one of them out",
+            );
+        }
         return;
+    }
+    if options.copy_symlink || options.src_nofollow || options.dest_nofollow {
+        found.error(
+            format!("{path}.options"),
+            "copy-symlink, src-nofollow and dest-nofollow are for bind mounts, and this is none",
+        );
     }
     // To fsconfig(2) it is the source, which nobody who reads the configuration would look for there.
     if options.data.iter().any(|(name, _)| name == "source") {
@@ -135,7 +148,19 @@ fn ids(
             "add the option bind or rbind, or remove the mappings",
         );
     }
-    if uids.is_empty() && gids.is_empty() && !view.has(LinuxNamespaceType::User) {
+    let written = options.idmap_ids.as_deref();
+    if let Some(text) = written {
+        if mount_options::id_ranges(text).is_none() {
+            found.error_hint(
+                format!("{path}.options"),
+                format!("{} is no mapping of ids", quote(&format!("idmap={text}"))),
+                "write idmap=uids=FROM-TO-SIZE;gids=FROM-TO-SIZE, several ranges with # between them",
+            );
+        } else if !uids.is_empty() || !gids.is_empty() {
+            found.error(format!("{path}.options"), "idmap has a mapping of its own, and the mount has another");
+        }
+    }
+    if written.is_none() && uids.is_empty() && gids.is_empty() && !view.has(LinuxNamespaceType::User) {
         found.error_hint(
             format!("{path}.options"),
             "idmap without mappings takes those of the user namespace, and the container has none",
