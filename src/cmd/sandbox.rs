@@ -22,6 +22,7 @@ use crate::profile;
 use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::later::{Before, Findings, Root, Rules};
 use crate::sandbox::limits::{self, Means};
+use crate::sandbox::memory;
 use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
 use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
@@ -118,7 +119,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let network = network(args, &request)?;
     let ports = network.listen().explained()?;
     // What is left of others is not to be taken for what was there before.
-    let id = format!("{PREFIX}{}", std::process::id());
+    let id = delete::own_id(PREFIX);
     let abandoned = delete::abandoned(session, PREFIX, &id)?;
     judge_abandoned(session, &abandoned, args.quiet);
     let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings)).explained()?;
@@ -185,6 +186,14 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     };
     let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    let watch = replaced.memory.map(|limit| memory::Watch::begin(container.state.init.pid, &container.running.pidfd, limit));
+    let watch = match watch.transpose().context("cannot look after the memory in use") {
+        Ok(watch) => watch,
+        Err(error) => {
+            container.undo(session.report);
+            return Err(error);
+        }
+    };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo(session.report);
@@ -197,6 +206,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds, Some(&mut streams));
     drop((kept, flags));
+    let beyond = watch.and_then(memory::Watch::finish);
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let left = later.judge();
@@ -210,7 +220,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         denied,
     );
     report.left(left.left());
-    let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
+    let memory = match beyond {
+        Some(used) => Some(out_of_memory(replaced.memory.unwrap_or_default(), "in use", used)),
+        None if matches!(ended, Ok((KILLED, _))) => memory_story(&container),
+        None => None,
+    };
+    memory.iter().for_each(|story| report.note(story.clone()));
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     // Until now nobody could remove it from the cache.
@@ -342,6 +357,10 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             "leave out one of them",
         )),
         Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) if args.port.iter().any(|(_, inside)| net::is_of_host(allowed, *inside)) => Err(hinted(
+            "--port: with --net localhost this port of the sandbox is the host's already",
+            "publish another: --port OUTSIDE:INSIDE",
+        )),
         Network::Own(allowed) => Ok(net::Plan {
             proxy: request.has_proxy(),
             allowed: allowed.clone(),
@@ -501,7 +520,7 @@ fn variable(given: &OsString) -> anyhow::Result<(OsString, Option<OsString>)> {
 
 /// All that was asked for, together: what a report says to add is added to what was typed before.
 fn network_of(asked: &[String]) -> anyhow::Result<Network> {
-    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let hint = "none, host, HOST:PORT[,HOST:PORT…] such as example.org:443, or for a name of your own network NAME=ADDRESSES:PORT";
     let mut network = Network::default();
     for place in asked.iter().flat_map(|places| places.split(',')) {
         match (place, &mut network) {
@@ -552,9 +571,10 @@ fn memory_story(container: &Made) -> Option<String> {
         return None;
     }
     let usage = cgroup.stats().ok()?.memory.usage;
-    Some(format!(
-        "out of memory: limit {}, peak {}; raise it with --memory",
-        limits::bytes_text(usage.limit),
-        limits::bytes_text(usage.max.max(usage.usage))
-    ))
+    Some(out_of_memory(usage.limit, "peak", usage.max.max(usage.usage)))
+}
+
+fn out_of_memory(limit: u64, what: &str, used: u64) -> String {
+    let (limit, used) = (limits::bytes_text(limit), limits::bytes_text(used));
+    format!("out of memory: limit {limit}, {what} {used}; raise it with --memory")
 }
