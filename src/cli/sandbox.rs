@@ -59,6 +59,9 @@ pub struct Sandbox {
     /// Let 127.0.0.1:PORT of the host lead to a server in the sandbox (repeatable)
     #[arg(long, short, value_name = "[OUTSIDE:]PORT", value_parser = value::publish)]
     pub port: Vec<(u16, u16)>,
+    /// Hand over this open descriptor too, such as a pipe of the shell's: --keep-fd 63 for <(…) (repeatable)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..=1_048_576))]
+    pub keep_fd: Vec<i32>,
     /// Limit of memory, such as 512M
     #[arg(long, short, value_name = "SIZE", value_parser = value::size)]
     pub memory: Option<i64>,

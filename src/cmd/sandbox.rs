@@ -5,6 +5,7 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
+use super::confined;
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
 use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
 use super::places::{self, Places};
@@ -12,6 +13,7 @@ use super::refusals::Reporting;
 use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::{Cgroup, Driver};
+use crate::doctor::Facts;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
 use crate::host::Host;
 use crate::image::Image;
@@ -19,7 +21,7 @@ use crate::launch;
 use crate::plan::Options;
 use crate::plan::op::Child;
 use crate::profile;
-use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
+use crate::refusal::{About, Asker, Facts as OfProgram, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::later::{Before, Findings, Root, Rules};
 use crate::sandbox::limits::{self, Means};
 use crate::sandbox::memory;
@@ -29,12 +31,13 @@ use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surr
 use crate::spec;
 use crate::spelling::{self, unspell, unspell_path};
 use crate::state::{Dir, Status};
-use crate::streams::To;
-use crate::sys::{clone, cred, numa};
+use crate::streams::{self, To};
+use crate::sys::{clone, cred, fd, numa};
 use anyhow::Context as _;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -49,7 +52,7 @@ const TIMED_OUT: u8 = 124;
 const KILLED: u8 = 137;
 
 pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
-    attempt(session, args).map_err(|error| explain_program(error, args))
+    attempt(session, args).map_err(|error| explain_program(confined::explain(error, || Facts::probe().ok()), args))
 }
 
 /// What a container's messages say of images is of no use here.
@@ -82,9 +85,15 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
     check_streams(0, To::Held)?;
+    let descriptors = kept_descriptors(&args.keep_fd)?;
     let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
+    if host.in_user_namespace && host.is_privileged() {
+        // What this process may in its user namespace counts for mounts in a namespace of that one's only, which
+        // `unshare -U` does not make (mount_namespaces(7)). Where this fails, what needs it says so.
+        let _own = clone::unshare(libc::CLONE_NEWNS);
+    }
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let mut surroundings = Surroundings::probe(is_root).explained()?;
     let walker = places::walker(&surroundings)?;
@@ -125,11 +134,13 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings)).explained()?;
     made.notes.extend(later.notes().iter().cloned());
     let options = Options {
+        descriptors: descriptors.clone(),
         kept: later.kept().to_vec(),
         init: true,
         hand_over_network: !network.is_empty(),
         keep_processors: true,
-        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        // Without one, it stays where its caller is, and nothing is asked of cgroups that may be out of reach.
+        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Disabled },
         report: reporting.watch(),
         ..Options::default()
     };
@@ -138,7 +149,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
     let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
-    bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
+    bundle.facts = bundle.facts.map(|_| OfProgram { on_host, ..OfProgram::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.plan.unspell();
     bundle.plan.identify(&request.identities);
@@ -149,10 +160,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
-    let mut streams = match surroundings.terminal {
-        true => Streams::default(),
-        false => Streams::prepare(is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE)))?,
-    };
+    // The program has a terminal of its own in the place of its caller's.
+    let standard = if surroundings.terminal { 0..=-1 } else { 0..=2 };
+    let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
+    let mut streams = Streams::prepare(standard.chain(descriptors), owner)?;
     let flags = KeptFlags::of_stdio();
     let make = || make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait);
     let mut container = streams.handed_over(make)?;
@@ -372,6 +383,20 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             },
         }),
     }
+}
+
+/// `--keep-fd`: what was inherited, each once, judged as standard streams are.
+fn kept_descriptors(asked: &[RawFd]) -> anyhow::Result<Vec<RawFd>> {
+    /// More than a shell makes for one line, and few enough for a list that is made before anything else.
+    const MOST: usize = 256;
+    let numbers: BTreeSet<RawFd> = asked.iter().copied().collect();
+    anyhow::ensure!(numbers.len() <= MOST, hinted("--keep-fd: too many descriptors", "give at most 256"));
+    if let Some(number) = numbers.iter().find(|number| !fd::is_open(**number)) {
+        let message = format!("--keep-fd {number}: file descriptor {number} is not open");
+        return Err(hinted(&message, "name one that the shell has opened: bash says /dev/fd/N for <(…)"));
+    }
+    streams::check(numbers.iter().copied(), To::Held).map_err(|refused| hinted(&refused.to_string(), &refused.hint()))?;
+    Ok(numbers.into_iter().collect())
 }
 
 /// What decides what runs later: where the program may write, and what covers parts of that.

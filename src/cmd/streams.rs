@@ -80,18 +80,21 @@ struct Relay {
 }
 
 impl Streams {
-    /// Makes what takes the place of the standard streams, for a program that runs as this owner where it is somebody
+    /// Makes what takes the place of these descriptors, of the standard streams and of others that were inherited, for a program that runs as this owner where it is somebody
     /// else's.
-    pub(super) fn prepare(owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
+    pub(super) fn prepare(
+        numbers: impl Iterator<Item = RawFd>,
+        owner: Option<(u32, u32)>,
+    ) -> anyhow::Result<Self> {
         let mut this = Self::default();
-        for number in 0..=2 {
-            let Some(file) = fd::stdio(number) else { continue };
+        for number in numbers {
+            let Some(file) = fd::inherited(number) else { continue };
             this.add(number, file, owner).with_context(|| format!("cannot prepare {}", streams::what(number)))?;
         }
         // Where it is also written to, its offset is the writer's.
-        let written: Vec<_> = this.relays.iter().filter_map(|relay| fd::stdio(relay.number)?.same().ok()).collect();
+        let written: Vec<_> = this.relays.iter().filter_map(|relay| fd::inherited(relay.number)?.same().ok()).collect();
         let is_free =
-            |number| fd::stdio(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same));
+            |number| fd::inherited(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same));
         this.reopened.retain(|reopened| is_free(reopened.number));
         Ok(this)
     }
@@ -148,7 +151,7 @@ impl Streams {
         let mut before = PutBack(Vec::new());
         for given in std::mem::take(&mut self.given) {
             for number in given.numbers {
-                let Some(own) = fd::stdio(number) else { continue };
+                let Some(own) = fd::inherited(number) else { continue };
                 let own = own.try_clone_to_owned().context("cannot keep a standard stream")?;
                 before.0.push((number, own));
                 fd::place(given.file.as_fd(), number).context("cannot replace a standard stream")?;
@@ -162,7 +165,7 @@ impl Streams {
             fds.push(PollFd::new(from.as_fd(), PollFlags::POLLIN));
         }
         for feed in &self.feeds {
-            match (&feed.writer, fd::stdio(feed.number)) {
+            match (&feed.writer, fd::inherited(feed.number)) {
                 (Some(_), Some(file)) if feed.starved => fds.push(PollFd::new(file, PollFlags::POLLIN)),
                 (Some(writer), _) => fds.push(PollFd::new(writer.as_fd(), PollFlags::POLLOUT)),
                 (None, _) => {}
@@ -197,7 +200,7 @@ impl Streams {
             relay.from = None;
         }
         for reopened in &self.reopened {
-            if let (Some(own), Ok(at)) = (fd::stdio(reopened.number), lseek(&reopened.file, 0, Whence::SeekCur)) {
+            if let (Some(own), Ok(at)) = (fd::inherited(reopened.number), lseek(&reopened.file, 0, Whence::SeekCur)) {
                 // Where the program has left it, as if it had been the same.
                 let _moved = lseek(own, at, Whence::SeekSet);
             }
@@ -242,7 +245,7 @@ impl Drop for PutBack {
 impl Relay {
     /// Moves one chunk; false when there is nothing to move.
     fn turn(&mut self, failed: &mut Vec<String>) -> bool {
-        let (Some(from), Some(to)) = (&self.from, fd::stdio(self.number)) else { return false };
+        let (Some(from), Some(to)) = (&self.from, fd::inherited(self.number)) else { return false };
         let mut chunk = [0u8; CHUNK];
         match nix::unistd::read(from, &mut chunk) {
             Ok(len @ 1..) => {
@@ -272,7 +275,7 @@ impl Relay {
 
 impl Feed {
     fn turn(&mut self, failed: &mut Vec<String>) {
-        let (Some(writer), Some(file)) = (&self.writer, fd::stdio(self.number)) else { return };
+        let (Some(writer), Some(file)) = (&self.writer, fd::inherited(self.number)) else { return };
         if !is_ready(writer.as_fd(), PollFlags::POLLOUT) {
             return;
         }
@@ -306,7 +309,7 @@ impl Feed {
     fn settle(&self) {
         let left = fd::pending(self.reader.as_fd()).unwrap_or(0);
         let read = self.fed - i64::try_from(left).unwrap_or(0);
-        if let Some(own) = fd::stdio(self.number) {
+        if let Some(own) = fd::inherited(self.number) {
             let _moved = lseek(own, self.start + read, Whence::SeekSet);
         }
     }
@@ -375,7 +378,7 @@ impl KeptFlags {
     /// Of the standard streams.
     pub(super) fn of_stdio() -> Self {
         let state = |file| Some((file, fd::flags(file).ok()?, tty::is_exclusive(file)));
-        Self((0..=2).filter_map(fd::stdio).filter_map(state).collect())
+        Self((0..=2).filter_map(fd::inherited).filter_map(state).collect())
     }
 }
 

@@ -36,6 +36,8 @@ impl Means {
         if host.is_privileged() && !host.in_user_namespace {
             return match host.cgroup {
                 Layout::Absent => Err("no cgroup file system is mounted"),
+                _ if !is_writable(host) => Err("the cgroups that are mounted are read-only, as in a container"),
+                _ if !shows_own(host) => Err("the cgroups that are mounted are another cgroup namespace's"),
                 _ => Ok(Self::Cgroup(Driver::Cgroupfs)),
             };
         }
@@ -49,6 +51,33 @@ impl Means {
             return Ok(Self::Cgroup(Driver::Cgroupfs));
         }
         Err("no cgroup is delegated to this user")
+    }
+}
+
+/// Whether root may make cgroups where they are mounted.
+fn is_writable(host: &Host) -> bool {
+    let may_write = |path: &Path| nix::unistd::access(path, AccessFlags::W_OK).is_ok();
+    match &host.cgroup {
+        Layout::Absent => false,
+        Layout::V2 { mount } => may_write(mount),
+        Layout::V1 { hierarchies, .. } => hierarchies.iter().all(|hierarchy| may_write(&hierarchy.mount)),
+    }
+}
+
+/// Whether what is mounted shows the caller's own cgroup, beside which a sandbox's is made. After unshare(CLONE_NEWCGROUP) what was
+/// mounted before shows others only (cgroup_namespaces(7)).
+fn shows_own(host: &Host) -> bool {
+    let climbs = |path: &str| path.split('/').any(|name| name == "..");
+    let (own, none) = (&host.own_cgroup, String::from("/"));
+    match &host.cgroup {
+        Layout::Absent => false,
+        Layout::V2 { .. } => own.unified.as_deref().is_none_or(|path| !climbs(path)),
+        Layout::V1 { hierarchies, .. } => hierarchies.iter().all(|hierarchy| {
+            hierarchy.controllers.iter().all(|controller| {
+                let path = own.v1.get(controller).unwrap_or(&none);
+                !climbs(&hierarchy.root) && !climbs(path) && Path::new(path).starts_with(&hierarchy.root)
+            })
+        }),
     }
 }
 

@@ -63,9 +63,9 @@ impl Planned {
 }
 
 /// File systems that can map the ids of their owners, in mounts of their own (mount_setattr(2)); of those with files of the user
-/// only.
+/// only. Overlayfs can only be made of such mounts, not be one (EINVAL).
 const MAPPABLE: &[&str] =
-    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
+    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
 
 /// Decides what the program sees.
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
