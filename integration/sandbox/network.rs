@@ -178,7 +178,8 @@ import os; print(os.environ["no_proxy"], os.environ["http_proxy"])
 "#;
     as_each(|caller| {
         caller.file("home/project/direct.py", direct, 0o644);
-        let ask = |net: &str, port: u16| caller.run(&["--net", net, "--", "python3", "direct.py", &port.to_string()]).ok();
+        let ask =
+            |net: &str, port: u16| caller.run(&["--net", net, "--", "python3", "direct.py", &port.to_string()]).ok();
         for host in ["localhost", "127.0.0.1"] {
             let seen = ask(&format!("{host}:{port}"), port);
             let want = "127.0.0.1 served\nlocalhost served\nown\nlocalhost,127.0.0.1,::1 http://127.0.0.1:3128";

@@ -117,7 +117,9 @@ fn it_starts_in_others_namespaces() {
     sandboxed!();
     as_each(|caller| {
         within(caller, &["--cgroup"], "pent -q -- echo started").ok().prints("started");
-        within(caller, &["--cgroup", "--pid", "--fork", "--mount-proc"], "pent -q -- echo started").ok().prints("started");
+        within(caller, &["--cgroup", "--pid", "--fork", "--mount-proc"], "pent -q -- echo started")
+            .ok()
+            .prints("started");
         // Root of a user namespace that has made no mount namespace.
         if caller.user.is_none() {
             within(caller, &["--user", "--map-root-user"], "pent -q -- echo started").ok().prints("started");
@@ -131,7 +133,8 @@ fn sandboxes_of_several_pid_namespaces_share_a_directory() {
     sandboxed!();
     as_each(|caller| {
         // All have the same pid.
-        let script = "for i in $(seq 12); do (unshare --pid --fork --mount-proc sh -c \"$0\" || echo FAILED) & done; wait";
+        let script =
+            "for i in $(seq 12); do (unshare --pid --fork --mount-proc sh -c \"$0\" || echo FAILED) & done; wait";
         let pent = caller.command(&["-q", "--", "sleep", "0.3"]);
         let words: Vec<&str> = std::iter::once(pent.get_program())
             .chain(pent.get_args())
@@ -188,11 +191,18 @@ fn a_stale_runtime_directory_is_nobodys() {
     sandboxed!();
     ordinary(|caller| {
         let pent = caller.command(&[]);
-        let program: Vec<_> = std::iter::once(pent.get_program()).chain(pent.get_args()).take_while(|word| *word != "--root").collect();
+        let program: Vec<_> =
+            std::iter::once(pent.get_program()).chain(pent.get_args()).take_while(|word| *word != "--root").collect();
         // A /tmp of its own, as the directory of last resort is there.
         for place in ["/run/user/gone", "/proc"] {
             let mut command = Command::new("unshare");
-            command.args(["--mount", "sh", "-c", "mount -t tmpfs -o mode=1777 none /tmp && \"$@\" && ls -d /tmp/pent-*", "sh"]);
+            command.args([
+                "--mount",
+                "sh",
+                "-c",
+                "mount -t tmpfs -o mode=1777 none /tmp && \"$@\" && ls -d /tmp/pent-*",
+                "sh",
+            ]);
             command.args(&program).args(["sandbox", "-q", "--", "true"]);
             command.env("XDG_RUNTIME_DIR", place).env("HOME", caller.home()).current_dir(caller.path("home/project"));
             assert!(command.finish().ok().stdout().starts_with("/tmp/pent-"), "{place}");
@@ -203,6 +213,31 @@ fn a_stale_runtime_directory_is_nobodys() {
         command.args(["--mount", "sh", "-c", script, &caller.user.unwrap_or_default().to_string()]).args(&program);
         command.args(["sandbox", "--", "true"]).env_remove("XDG_RUNTIME_DIR").env("HOME", caller.home());
         let seen = command.current_dir(caller.path("home/project")).finish().exits(125);
-        assert!(seen.stderr().contains("belongs to somebody else") && seen.stderr().contains("pent --root DIR"), "{seen:?}");
+        assert!(
+            seen.stderr().contains("belongs to somebody else") && seen.stderr().contains("pent --root DIR"),
+            "{seen:?}"
+        );
+    });
+}
+
+/// As the root of a Docker container is: with all ids and without rights over namespaces.
+#[test]
+fn a_root_without_rights_is_told_what_to_do() {
+    sandboxed!();
+    as_each(|caller| {
+        if caller.user.is_some() {
+            return;
+        }
+        let pent = caller.command(&["--", "true"]);
+        let mut weak = Command::new("setpriv");
+        weak.args(["--bounding-set=-sys_admin", "--"]).arg(pent.get_program()).args(pent.get_args());
+        let seen = weak.env("HOME", caller.home()).current_dir(caller.path("home/project")).finish().exits(125);
+        assert!(seen.stderr().contains("as in a container") && seen.stderr().contains("--user 1000"), "{seen:?}");
+        assert!(!seen.stderr().contains("uidMappings") && !seen.stderr().contains("config.json"), "{seen:?}");
+        // And where none can be made, doctor's word for it.
+        let none =
+            within(caller, &["--user", "--map-root-user"], "echo 0 >/proc/sys/user/max_user_namespaces; pent -- true");
+        assert!(none.stderr().contains("cannot make a sandbox here: user.max_user_namespaces is 0"), "{none:?}");
+        assert!(none.stderr().contains("sysctl"), "{none:?}");
     });
 }

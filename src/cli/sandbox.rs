@@ -53,7 +53,8 @@ pub struct Sandbox {
     #[arg(long, value_name = "NAME", value_parser = value::hostname)]
     pub hostname: Option<String>,
     /// Network: none (the default); the host's, whole, with its local services and a cloud's metadata; or named hosts only, through a
-    /// proxy that the environment names (*.DOMAIN for all below one; repeatable)
+    /// proxy that the environment names (*.DOMAIN for all below one; localhost:PORT is the host's at the same address;
+    /// NAME=10.0.0.0/8:PORT for a name that leads to private addresses; repeatable)
     #[arg(long, value_name = "none|host|HOST:PORT,…")]
     pub net: Vec<String>,
     /// Let 127.0.0.1:PORT of the host lead to a server in the sandbox (repeatable)

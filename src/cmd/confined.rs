@@ -6,7 +6,8 @@ use super::{hinted, render, with_hint};
 use crate::doctor::{Facts, Grade, OTHER_USER, diagnose};
 
 /// What errors of the place contain: what makes namespaces, maps ids and mounts what every sandbox has.
-const SIGNS: &[&str] = &["in new namespaces", "uid_map", "gid_map", "mount proc", "mount sysfs", "mount devpts", "root.path"];
+const SIGNS: &[&str] =
+    &["in new namespaces", "uid_map", "gid_map", "mount proc", "mount sysfs", "mount devpts", "root.path"];
 /// What stands before a finding about the configuration that pent has made by itself.
 const CONFIG: &str = "/config.json: ";
 /// A finding about whom the program would be, which only the caller decides.
@@ -15,6 +16,10 @@ const USER: &str = "linux.uidMappings: ";
 /// The same error, in terms of what can be done about it; `facts` are asked for only where the place may be at fault.
 pub(super) fn explain(error: anyhow::Error, facts: impl FnOnce() -> Option<Facts>) -> anyhow::Error {
     let said = render(&error);
+    if said.code.is_some() {
+        // It is about the program, which may be called anything.
+        return error;
+    }
     if said.message.contains(USER) && said.message.contains("root has an id") {
         return hinted(
             "cannot make a sandbox as this root: it has no rights over namespaces, as in a container, so that the program would stay root",
@@ -27,7 +32,14 @@ pub(super) fn explain(error: anyhow::Error, facts: impl FnOnce() -> Option<Facts
         return hinted(&format!("cannot make a sandbox here: {found} ({})", said.message), &fix);
     }
     match said.message.strip_prefix(CONFIG) {
-        Some(finding) => hinted(&format!("cannot make a sandbox here: {finding}"), "`pent doctor` says what this machine lacks"),
+        Some(finding) => {
+            // What to set in a configuration is of no use to who has none.
+            let hint = said.hint.as_deref().filter(|hint| !hint.contains("linux."));
+            hinted(
+                &format!("cannot make a sandbox here: {finding}"),
+                hint.unwrap_or("`pent doctor` says what this machine lacks"),
+            )
+        }
         None if said.message.contains("uid_map") => with_hint(
             &error,
             "this root has lost the right to hand on its own id (CAP_SETFCAP): start pent as an ordinary user",
@@ -47,21 +59,23 @@ fn missing(facts: &Facts) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn explained(message: &str) -> (String, String) {
-        let told = render(&explain(hinted(message, "before"), || None));
+    fn explained(message: &str, hint: &str) -> (String, String) {
+        let told = render(&explain(hinted(message, hint), || None));
         (told.message, told.hint.unwrap_or_default())
     }
 
     #[test]
     fn nobody_hears_of_a_configuration_they_did_not_write() {
-        let (message, hint) = explained("/config.json: linux.cgroupsPath: no cgroup filesystem is mounted");
-        assert_eq!(message, "cannot make a sandbox here: linux.cgroupsPath: no cgroup filesystem is mounted");
+        let (message, hint) = explained("/config.json: linux.cgroupsPath: no cgroup", "set linux.cgroupsPath");
+        assert_eq!(message, "cannot make a sandbox here: linux.cgroupsPath: no cgroup");
         assert!(hint.contains("pent doctor"), "{hint}");
+        assert_eq!(explained("/config.json: hostname: too long", "at most 64").1, "at most 64");
         let (message, hint) = explained(
             "profile restricted: linux.uidMappings: profile restricted, rule user: the host's root has an id in the user namespace, which",
+            "ask for no more than that",
         );
         assert!(!message.contains("uidMappings") && hint.contains("--user 1000"), "{message} {hint}");
-        let (message, hint) = explained("--rw x: No such file or directory");
+        let (message, hint) = explained("--rw x: No such file or directory", "before");
         assert_eq!((message.as_str(), hint.as_str()), ("--rw x: No such file or directory", "before"));
     }
 }

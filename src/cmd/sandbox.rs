@@ -5,16 +5,16 @@
     reason = "looks at the host's own file system as the caller sees it; no container is near"
 )]
 
-use super::confined;
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
+use super::confined;
 use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
 use super::places::{self, Places};
 use super::refusals::Reporting;
 use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::{Cgroup, Driver};
-use crate::doctor::Facts;
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
+use crate::doctor::Facts;
 use crate::host::Host;
 use crate::image::Image;
 use crate::launch;
@@ -149,7 +149,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
     let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
-    bundle.facts = bundle.facts.map(|_| OfProgram { on_host, ..OfProgram::of_sandbox(&bundle.spec, &bundle.hardening, name) });
+    bundle.facts =
+        bundle.facts.map(|_| OfProgram { on_host, ..OfProgram::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.plan.unspell();
     bundle.plan.identify(&request.identities);
@@ -197,7 +198,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     };
     let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
-    let watch = replaced.memory.map(|limit| memory::Watch::begin(container.state.init.pid, &container.running.pidfd, limit));
+    let watch =
+        replaced.memory.map(|limit| memory::Watch::begin(container.state.init.pid, &container.running.pidfd, limit));
     let watch = match watch.transpose().context("cannot look after the memory in use") {
         Ok(watch) => watch,
         Err(error) => {
@@ -395,7 +397,8 @@ fn kept_descriptors(asked: &[RawFd]) -> anyhow::Result<Vec<RawFd>> {
         let message = format!("--keep-fd {number}: file descriptor {number} is not open");
         return Err(hinted(&message, "name one that the shell has opened: bash says /dev/fd/N for <(…)"));
     }
-    streams::check(numbers.iter().copied(), To::Held).map_err(|refused| hinted(&refused.to_string(), &refused.hint()))?;
+    streams::check(numbers.iter().copied(), To::Held)
+        .map_err(|refused| hinted(&refused.to_string(), &refused.hint()))?;
     Ok(numbers.into_iter().collect())
 }
 

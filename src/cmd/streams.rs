@@ -82,10 +82,7 @@ struct Relay {
 impl Streams {
     /// Makes what takes the place of these descriptors, of the standard streams and of others that were inherited, for a program that runs as this owner where it is somebody
     /// else's.
-    pub(super) fn prepare(
-        numbers: impl Iterator<Item = RawFd>,
-        owner: Option<(u32, u32)>,
-    ) -> anyhow::Result<Self> {
+    pub(super) fn prepare(numbers: impl Iterator<Item = RawFd>, owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
         let mut this = Self::default();
         for number in numbers {
             let Some(file) = fd::inherited(number) else { continue };
@@ -93,8 +90,9 @@ impl Streams {
         }
         // Where it is also written to, its offset is the writer's.
         let written: Vec<_> = this.relays.iter().filter_map(|relay| fd::inherited(relay.number)?.same().ok()).collect();
-        let is_free =
-            |number| fd::inherited(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same));
+        let is_free = |number| {
+            fd::inherited(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same))
+        };
         this.reopened.retain(|reopened| is_free(reopened.number));
         Ok(this)
     }

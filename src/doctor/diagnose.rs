@@ -123,7 +123,8 @@ fn sandboxes(facts: &Facts) -> Option<Check> {
     let errno = match facts.attempt {
         // A profile refuses to run an untrusted program as the machine's root, however few rights it has.
         Attempt::Made if is_ordinary(facts) && facts.host.euid == 0 && !facts.host.in_user_namespace => {
-            let found = "can be made, but this root has no rights over others, as in a container: sandboxes do not start";
+            let found =
+                "can be made, but this root has no rights over others, as in a container: sandboxes do not start";
             return Some(check(name, Grade::Weaker, found).fix(OTHER_USER));
         }
         Attempt::Made if is_ordinary(facts) => {

@@ -100,7 +100,8 @@ impl Shared {
                 self.beyond.store(used, Ordering::Relaxed);
                 return;
             }
-            (over, _) = self.wake.wait_timeout(over, rest(limit.saturating_sub(used))).unwrap_or_else(PoisonError::into_inner);
+            (over, _) =
+                self.wake.wait_timeout(over, rest(limit.saturating_sub(used))).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }

@@ -293,11 +293,7 @@ pub(super) fn is_asked(allowed: &[Destination], host: &Host, port: u16) -> Resul
 }
 
 /// What of that which was asked for allows this host and port.
-fn allowing<'a>(
-    allowed: &'a [Destination],
-    host: &'a Host,
-    port: u16,
-) -> impl Iterator<Item = &'a Destination> + 'a {
+fn allowing<'a>(allowed: &'a [Destination], host: &'a Host, port: u16) -> impl Iterator<Item = &'a Destination> + 'a {
     let matches = move |destination: &Destination| match (&destination.host, host) {
         (Host::Below(domain), Host::Name(name)) => name.ends_with(domain.as_str()),
         (allowed, asked) => allowed == asked,
@@ -320,12 +316,7 @@ pub(super) fn check(address: IpAddr) -> Result<(), Refused> {
 }
 
 /// Whether the address that a host leads to, and that is about to be connected to, may be.
-pub(super) fn check_behind(
-    allowed: &[Destination],
-    host: &Host,
-    port: u16,
-    address: IpAddr,
-) -> Result<Named, Refused> {
+pub(super) fn check_behind(allowed: &[Destination], host: &Host, port: u16, address: IpAddr) -> Result<Named, Refused> {
     check(address)?;
     if matches!(host, Host::Address(_)) {
         return Ok(Named::Itself);
@@ -444,7 +435,8 @@ mod tests {
 
     #[test]
     fn a_name_leads_where_it_was_said_to_lead() {
-        let list = "a.corp=10.0.0.0/8:443,b.corp=10.1.2.3:443,*.c.corp=[fd00::/8]:443,me=127.0.0.1:443,all=0.0.0.0/0:443";
+        let list =
+            "a.corp=10.0.0.0/8:443,b.corp=10.1.2.3:443,*.c.corp=[fd00::/8]:443,me=127.0.0.1:443,all=0.0.0.0/0:443";
         for (name, address, way) in [
             ("a.corp", "10.255.0.1", Named::Among),
             ("a.corp", "::ffff:10.0.0.1", Named::Among),
@@ -476,7 +468,10 @@ mod tests {
         }
         assert_eq!(behind("a:443", "a", "1.1.1.1"), Ok(Named::Among));
         assert_eq!(behind("a:443,a=10.0.0.1:443", "a", "10.0.0.1"), Ok(Named::Itself));
-        assert_eq!(behind("a:80,a=10.0.0.1:80,a:443", "a", "10.0.0.1"), Err(Refused::Private("10.0.0.1".parse().unwrap())));
+        assert_eq!(
+            behind("a:80,a=10.0.0.1:80,a:443", "a", "10.0.0.1"),
+            Err(Refused::Private("10.0.0.1".parse().unwrap()))
+        );
         assert!("a=169.254.169.254:80".parse::<Destination>().expect("one").check().is_err());
     }
 

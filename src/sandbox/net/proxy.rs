@@ -64,8 +64,7 @@ pub(super) fn serve(
         tell,
         channel,
     });
-    let listener =
-        if has_proxy { Some(proxy.listen(Ipv4Addr::LOCALHOST.into(), port(&proxy.allowed))?) } else { None };
+    let listener = if has_proxy { Some(proxy.listen(Ipv4Addr::LOCALHOST.into(), port(&proxy.allowed))?) } else { None };
     let of_host = proxy.listen_for_host()?;
     // The program is started only now: it never finds the proxy missing.
     socket::send(proxy.channel.as_fd(), &[1], None)?;
