@@ -234,10 +234,9 @@ fn a_root_without_rights_is_told_what_to_do() {
         let seen = weak.env("HOME", caller.home()).current_dir(caller.path("home/project")).finish().exits(125);
         assert!(seen.stderr().contains("as in a container") && seen.stderr().contains("--user 1000"), "{seen:?}");
         assert!(!seen.stderr().contains("uidMappings") && !seen.stderr().contains("config.json"), "{seen:?}");
-        // And where none can be made, doctor's word for it.
+        // And where none can be made, why not.
         let none =
             within(caller, &["--user", "--map-root-user"], "echo 0 >/proc/sys/user/max_user_namespaces; pent -- true");
-        assert!(none.stderr().contains("cannot make a sandbox here: user.max_user_namespaces is 0"), "{none:?}");
-        assert!(none.stderr().contains("sysctl"), "{none:?}");
+        assert!(none.stderr().contains("max_*_namespaces is reached"), "{none:?}");
     });
 }

@@ -162,7 +162,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
     // The program has a terminal of its own in the place of its caller's.
-    let standard = if surroundings.terminal { 0..=-1 } else { 0..=2 };
+    let standard = (0..=2).filter(|_| !surroundings.terminal);
     let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
     let mut streams = Streams::prepare(standard.chain(descriptors), owner)?;
     let flags = KeptFlags::of_stdio();

@@ -99,6 +99,11 @@ impl Streams {
 
     fn add(&mut self, number: RawFd, file: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         let kind = Kind::of(file)?;
+        if let (Kind::Pipe, 3.., Some((uid, gid))) = (&kind, number, owner) {
+            // Root's program is a stranger to root's pipe, and opens it by its name: /dev/fd/63. Those of the standard
+            // streams are handed on where they are set up.
+            fd::chown(file, c"", uid, gid)?;
+        }
         let same = file.same()?;
         let handling = streams::handling(&kind, same.flags & libc::O_ACCMODE, number);
         let known = self.given.iter_mut().find(|given| given.same == same && given.handling == handling);

@@ -111,7 +111,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     let labels = process::open_labels(&mut b, program, "process");
     let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
-    enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, &request.options);
+    enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
