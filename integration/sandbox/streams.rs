@@ -358,7 +358,7 @@ fn other_descriptors_are_handed_over_by_number() {
             ("pent --keep-fd 9 -- true 9</", "descriptor 9"),
             ("pent --keep-fd 9 -- true 9</proc/self/ns/net", "handle of the kernel's"),
             ("pent --keep-fd 9 -- true 9</proc/version", "the kernel's own files"),
-            ("pent --keep-fd 2 -- true", "--keep-fd"),
+            ("pent --keep-fd 2 -- true", "-keep-fd"),
         ] {
             let refused = typed(caller, line);
             assert!(refused.stderr().contains(why) && !refused.stdout().contains("ran"), "{line}: {refused:?}");
