@@ -272,7 +272,7 @@ fn the_configuration_is_out_of_reach() {
     sandboxed!();
     let caller = Caller::new(None);
     let forge =
-        "mkdir -p /etc/pent/profiles; mv /etc/pent /etc/p; echo 'version = 1' > /etc/pent/profiles/restricted.toml";
+        "mkdir -p /etc/pent/profiles; mv /etc/pent /etc/p; echo version=1 > /etc/pent/profiles/restricted.toml";
     for before in ["true", "mkdir -p /etc/pent/profiles; echo secret > /etc/pent/profiles/x.toml"] {
         let seen = view(
             &caller,
