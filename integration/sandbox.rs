@@ -40,6 +40,8 @@ mod setid;
 mod streams;
 #[path = "sandbox/terminals.rs"]
 mod terminals;
+#[path = "sandbox/users.rs"]
+mod users;
 
 /// Skips the test without root, and for runtimes without sandboxes.
 macro_rules! sandboxed {

@@ -127,7 +127,7 @@ impl Hint for Error {
                 Some(format!("looked in {}; was it created with another --root?", root.display()))
             }
             Self::Planted { .. } => {
-                Some("pass --root with a directory that is yours and that nobody else can write to, or have this one removed".into())
+                Some("name another that is yours and that nobody else can write to, with `pent --root DIR` or $XDG_RUNTIME_DIR, or have this one removed".into())
             }
             Self::Corrupt { path, .. } => {
                 let id = path.parent().and_then(Path::file_name).unwrap_or_default();

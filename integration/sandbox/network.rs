@@ -119,14 +119,80 @@ fn private_addresses_behind_names_are_refused() {
     sandboxed!();
     let port = server();
     as_each(|caller| {
-        let seen = client(caller, &format!("localhost:{port}"), "localhost", port).ok();
+        let seen = behind(caller, &[&format!("mirror.example:{port}")], "mirror.example", port).ok();
         assert_eq!(seen.stdout().matches("403 Forbidden pent sandbox: a private address").count(), 2, "{seen:?}");
         assert!(seen.stdout().contains("socks code 2"), "{seen:?}");
+        // Who means it is told how to say so, by one hint that works.
+        let typed = format!("mirror.example=127.0.0.1:{port}");
+        assert!(seen.stderr().contains(&format!("only if it is meant to lead there, --net {typed}\n")), "{seen:?}");
+        let seen = behind(caller, &[&typed], "mirror.example", port).ok();
+        assert!(seen.stdout().contains("connect tunnel served"), "{seen:?}");
+        // Neither another name nor this machine among others, nor metadata.
+        for net in [
+            format!("other.example=127.0.0.1:{port}"),
+            format!("mirror.example=0.0.0.0/0:{port}"),
+            format!("mirror.example=127.0.0.0/8:{port}"),
+            format!("mirror.example=10.0.0.0/8:{port}"),
+            format!("mirror.example=127.0.0.1:{}", port ^ 1),
+        ] {
+            let seen = behind(caller, &[&net], "mirror.example", port).ok();
+            assert!(!seen.stdout().contains("served") && seen.stdout().contains("socks code 2"), "{net}: {seen:?}");
+        }
+        caller.run(&["--net", "a=169.254.169.254:80", "--", "true"]).exits(125).says("never allowed");
+        caller.run(&["--net", "a=10.1.2.3/8:80", "--", "true"]).exits(125).says("NAME=ADDRESSES:PORT");
+        let report = behind(caller, &[&format!("mirror.example:{port}"), "--report"], "mirror.example", port).ok();
+        assert!(report.stderr().contains("not recommended (the name leads to this machine"), "{report:?}");
         // Neither does another spelling of an address help.
         for host in ["2130706433", "0x7f.1", "127.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "::1"] {
             let seen = client(caller, "example.org:80", host, port).ok();
             assert!(!seen.stdout().contains("served"), "{host}: {seen:?}");
         }
+    });
+}
+
+/// The client where `mirror.example` leads to this machine, as a company's name server would say.
+fn behind(caller: &Caller, net: &[&str], host: &str, port: u16) -> Outcome {
+    caller.file("home/project/client.py", CLIENT, 0o644);
+    let hosts = caller.file("hosts", "127.0.0.1 localhost mirror.example\n", 0o644);
+    let port = port.to_string();
+    let pent = caller.command(&[&["--net"], net, &["--", "python3", "client.py", host, &port]].concat());
+    let mut view = std::process::Command::new("unshare");
+    view.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+    view.arg(pent.get_program()).args(pent.get_args());
+    view.current_dir(caller.path("home/project")).env("HOME", caller.home()).finish()
+}
+
+/// Programs do not ask a proxy for what is on their own machine, and most cannot.
+#[test]
+fn the_hosts_loopback_is_the_sandboxs_where_it_is_asked_for() {
+    sandboxed!();
+    let (port, other) = (server(), server());
+    let direct = r#"
+import socket, sys, urllib.request
+for host in ["127.0.0.1", "localhost"]:
+    try: print(host, urllib.request.urlopen("http://%s:%s/" % (host, sys.argv[1]), timeout=10).read().decode())
+    except OSError as e: print(host, "failed")
+own = socket.create_server(("127.0.0.1", 0))
+s = socket.create_connection(own.getsockname()); own.accept()[0].sendall(b"own"); print(s.recv(3).decode())
+import os; print(os.environ["no_proxy"], os.environ["http_proxy"])
+"#;
+    as_each(|caller| {
+        caller.file("home/project/direct.py", direct, 0o644);
+        let ask =
+            |net: &str, port: u16| caller.run(&["--net", net, "--", "python3", "direct.py", &port.to_string()]).ok();
+        for host in ["localhost", "127.0.0.1"] {
+            let seen = ask(&format!("{host}:{port}"), port);
+            let want = "127.0.0.1 served\nlocalhost served\nown\nlocalhost,127.0.0.1,::1 http://127.0.0.1:3128";
+            assert_eq!(seen.trimmed(), want, "{host}: {seen:?}");
+            // No other port.
+            let seen = ask(&format!("{host}:{port}"), other);
+            assert!(seen.stdout().starts_with("127.0.0.1 failed\nlocalhost failed\nown\n"), "{host}: {seen:?}");
+        }
+        // The proxy gives way to a proxy of the host's.
+        let seen = ask(&format!("localhost:3128,localhost:{port}"), port);
+        assert!(seen.stdout().contains("localhost served") && seen.stdout().contains("127.0.0.1:3129"), "{seen:?}");
+        let both = ["--net", &format!("localhost:{port}"), "--port", &format!("1:{port}"), "--", "true"];
+        caller.run(&both).exits(125).says("is the host's already");
     });
 }
 
@@ -297,10 +363,10 @@ fn nothing_else_leads_out() {
     let udp_port = udp.local_addr().expect("an address").port();
     as_each(|caller| {
         let script = format!(
-            "exec 3<>/dev/tcp/127.0.0.1/{port} && echo CONNECTED; echo x >/dev/udp/127.0.0.1/{udp_port}; tail -n +3 /proc/net/dev | wc -l; getent hosts example.org || echo no names"
+            "exec 3<>/dev/tcp/127.0.0.1/{port} || echo no port; echo x >/dev/udp/127.0.0.1/{udp_port}; tail -n +3 /proc/net/dev | wc -l; getent hosts example.org || echo no names"
         );
-        let seen = caller.run(&["--net", &format!("127.0.0.1:{port}"), "--", "bash", "-c", &script]);
-        assert_eq!(seen.trimmed(), "1\nno names", "{seen:?}");
+        let seen = caller.run(&["--net", &format!("127.0.0.1:{}", port ^ 1), "--", "bash", "-c", &script]);
+        assert_eq!(seen.trimmed(), "no port\n1\nno names", "{seen:?}");
         assert!(udp.recv(&mut [0; 16]).is_err(), "a datagram came through");
     });
 }

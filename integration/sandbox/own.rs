@@ -271,8 +271,7 @@ fn a_link_to_them_cannot_be_replaced() {
 fn the_configuration_is_out_of_reach() {
     sandboxed!();
     let caller = Caller::new(None);
-    let forge =
-        "mkdir -p /etc/pent/profiles; mv /etc/pent /etc/p; echo 'version = 1' > /etc/pent/profiles/restricted.toml";
+    let forge = "mkdir -p /etc/pent/profiles; mv /etc/pent /etc/p; echo version=1 > /etc/pent/profiles/restricted.toml";
     for before in ["true", "mkdir -p /etc/pent/profiles; echo secret > /etc/pent/profiles/x.toml"] {
         let seen = view(
             &caller,

@@ -375,3 +375,42 @@ fn the_callers_terminal_is_as_it_was() {
         File::open(&name).expect("a terminal").try_lock().expect("not locked");
     });
 }
+
+/// What the shell opens for `<(…)`, and what scripts open themselves.
+#[test]
+fn other_descriptors_are_handed_over_by_number() {
+    sandboxed!();
+    as_each(|caller| {
+        caller.file("home/project/list", "one\ntwo\n", 0o644);
+        let two = typed(caller, "pent -q --keep-fd 63 --keep-fd 62 -- diff <(echo a) <(echo b); echo $?");
+        // The test's shell is root's, and so are its pipes: to an ordinary user they are a stranger's, by name.
+        if caller.user.is_none() {
+            assert_eq!(two.stdout(), "1c1\n< a\n---\n> b\n1\n", "{two:?}");
+        }
+        let whole = typed(caller, "pent -q --keep-fd 63 -- bash -c 'exec cat <&63' bash <(seq 100000) | tail -1");
+        assert_eq!(whole.stdout(), "100000\n", "{whole:?}");
+        // A file for reading is read, from where it stands, and not changed.
+        let read = typed(
+            caller,
+            "exec 5<list; read -u 5 x; pent -q --keep-fd 5 -- sh -c 'cat <&5; echo x 2>/dev/null >/dev/fd/5 || echo not written'; cat list",
+        );
+        assert_eq!(read.stdout(), "two\nnot written\none\ntwo\n", "{read:?}");
+        let written = typed(caller, "pent -q --keep-fd 7 -- sh -c 'echo out >&7' 7>out; cat out");
+        assert_eq!(written.stdout(), "out\n", "{written:?}");
+        let piped = typed(caller, "{ pent -q --keep-fd 7 -- sh -c 'echo out >&7' 7>&1 >/dev/null; } | cat");
+        assert_eq!(piped.stdout(), "out\n", "{piped:?}");
+        // Those that nobody names stay outside.
+        let others = typed(caller, "exec 5<list 6<list; pent -q --keep-fd 6 -- sh -c 'cat <&6; cat <&5'");
+        assert_eq!(others.stdout(), "one\ntwo\n", "{others:?}");
+        for (line, why) in [
+            ("pent --keep-fd 9 -- true", "descriptor 9 is not open"),
+            ("pent --keep-fd 9 -- true 9</", "descriptor 9"),
+            ("pent --keep-fd 9 -- true 9</proc/self/ns/net", "handle of the kernel's"),
+            ("pent --keep-fd 9 -- true 9</proc/version", "the kernel's own files"),
+            ("pent --keep-fd 2 -- true", "-keep-fd"),
+        ] {
+            let refused = typed(caller, line);
+            assert!(refused.stderr().contains(why) && !refused.stdout().contains("ran"), "{line}: {refused:?}");
+        }
+    });
+}

@@ -60,12 +60,16 @@ pub struct Sandbox {
     #[arg(long, value_name = "NAME", value_parser = value::hostname)]
     pub hostname: Option<String>,
     /// Network: none (the default); the host's, whole, with its local services and a cloud's metadata; or named hosts only, through a
-    /// proxy that the environment names (*.DOMAIN for all below one; repeatable)
+    /// proxy that the environment names (*.DOMAIN for all below one; localhost:PORT is the host's at the same address;
+    /// NAME=10.0.0.0/8:PORT for a name that leads to private addresses; repeatable)
     #[arg(long, value_name = "none|host|HOST:PORT,…")]
     pub net: Vec<String>,
     /// Let 127.0.0.1:PORT of the host lead to a server in the sandbox (repeatable)
     #[arg(long, short, value_name = "[OUTSIDE:]PORT", value_parser = value::publish)]
     pub port: Vec<(u16, u16)>,
+    /// Hand over this open descriptor too, such as a pipe of the shell's: --keep-fd 63 for <(…) (repeatable)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(3..=1_048_576))]
+    pub keep_fd: Vec<i32>,
     /// Limit of memory, such as 512M
     #[arg(long, short, value_name = "SIZE", value_parser = value::size)]
     pub memory: Option<i64>,

@@ -104,11 +104,13 @@ fn one(session: &Session<'_>, args: &Delete) -> Result<u8> {
 /// is gone, and of this sandbox's own id, which an earlier process with the same pid may have left.
 pub(super) fn abandoned(session: &Session<'_>, prefix: &str, own_id: &str) -> Result<Vec<Dir>> {
     let root = session.root()?;
+    let own = pid_namespace();
     let mut found = Vec::new();
     for id in Dir::list(&root).explained()? {
-        let Some(pid) = id.strip_prefix(prefix).and_then(pid_of) else { continue };
-        // Whoever has that pid now may be its pent, with another state directory.
-        if id != own_id && is_alive(pid) {
+        let Some((pid, namespace)) = id.strip_prefix(prefix).and_then(maker_of) else { continue };
+        // Whoever has that pid now may be its pent, with another state directory. What is in another pid namespace
+        // cannot be asked: its pent has the lock as long as it lives.
+        if id != own_id && namespace == own && is_alive(pid) {
             continue;
         }
         let Ok(mut dir) = Dir::open(&root, &id) else { continue };
@@ -130,6 +132,30 @@ pub(super) fn sweep(session: &Session<'_>, abandoned: Vec<Dir>, own_id: &str, ow
             session.report.debug(format_args!("cannot delete what is left of {id}: {error:#}"));
         }
     }
+}
+
+/// The first pid namespace of every machine (linux/proc_ns.h, PROC_PID_INIT_INO).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The number of this process's pid namespace; nothing in the machine's own, and where /proc does not say.
+fn pid_namespace() -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let about = std::fs::metadata("/proc/self/ns/pid").ok()?;
+    Some(about.ino()).filter(|number| *number != FIRST_PID_NAMESPACE)
+}
+
+/// The id of this process's sandbox: `PREFIX PID`, and in a pid namespace other than the machine's own `-NAMESPACE`, as
+/// others may use the same directory from elsewhere, with the same pid.
+pub(super) fn own_id(prefix: &str) -> String {
+    let pid = std::process::id();
+    pid_namespace().map_or_else(|| format!("{prefix}{pid}"), |namespace| format!("{prefix}{pid}-{namespace}"))
+}
+
+/// Of the rest of an id: the pid of its pent, and in which namespace.
+fn maker_of(text: &str) -> Option<(i32, Option<u64>)> {
+    let Some((pid, namespace)) = text.split_once('-') else { return Some((pid_of(text)?, None)) };
+    let number = namespace.parse().ok().filter(|number: &u64| number.to_string() == namespace)?;
+    Some((pid_of(pid)?, Some(number)))
 }
 
 /// As pent writes it: one number has one id.
@@ -295,6 +321,16 @@ fn poststop_hooks(config: &[u8]) -> serde_json::Result<Vec<Hook>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_tells_who_made_it() {
+        assert_eq!(maker_of("4711"), Some((4711, None)));
+        assert_eq!(maker_of("1-4026532000"), Some((1, Some(4_026_532_000))));
+        for other in ["1-", "1-01", "1-x", "-1", "1-2-3", "01-2", "1-+2"] {
+            assert_eq!(maker_of(other), None, "{other}");
+        }
+        assert!(own_id("x-").starts_with(&format!("x-{}", std::process::id())));
+    }
 
     #[test]
     fn an_id_has_a_pid() {

@@ -64,6 +64,7 @@ pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>)
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds.saturating_add(listen_fds()),
+        descriptors: Vec::new(),
         kept: Vec::new(),
         init: false,
         hand_over_network: false,

@@ -4,6 +4,7 @@
 mod attend;
 mod cache;
 mod checkpoint;
+mod confined;
 mod create;
 pub mod delete;
 mod doctor;

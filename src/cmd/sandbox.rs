@@ -6,6 +6,7 @@
 )]
 
 use super::attend::{Attendance, Bounds, End, KeptTerminal};
+use super::confined;
 use super::make::{Bundle, Made, Starter, check_descriptors, check_streams, make_of};
 use super::places::{self, Places};
 use super::refusals::Reporting;
@@ -13,27 +14,30 @@ use super::streams::{KeptFlags, Streams};
 use super::{Explained as _, Session, delete, hinted, make, profiles};
 use crate::cgroup::{Cgroup, Driver};
 use crate::cli::{Make, Sandbox as Args, SandboxHome};
+use crate::doctor::Facts;
 use crate::host::Host;
 use crate::image::Image;
 use crate::launch;
 use crate::plan::Options;
 use crate::plan::op::Child;
 use crate::profile;
-use crate::refusal::{About, Asker, Facts, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
+use crate::refusal::{About, Asker, Facts as OfProgram, Flags, Layer, Refusal as Refused, Report, Supervisor, Watch};
 use crate::sandbox::later::{Before, Findings, Root, Rules};
 use crate::sandbox::limits::{self, Means};
+use crate::sandbox::memory;
 use crate::sandbox::net::{self, Denied, Destination, Publish, Tell};
 use crate::sandbox::own;
 use crate::sandbox::{self, Home, Limits, Network, Refusal, Request, Rootfs, Surroundings, Tmpfs};
 use crate::spec;
 use crate::spelling::{self, unspell, unspell_path};
 use crate::state::{Dir, Status};
-use crate::streams::To;
-use crate::sys::{clone, cred, numa};
+use crate::streams::{self, To};
+use crate::sys::{clone, cred, fd, numa};
 use anyhow::Context as _;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -48,7 +52,7 @@ const TIMED_OUT: u8 = 124;
 const KILLED: u8 = 137;
 
 pub(super) fn run(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
-    attempt(session, args).map_err(|error| explain_program(error, args))
+    attempt(session, args).map_err(|error| explain_program(confined::explain(error, || Facts::probe().ok()), args))
 }
 
 /// What a container's messages say of images is of no use here.
@@ -81,9 +85,15 @@ fn explain_program(error: anyhow::Error, args: &Args) -> anyhow::Error {
 fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     check_descriptors(0)?;
     check_streams(0, To::Sandbox)?;
+    let descriptors = kept_descriptors(&args.keep_fd)?;
     let reporting = Reporting::begin(args.report.as_deref(), Watch::Changes, true)?;
     let parent = parent()?;
     let mut host = Host::probe(true).explained()?;
+    if host.in_user_namespace && host.is_privileged() {
+        // What this process may in its user namespace counts for mounts in a namespace of that one's only, which
+        // `unshare -U` does not make (mount_namespaces(7)). Where this fails, what needs it says so.
+        let _own = clone::unshare(libc::CLONE_NEWNS);
+    }
     let is_root = host.is_privileged() && !host.in_user_namespace && host.euid == 0;
     let mut surroundings = Surroundings::probe(is_root).explained()?;
     let walker = places::walker(&surroundings)?;
@@ -120,17 +130,19 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let network = network(args, &request)?;
     let ports = network.listen().explained()?;
     // What is left of others is not to be taken for what was there before.
-    let id = format!("{PREFIX}{}", std::process::id());
+    let id = delete::own_id(PREFIX);
     let abandoned = delete::abandoned(session, PREFIX, &id)?;
     judge_abandoned(session, &abandoned, args.quiet);
     let later = Before::look(&later_rules(args, &request, &made.spec, &surroundings)).explained()?;
     made.notes.extend(later.notes().iter().cloned());
     let options = Options {
+        descriptors: descriptors.clone(),
         kept: later.kept().to_vec(),
         init: true,
         hand_over_network: !network.is_empty(),
         keep_processors: true,
-        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Cgroupfs },
+        // Without one, it stays where its caller is, and nothing is asked of cgroups that may be out of reach.
+        cgroup_driver: if let Means::Cgroup(driver) = means { driver } else { Driver::Disabled },
         report: reporting.watch(),
         ..Options::default()
     };
@@ -139,7 +151,8 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     hardening.require.extend(make::hardening(session).require);
     let mut bundle = Bundle::compile(session, &options, hardening, &id, PathBuf::from("/"), config)?;
     let on_host = image.is_none().then_some(is_on_host as fn(&[u8]) -> bool);
-    bundle.facts = bundle.facts.map(|_| Facts { on_host, ..Facts::of_sandbox(&bundle.spec, &bundle.hardening, name) });
+    bundle.facts =
+        bundle.facts.map(|_| OfProgram { on_host, ..OfProgram::of_sandbox(&bundle.spec, &bundle.hardening, name) });
     bundle.plan.changes = tightened.changes;
     bundle.plan.unspell();
     bundle.plan.identify(&request.identities);
@@ -150,10 +163,10 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
 
     cred::set_child_subreaper().context("cannot become a subreaper")?;
     let attendance = Attendance::begin()?;
-    let mut streams = match surroundings.terminal {
-        true => Streams::default(),
-        false => Streams::prepare(is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE)))?,
-    };
+    // The program has a terminal of its own in the place of its caller's.
+    let standard = (0..=2).filter(|_| !surroundings.terminal);
+    let owner = is_root.then_some((sandbox::ROOT_OUTSIDE, sandbox::ROOT_OUTSIDE));
+    let mut streams = Streams::prepare(standard.chain(descriptors), owner)?;
     let flags = KeptFlags::of_stdio();
     let make = || make_of(session, &Make::default(), &id, bundle, Starter::ThisAndWait);
     let mut container = streams.handed_over(make)?;
@@ -187,6 +200,15 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     };
     let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    let watch =
+        replaced.memory.map(|limit| memory::Watch::begin(container.state.init.pid, &container.running.pidfd, limit));
+    let watch = match watch.transpose().context("cannot look after the memory in use") {
+        Ok(watch) => watch,
+        Err(error) => {
+            container.undo(session.report);
+            return Err(error);
+        }
+    };
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo(session.report);
@@ -199,6 +221,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     let ended = attendance.until_end(&container.running.pidfd, terminal, None, by, bounds, Some(&mut streams));
     drop((kept, flags));
+    let beyond = watch.and_then(memory::Watch::finish);
     let denied = network.as_ref().map(net::Running::denied).unwrap_or_default();
     drop(network);
     let left = later.judge();
@@ -212,7 +235,12 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
         denied,
     );
     report.left(left.left());
-    let memory = if matches!(ended, Ok((KILLED, _))) { memory_story(&container) } else { None };
+    let memory = match beyond {
+        Some(used) => Some(out_of_memory(replaced.memory.unwrap_or_default(), "in use", used)),
+        None if matches!(ended, Ok((KILLED, _))) => memory_story(&container),
+        None => None,
+    };
+    memory.iter().for_each(|story| report.note(story.clone()));
     let Made { dir, state, .. } = container;
     delete::destroy(dir, &state, session.report)?;
     // Until now nobody could remove it from the cache.
@@ -367,6 +395,10 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             "leave out one of them",
         )),
         Network::Host => Ok(net::Plan::default()),
+        Network::Own(allowed) if args.port.iter().any(|(_, inside)| net::is_of_host(allowed, *inside)) => Err(hinted(
+            "--port: with --net localhost this port of the sandbox is the host's already",
+            "publish another: --port OUTSIDE:INSIDE",
+        )),
         Network::Own(allowed) => Ok(net::Plan {
             proxy: request.has_proxy(),
             allowed: allowed.clone(),
@@ -378,6 +410,21 @@ fn network(args: &Args, request: &Request) -> anyhow::Result<net::Plan> {
             },
         }),
     }
+}
+
+/// `--keep-fd`: what was inherited, each once, judged as standard streams are.
+fn kept_descriptors(asked: &[RawFd]) -> anyhow::Result<Vec<RawFd>> {
+    /// More than a shell makes for one line, and few enough for a list that is made before anything else.
+    const MOST: usize = 256;
+    let numbers: BTreeSet<RawFd> = asked.iter().copied().collect();
+    anyhow::ensure!(numbers.len() <= MOST, hinted("--keep-fd: too many descriptors", "give at most 256"));
+    if let Some(number) = numbers.iter().find(|number| !fd::is_open(**number)) {
+        let message = format!("--keep-fd {number}: file descriptor {number} is not open");
+        return Err(hinted(&message, "name one that the shell has opened: bash says /dev/fd/N for <(…)"));
+    }
+    streams::check(numbers.iter().copied(), To::Sandbox)
+        .map_err(|refused| hinted(&refused.to_string(), &refused.hint()))?;
+    Ok(numbers.into_iter().collect())
 }
 
 /// What decides what runs later: where the program may write, and what covers parts of that.
@@ -531,7 +578,7 @@ fn variable(given: &OsString) -> anyhow::Result<(OsString, Option<OsString>)> {
 
 /// All that was asked for, together: what a report says to add is added to what was typed before.
 fn network_of(asked: &[String]) -> anyhow::Result<Network> {
-    let hint = "none, host, or HOST:PORT[,HOST:PORT…], such as example.org:443";
+    let hint = "none, host, HOST:PORT[,HOST:PORT…] such as example.org:443, or for a name of your own network NAME=ADDRESSES:PORT";
     let mut network = Network::default();
     for place in asked.iter().flat_map(|places| places.split(',')) {
         match (place, &mut network) {
@@ -582,9 +629,10 @@ fn memory_story(container: &Made) -> Option<String> {
         return None;
     }
     let usage = cgroup.stats().ok()?.memory.usage;
-    Some(format!(
-        "out of memory: limit {}, peak {}; raise it with --memory",
-        limits::bytes_text(usage.limit),
-        limits::bytes_text(usage.max.max(usage.usage))
-    ))
+    Some(out_of_memory(usage.limit, "peak", usage.max.max(usage.usage)))
+}
+
+fn out_of_memory(limit: u64, what: &str, used: u64) -> String {
+    let (limit, used) = (limits::bytes_text(limit), limits::bytes_text(used));
+    format!("out of memory: limit {limit}, {what} {used}; raise it with --memory")
 }

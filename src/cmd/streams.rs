@@ -87,24 +87,30 @@ struct Relay {
 }
 
 impl Streams {
-    /// Makes what takes the place of the standard streams, for a program that runs as this owner where it is somebody
+    /// Makes what takes the place of these descriptors, of the standard streams and of others that were inherited, for a program that runs as this owner where it is somebody
     /// else's.
-    pub(super) fn prepare(owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
+    pub(super) fn prepare(numbers: impl Iterator<Item = RawFd>, owner: Option<(u32, u32)>) -> anyhow::Result<Self> {
         let mut this = Self::default();
-        for number in 0..=2 {
-            let Some(file) = fd::stdio(number) else { continue };
+        for number in numbers {
+            let Some(file) = fd::inherited(number) else { continue };
             this.add(number, file, owner).with_context(|| format!("cannot prepare {}", streams::what(number)))?;
         }
         // Where it is also written to, its offset is the writer's.
-        let written: Vec<_> = this.relays.iter().filter_map(|relay| fd::stdio(relay.number)?.same().ok()).collect();
-        let is_free =
-            |number| fd::stdio(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same));
+        let written: Vec<_> = this.relays.iter().filter_map(|relay| fd::inherited(relay.number)?.same().ok()).collect();
+        let is_free = |number| {
+            fd::inherited(number).and_then(|file| file.same().ok()).is_none_or(|same| !written.contains(&same))
+        };
         this.reopened.retain(|reopened| is_free(reopened.number));
         Ok(this)
     }
 
     fn add(&mut self, number: RawFd, file: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         let kind = Kind::of(file)?;
+        if let (Kind::Pipe, 3.., Some((uid, gid))) = (&kind, number, owner) {
+            // Root's program is a stranger to root's pipe, and opens it by its name: /dev/fd/63. Those of the standard
+            // streams are handed on where they are set up.
+            fd::chown(file, c"", uid, gid)?;
+        }
         let same = file.same()?;
         let handling = streams::handling(&kind, same.flags & libc::O_ACCMODE, number);
         let known = self.given.iter_mut().find(|given| given.same == same && given.handling == handling);
@@ -163,7 +169,7 @@ impl Streams {
         let mut before = PutBack(Vec::new());
         for given in std::mem::take(&mut self.given) {
             for number in given.numbers {
-                let Some(own) = fd::stdio(number) else { continue };
+                let Some(own) = fd::inherited(number) else { continue };
                 let own = own.try_clone_to_owned().context("cannot keep a standard stream")?;
                 before.0.push((number, own));
                 fd::place(given.file.as_fd(), number).context("cannot replace a standard stream")?;
@@ -174,14 +180,14 @@ impl Streams {
 
     pub(super) fn wait_for<'f>(&'f self, fds: &mut Vec<PollFd<'f>>) {
         for relay in &self.relays {
-            match (&relay.from, fd::stdio(relay.number)) {
+            match (&relay.from, fd::inherited(relay.number)) {
                 (Some(_), Some(to)) if !relay.held.is_empty() => fds.push(PollFd::new(to, PollFlags::POLLOUT)),
                 (Some(from), _) => fds.push(PollFd::new(from.as_fd(), PollFlags::POLLIN)),
                 (None, _) => {}
             }
         }
         for feed in &self.feeds {
-            match (&feed.writer, fd::stdio(feed.number)) {
+            match (&feed.writer, fd::inherited(feed.number)) {
                 (Some(_), Some(file)) if feed.starved => fds.push(PollFd::new(file, PollFlags::POLLIN)),
                 (Some(writer), _) => fds.push(PollFd::new(writer.as_fd(), PollFlags::POLLOUT)),
                 (None, _) => {}
@@ -218,7 +224,7 @@ impl Streams {
             relay.from = None;
         }
         for reopened in &self.reopened {
-            if let (Some(own), Ok(at)) = (fd::stdio(reopened.number), lseek(&reopened.file, 0, Whence::SeekCur)) {
+            if let (Some(own), Ok(at)) = (fd::inherited(reopened.number), lseek(&reopened.file, 0, Whence::SeekCur)) {
                 // Where the program has left it, as if it had been the same.
                 let _moved = lseek(own, at, Whence::SeekSet);
             }
@@ -263,7 +269,7 @@ impl Drop for PutBack {
 impl Relay {
     /// Sends what is held; whether nothing is held any more.
     fn send(&mut self, failed: &mut Vec<String>) -> bool {
-        while let (false, Some(to)) = (self.held.is_empty(), fd::stdio(self.number)) {
+        while let (false, Some(to)) = (self.held.is_empty(), fd::inherited(self.number)) {
             match send(to.as_raw_fd(), &self.held, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
                 Ok(sent) => drop(self.held.drain(..sent)),
                 Err(Errno::EINTR) => {}
@@ -276,7 +282,7 @@ impl Relay {
 
     /// Sends what is held, to somebody who may be slow.
     fn drain(&mut self, failed: &mut Vec<String>) {
-        while let (false, Some(to)) = (self.send(failed), fd::stdio(self.number)) {
+        while let (false, Some(to)) = (self.send(failed), fd::inherited(self.number)) {
             let mut fds = [PollFd::new(to, PollFlags::POLLOUT)];
             if poll(&mut fds, PATIENCE) == Ok(0) {
                 self.give_up(failed, Errno::ETIMEDOUT);
@@ -296,7 +302,7 @@ impl Relay {
         if !self.send(failed) {
             return false;
         }
-        let (Some(from), Some(to)) = (&self.from, fd::stdio(self.number)) else { return false };
+        let (Some(from), Some(to)) = (&self.from, fd::inherited(self.number)) else { return false };
         let mut chunk = [0u8; CHUNK];
         match nix::unistd::read(from, &mut chunk) {
             Ok(len @ 1..) if self.is_connection => {
@@ -328,7 +334,7 @@ impl Relay {
 
 impl Feed {
     fn turn(&mut self, failed: &mut Vec<String>) {
-        let (Some(writer), Some(file)) = (&self.writer, fd::stdio(self.number)) else { return };
+        let (Some(writer), Some(file)) = (&self.writer, fd::inherited(self.number)) else { return };
         if !is_ready(writer.as_fd(), PollFlags::POLLOUT) {
             return;
         }
@@ -366,7 +372,7 @@ impl Feed {
     fn settle(&self) {
         let left = fd::pending(self.reader.as_fd()).unwrap_or(0);
         let read = self.fed - i64::try_from(left).unwrap_or(0);
-        if let Some(own) = fd::stdio(self.number) {
+        if let Some(own) = fd::inherited(self.number) {
             let _moved = lseek(own, self.start + read, Whence::SeekSet);
         }
     }
@@ -435,7 +441,7 @@ impl KeptFlags {
     /// Of the standard streams.
     pub(super) fn of_stdio() -> Self {
         let state = |file| Some((file, fd::flags(file).ok()?, tty::is_exclusive(file)));
-        Self((0..=2).filter_map(fd::stdio).filter_map(state).collect())
+        Self((0..=2).filter_map(fd::inherited).filter_map(state).collect())
     }
 }
 

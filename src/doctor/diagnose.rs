@@ -10,6 +10,8 @@ use nix::errno::Errno;
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// What `linux.seccomp` and refusals that explain themselves need, beside errno and kill.
 const ACTIONS: [&str; 3] = ["kill_process", "log", "user_notif"];
+/// What a root without rights does.
+pub const OTHER_USER: &str = "start it as an ordinary user (docker run --user 1000, or setpriv --reuid=1000 --regid=1000 --clear-groups pent sandbox …), or give the container CAP_SYS_ADMIN";
 /// As many ids as an image may use.
 const USUAL_RANGE: u64 = 65_536;
 
@@ -119,6 +121,12 @@ fn sandboxes(facts: &Facts) -> Option<Check> {
         format!("sudo sysctl -w {setting}={value}; echo {setting}={value} | sudo tee /etc/sysctl.d/90-pent.conf")
     };
     let errno = match facts.attempt {
+        // A profile refuses to run an untrusted program as the machine's root, however few rights it has.
+        Attempt::Made if is_ordinary(facts) && facts.host.euid == 0 && !facts.host.in_user_namespace => {
+            let found =
+                "can be made, but this root has no rights over others, as in a container: sandboxes do not start";
+            return Some(check(name, Grade::Weaker, found).fix(OTHER_USER));
+        }
         Attempt::Made if is_ordinary(facts) => {
             return Some(check(name, Grade::Ok, "an ordinary user can make them, with rights in them"));
         }

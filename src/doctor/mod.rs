@@ -8,7 +8,7 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
-pub use diagnose::diagnose;
+pub use diagnose::{OTHER_USER, diagnose};
 pub use facts::{Attempt, Facts};
 
 use serde::Serialize;

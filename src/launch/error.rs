@@ -123,7 +123,7 @@ impl Hint for Error {
             Self::Parent { failure, .. } => parent_hint(failure),
             Self::Child { hint, .. } => hint.clone(),
             Self::Clone { errno: Errno::EPERM, namespaces } if namespaces.contains(&Namespace::User) => {
-                Some("unprivileged user namespaces may be disabled: see kernel.unprivileged_userns_clone, user.max_user_namespaces and AppArmor's restriction".into())
+                Some("unprivileged user namespaces may be disabled: see kernel.unprivileged_userns_clone, user.max_user_namespaces and AppArmor's restriction; in a chroot the kernel makes none (user_namespaces(7))".into())
             }
             Self::Clone { errno: Errno::EPERM, .. } => Some("creating namespaces needs root, or a user namespace".into()),
             Self::Clone { errno: Errno::ENOSPC, .. } => Some("a limit in /proc/sys/user/max_*_namespaces is reached".into()),

@@ -28,6 +28,8 @@ pub struct Options {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the program gets.
     pub preserve_fds: u32,
+    /// Others that it gets, by their numbers.
+    pub descriptors: Vec<i32>,
     /// Who makes the cgroup.
     pub cgroup_driver: cgroup::Driver,
     /// How much is reported of what is refused, if anything.
@@ -116,7 +118,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     }
     let labels = process::open_labels(&mut b, program, "process");
     let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
-    enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options.preserve_fds);
+    enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
     if !request.host.is_privileged() && !namespaces.is_new(Namespace::User) {
         // Without rights on the host nothing can be cloned before the user namespace is entered that has some.
@@ -210,6 +212,7 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         groups,
         path: "process",
         preserve_fds: request.options.preserve_fds,
+        descriptors: &request.options.descriptors,
         born_last: namespaces.born_last,
     };
     if !request.options.keep_processors {
@@ -378,10 +381,11 @@ fn enter_namespaces(
     namespaces: &Namespaces,
     groups: namespaces::Groups,
     joined_by_bus: bool,
-    preserve: u32,
+    options: &Options,
 ) {
     if namespaces.needs_birth() {
-        b.child.push(Child::LeaveHost { keep: Vec::new(), preserve });
+        let (preserve, also) = (options.preserve_fds, options.descriptors.clone());
+        b.child.push(Child::LeaveHost { keep: Vec::new(), preserve, also });
     }
     // Some may belong to the user namespace that is entered, others to the host's: no order suits all.
     let user = namespaces.joined.iter().any(|(kind, _)| *kind == Namespace::User);

@@ -75,7 +75,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     }
     let labels = process::open_labels(&mut b, request.process, "process");
     let keep = std::iter::once(init).chain(shield).chain(labels.iter().map(|(slot, ..)| *slot)).collect();
-    b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds });
+    b.child.push(Child::LeaveHost { keep, preserve: request.preserve_fds, also: Vec::new() });
     let as_if_new = Namespaces { new: own.clone(), ..Namespaces::default() };
     let groups = namespaces::groups(&mut b, request.spec, linux, &as_if_new);
     let own_user_namespace = own.contains(&Namespace::User);
@@ -108,6 +108,7 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
         groups,
         path: "process",
         preserve_fds: request.preserve_fds,
+        descriptors: &[],
         born_last: true,
     };
     // As in `compile`: opens files, of which the limits may allow no more.

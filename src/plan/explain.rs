@@ -339,8 +339,10 @@ impl fmt::Display for Child {
             }
             Self::ChangeDirectory { path, .. } => write!(f, "change directory to {path}"),
             Self::FindExecutable { name, .. } => write!(f, "find executable {name}"),
-            Self::CloseDescriptors { preserve: 0 } => f.write_str("close every descriptor but 0 to 2"),
-            Self::CloseDescriptors { preserve } => write!(f, "close every descriptor but 0 to {}", 2 + preserve),
+            Self::CloseDescriptors { preserve, also } => {
+                write!(f, "close every descriptor but 0 to {}", 2 + preserve)?;
+                also.iter().try_for_each(|number| write!(f, ", {number}"))
+            }
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),

@@ -411,7 +411,7 @@ pub enum Child {
         early: bool,
     },
     /// Closes every descriptor of the host but these, before namespaces are entered in which others could look (threats A).
-    LeaveHost { keep: Vec<Slot>, preserve: u32 },
+    LeaveHost { keep: Vec<Slot>, preserve: u32, also: Vec<i32> },
     /// Enters these namespaces of a process at once, by its pidfd (Linux 5.8).
     EnterProcess { slot: Slot, kinds: Vec<Namespace> },
     /// Enters the network namespace that the parent has made.
@@ -572,8 +572,9 @@ pub enum Child {
     ChangeDirectory { path: Text, last_try: bool },
     /// Finds the program the way execvp(3) does.
     FindExecutable { name: Text, candidates: Vec<Text> },
-    /// Closes every descriptor that the program must not have.
-    CloseDescriptors { preserve: u32 },
+    /// Closes every descriptor that the program must not have: it has 0 to 2, as many as `preserve` after them, and `also` those of
+    /// these numbers.
+    CloseDescriptors { preserve: u32, also: Vec<i32> },
     /// Compares ids, the five capability sets and no_new_privs with what was asked for.
     VerifyCredentials(Credentials),
     /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.

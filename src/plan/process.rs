@@ -41,6 +41,8 @@ pub(super) struct Context<'a> {
     pub(super) path: &'a str,
     /// Descriptors beyond 0 to 2 that are handed on.
     pub(super) preserve_fds: u32,
+    /// Others that are, by their numbers.
+    pub(super) descriptors: &'a [i32],
     /// Whether the process itself is born only when everything else is done, with no more rights than the program.
     pub(super) born_last: bool,
     /// What [`open_labels`] has opened.
@@ -231,7 +233,7 @@ pub(super) fn credentials(b: &mut Builder<'_>, context: &Context<'_>) {
     if no_new_privs {
         b.child.push(Child::SetNoNewPrivs);
     }
-    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds });
+    b.child.push(Child::CloseDescriptors { preserve: context.preserve_fds, also: context.descriptors.to_vec() });
     if let Some((ruleset, false)) = context.landlock {
         // The check opens sockets, which a limit on open files has room for now.
         b.child.push(landlock::restriction(ruleset));

@@ -330,6 +330,9 @@ fn sandbox(flags: &Flags, refusal: &Refusal) -> Remedy {
                 Err(_) => none("not under this name"),
             }
         }
+        (Layer::Proxy, _) if refusal.detail.contains("--net ") => {
+            not_recommended("the name leads to this machine, or into its own network")
+        }
         (Layer::Proxy, _) => none("not under this name"),
         (Layer::Seccomp, About::Call { profile: Some(profile), .. }) if unwise::is_weak(&profile) => {
             not_recommended("of the profiles, only one that forbids next to nothing has it")

@@ -17,30 +17,68 @@ use std::path::Path;
 pub enum Means {
     /// A control group, made by this driver.
     Cgroup(Driver),
-    /// Resource limits of processes, and the set of processors. The text says why.
-    Rlimits(&'static str),
+    /// Resource limits of processes, the set of processors, and memory that is looked at.
+    Rlimits {
+        /// Why there is no control group.
+        why: &'static str,
+        /// Whether the memory in use can be found out ([`super::memory`]).
+        watched: bool,
+    },
 }
 
 impl Means {
     /// What the caller may use: root any hierarchy, others what systemd or somebody else has delegated to them.
     #[must_use]
     pub fn probe(host: &Host) -> Self {
+        Self::of_cgroups(host).unwrap_or_else(|why| Self::Rlimits { why, watched: super::memory::can_watch() })
+    }
+
+    fn of_cgroups(host: &Host) -> Result<Self, &'static str> {
         if host.is_privileged() && !host.in_user_namespace {
             return match host.cgroup {
-                Layout::Absent => Self::Rlimits("no cgroup file system is mounted"),
-                _ => Self::Cgroup(Driver::Cgroupfs),
+                Layout::Absent => Err("no cgroup file system is mounted"),
+                _ if !is_writable(host) => Err("the cgroups that are mounted are read-only, as in a container"),
+                _ if !shows_own(host) => Err("the cgroups that are mounted are another cgroup namespace's"),
+                _ => Ok(Self::Cgroup(Driver::Cgroupfs)),
             };
         }
         let Layout::V2 { mount } = &host.cgroup else {
-            return Self::Rlimits("version 1 of control groups cannot be delegated");
+            return Err("version 1 of control groups cannot be delegated");
         };
         if crate::cgroup::probe_user_manager().is_ok() {
-            return Self::Cgroup(Driver::Systemd);
+            return Ok(Self::Cgroup(Driver::Systemd));
         }
         if is_delegated(mount, &host.own_cgroup) {
-            return Self::Cgroup(Driver::Cgroupfs);
+            return Ok(Self::Cgroup(Driver::Cgroupfs));
         }
-        Self::Rlimits("no cgroup is delegated to this user")
+        Err("no cgroup is delegated to this user")
+    }
+}
+
+/// Whether root may make cgroups where they are mounted.
+fn is_writable(host: &Host) -> bool {
+    let may_write = |path: &Path| nix::unistd::access(path, AccessFlags::W_OK).is_ok();
+    match &host.cgroup {
+        Layout::Absent => false,
+        Layout::V2 { mount } => may_write(mount),
+        Layout::V1 { hierarchies, .. } => hierarchies.iter().all(|hierarchy| may_write(&hierarchy.mount)),
+    }
+}
+
+/// Whether what is mounted shows the caller's own cgroup, beside which a sandbox's is made. After unshare(CLONE_NEWCGROUP) what was
+/// mounted before shows others only (cgroup_namespaces(7)).
+fn shows_own(host: &Host) -> bool {
+    let climbs = |path: &str| path.split('/').any(|name| name == "..");
+    let (own, none) = (&host.own_cgroup, String::from("/"));
+    match &host.cgroup {
+        Layout::Absent => false,
+        Layout::V2 { .. } => own.unified.as_deref().is_none_or(|path| !climbs(path)),
+        Layout::V1 { hierarchies, .. } => hierarchies.iter().all(|hierarchy| {
+            hierarchy.controllers.iter().all(|controller| {
+                let path = own.v1.get(controller).unwrap_or(&none);
+                !climbs(&hierarchy.root) && !climbs(path) && Path::new(path).starts_with(&hierarchy.root)
+            })
+        }),
     }
 }
 
@@ -104,17 +142,25 @@ pub(super) fn devices(allowed: &[Device]) -> Vec<LinuxDeviceCgroup> {
 pub struct Replaced {
     /// The processors to run on: how many.
     pub processors: Option<u32>,
+    /// The memory that somebody has to look after ([`super::memory`]), in bytes.
+    pub memory: Option<u64>,
 }
 
 /// Takes the control group's limits out of a configuration, and puts in what a process can be limited with by itself.
-pub(super) fn without_cgroup(spec: &mut Spec, processors: u32) -> Replaced {
+///
+/// `watched`: somebody looks at the memory in use. Without that, address space is what can be limited, of each process.
+pub(super) fn without_cgroup(spec: &mut Spec, processors: u32, watched: bool) -> Replaced {
     let Some(linux) = spec.linux_mut() else { return Replaced::default() };
     let resources = linux.resources().clone().unwrap_or_default();
     linux.set_resources(None).set_cgroups_path(None);
     let mut replaced = Replaced::default();
     let mut rlimits = Vec::new();
     if let Some(bytes) = resources.memory().as_ref().and_then(LinuxMemory::limit).filter(|bytes| *bytes > 0) {
-        rlimits.extend(rlimit(PosixRlimitType::RlimitData, bytes.unsigned_abs()));
+        if watched {
+            replaced.memory = Some(bytes.unsigned_abs());
+        } else {
+            rlimits.extend(rlimit(PosixRlimitType::RlimitData, bytes.unsigned_abs()));
+        }
     }
     if let Some(pids) = resources.pids().as_ref().map(LinuxPids::limit).filter(|limit| *limit > 0) {
         rlimits.extend(rlimit(PosixRlimitType::RlimitNproc, pids.unsigned_abs()));
@@ -164,7 +210,11 @@ pub fn describe(limits: &Limits, means: Means, replaced: &Replaced) -> Option<St
     let mut parts = Vec::new();
     let by_cgroup = matches!(means, Means::Cgroup(_));
     if let Some(bytes) = limits.memory {
-        let how = if by_cgroup { "" } else { " for each process (RLIMIT_DATA)" };
+        let how = match means {
+            Means::Cgroup(_) => "",
+            Means::Rlimits { watched: true, .. } => " (in use, looked at by pent)",
+            Means::Rlimits { watched: false, .. } => " of address space for each process (RLIMIT_DATA)",
+        };
         parts.push(format!("memory {}{how}", bytes_text(bytes)));
     }
     if let Some(millicpus) = limits.millicpus {
@@ -187,7 +237,7 @@ pub fn describe(limits: &Limits, means: Means, replaced: &Replaced) -> Option<St
     // Writing to a String cannot fail.
     let _infallible = match means {
         Means::Cgroup(_) => write!(text, "; by a cgroup"),
-        Means::Rlimits(why) => write!(text, "; without a cgroup: {why}"),
+        Means::Rlimits { why, .. } => write!(text, "; without a cgroup: {why}"),
     };
     Some(text)
 }
@@ -235,19 +285,28 @@ mod tests {
         if let Some(linux) = spec.linux_mut() {
             linux.set_resources(Some(resources(&limits)));
         }
-        let replaced = without_cgroup(&mut spec, 8);
-        assert_eq!(replaced.processors, Some(1));
+        let mut other = spec.clone();
+        let replaced = without_cgroup(&mut spec, 8, false);
+        assert_eq!((replaced.processors, replaced.memory), (Some(1), None));
         let linux = spec.linux().as_ref().expect("linux");
         assert!(linux.resources().is_none());
         let rlimits = spec.process().as_ref().and_then(|process| process.rlimits().clone()).unwrap_or_default();
         let hard = |kind| rlimits.iter().find(|limit| limit.typ() == kind).map(PosixRlimit::hard);
         assert_eq!(hard(PosixRlimitType::RlimitData), Some(512 << 20));
         assert_eq!(hard(PosixRlimitType::RlimitNproc), Some(65));
-        let why = Means::Rlimits("none is delegated");
+        // Address space that nobody uses is nobody's loss.
+        let watched = without_cgroup(&mut other, 8, true);
+        assert_eq!(watched.memory, Some(512 << 20));
+        let rlimits = other.process().as_ref().and_then(|process| process.rlimits().clone()).unwrap_or_default();
+        assert!(rlimits.iter().all(|limit| limit.typ() != PosixRlimitType::RlimitData), "{rlimits:?}");
+        let means = Means::Rlimits { why: "none is delegated", watched: true };
+        let text = describe(&limits, means, &watched).unwrap_or_default();
+        assert!(text.starts_with("limits: memory 512M (in use, looked at by pent), cpus"), "{text}");
+        let why = Means::Rlimits { why: "none is delegated", watched: false };
         assert_eq!(
             describe(&limits, why, &replaced).as_deref(),
             Some(
-                "limits: memory 512M for each process (RLIMIT_DATA), cpus 0.5 rounded up to 1 processor (affinity), processes 64 (RLIMIT_NPROC); without a cgroup: none is delegated"
+                "limits: memory 512M of address space for each process (RLIMIT_DATA), cpus 0.5 rounded up to 1 processor (affinity), processes 64 (RLIMIT_NPROC); without a cgroup: none is delegated"
             )
         );
     }

@@ -9,6 +9,7 @@ mod environment;
 pub mod hidden;
 pub mod later;
 pub mod limits;
+pub mod memory;
 mod mounts;
 pub mod net;
 pub mod own;
@@ -253,10 +254,10 @@ fn close_sockets(tightened: &mut Tightened, request: &Request, host: &Host) {
 pub fn settle(spec: &mut Spec, request: &Request, means: Means, host: &Host, processors: u32) -> Replaced {
     let replaced = match means {
         Means::Cgroup(_) => Replaced::default(),
-        Means::Rlimits(_) => {
+        Means::Rlimits { watched, .. } => {
             // How many processors there are to a profile is a matter of time, not of which: only who asks is kept to some.
             let processors = if request.limits.millicpus.is_some() { processors } else { 0 };
-            let replaced = limits::without_cgroup(spec, processors);
+            let replaced = limits::without_cgroup(spec, processors, watched);
             if replaced.processors.is_some() {
                 keep_affinity(spec);
             }

@@ -63,9 +63,9 @@ impl Planned {
 }
 
 /// File systems that can map the ids of their owners, in mounts of their own (mount_setattr(2)); of those with files of the user
-/// only.
+/// only. Overlayfs can only be made of such mounts, not be one (EINVAL).
 const MAPPABLE: &[&str] =
-    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "overlay", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
+    &["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "tmpfs", "erofs", "vfat", "exfat", "bcachefs", "zfs"];
 
 /// Decides what the program sees.
 pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Result<FileSystem, Vec<Refusal>> {
@@ -80,9 +80,11 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
         None => {
             table.private(&host.private, request.room);
             table.of_run(host);
+            table.links(host);
             let grants = grants(request, host, &holes, &mut refusals);
             table.home(request, host.home.as_deref());
-            let masked = table.hide(hidden, &grants, host, request);
+            let mut masked = table.hide(hidden, &grants, host, request);
+            masked.extend(of_a_strange_root(request, host));
             (grants, masked)
         }
         Some(rootfs) => {
@@ -90,7 +92,7 @@ pub(super) fn compile(request: &Request, host: &Surroundings, ids: Ids) -> Resul
             table.private(&rootfs.private, request.room);
             table.resolver(request, rootfs, host);
             table.home(request, rootfs.home.as_deref());
-            let masked = table.hide_in_image(hidden, rootfs, &request.grants);
+            let masked = table.hide_in_image(hidden, rootfs, request);
             (request.grants.clone(), masked)
         }
     };
@@ -233,7 +235,8 @@ fn grants(request: &Request, host: &Surroundings, holes: &Holes, refusals: &mut 
             && !host.other_homes.contains(&hidden.path)
             && !holes.private.contains(&hidden.path)
     });
-    let is_private_itself = holes.private.iter().any(|own| own == directory);
+    let mut private = holes.private.iter().chain(&host.private_links);
+    let is_private_itself = private.clone().any(|own| own == directory);
     if let Some(secret) = secret.filter(|_| !granted && request.workdir.is_none()) {
         refusals.push(Refusal {
             message: format!(
@@ -251,7 +254,7 @@ fn grants(request: &Request, host: &Surroundings, holes: &Holes, refusals: &mut 
         let in_home =
             request.home != Home::Readonly && host.home.as_deref().is_some_and(|home| directory.starts_with(home));
         let in_another = host.other_homes.iter().any(|home| directory.starts_with(home));
-        let elsewhere = holes.private.iter().any(|private| directory.starts_with(private));
+        let elsewhere = private.any(|private| directory.starts_with(private));
         if is_private(directory) || in_home || in_another || elsewhere || host.is_root {
             all.push(implicit(directory));
         }
@@ -311,6 +314,22 @@ fn as_a_stranger(grants: &[Grant], host: &Surroundings, request: &Request) -> Op
     (behind && shows).then(|| format!("the program sees of {} what others may read in it: {hint}", shown(directory)))
 }
 
+/// Directories whose files programs believe only where root owns them, and root has no name in a user's sandbox: ssh(1) ends
+/// with "Bad owner or permissions" at what /etc/ssh/ssh_config includes. Without them it takes its defaults.
+const OF_ROOT_ONLY: &[&str] = &["/etc/ssh/ssh_config.d"];
+
+/// Those of them that are of no use to this caller's program. Who names one, or something in it, has it as it is.
+fn of_a_strange_root(request: &Request, host: &Surroundings) -> impl Iterator<Item = PathBuf> {
+    // The others' programs are called what root's files belong to here.
+    let is_strange = !host.is_root && host.uid != 0;
+    let named = |place: &Path| {
+        let mut targets = request.grants.iter().map(|grant| &grant.target);
+        targets.any(|target| target.starts_with(place))
+            || request.tmpfs.iter().any(|tmpfs| tmpfs.target.starts_with(place))
+    };
+    OF_ROOT_ONLY.iter().map(PathBuf::from).filter(move |place| is_strange && !named(place))
+}
+
 struct Table {
     planned: Vec<Planned>,
     notes: Vec<String>,
@@ -361,6 +380,14 @@ impl Table {
         self.replace(Planned { target: path.to_owned(), kind: Kind::Other(value) });
     }
 
+    /// Where the host's own temporary directories are links, what they lead to is the sandbox's.
+    fn links(&mut self, host: &Surroundings) {
+        for place in &host.private_links {
+            let size = if place.starts_with("/run") { RUN_SIZE } else { TMP_SIZE };
+            self.replace(Planned::tmpfs(place, size, 0o1777));
+        }
+    }
+
     /// What the host's programs need below /run.
     fn of_run(&mut self, host: &Surroundings) {
         let resolver = host.resolv_conf.iter().filter(|file| file.starts_with("/run"));
@@ -396,6 +423,7 @@ impl Table {
     }
 
     /// Masks what is hidden. What was asked for by its own name is not; where something inside was asked for, it is all that there is.
+    /// A directory in memory shows nothing of what it is on, and a mask would be over it.
     fn hide(
         &mut self,
         hidden: &[Hidden],
@@ -406,8 +434,11 @@ impl Table {
         let mut masked = BTreeSet::new();
         for hidden in hidden {
             let named = grants.iter().any(|grant| grant.source == hidden.path && grant.target == hidden.path);
-            let opened = hidden.directory && grants.iter().any(|grant| grant.target.starts_with(&hidden.path));
-            if named {
+            let in_memory = request.tmpfs.iter().any(|tmpfs| tmpfs.target == hidden.path);
+            let targets = grants.iter().map(|grant| &grant.target);
+            let mut targets = targets.chain(request.tmpfs.iter().map(|tmpfs| &tmpfs.target));
+            let opened = hidden.directory && targets.any(|target| target.starts_with(&hidden.path));
+            if named || in_memory {
                 continue;
             }
             if opened {
@@ -424,7 +455,8 @@ impl Table {
 
     /// Masks what is hidden of the host in a directory of it that is a sandbox's root: aliases, sockets, secrets of a
     /// name of theirs.
-    fn hide_in_image(&mut self, hidden: &[Hidden], rootfs: &Rootfs, grants: &[Grant]) -> BTreeSet<PathBuf> {
+    fn hide_in_image(&mut self, hidden: &[Hidden], rootfs: &Rootfs, request: &Request) -> BTreeSet<PathBuf> {
+        let grants = request.grants.as_slice();
         let mut masked: BTreeSet<PathBuf> = hidden_below(hidden, grants).collect();
         for hidden in hidden {
             let Some(inside) = hidden.path.strip_prefix(&rootfs.path).ok().filter(|path| path.file_name().is_some())
@@ -432,11 +464,13 @@ impl Table {
                 continue;
             };
             let inside = Path::new("/").join(inside);
-            if grants.iter().any(|grant| inside.starts_with(&grant.target)) {
+            let given = grants.iter().map(|grant| &grant.target);
+            let mut given = given.chain(request.tmpfs.iter().map(|tmpfs| &tmpfs.target));
+            if given.clone().any(|target| inside.starts_with(target)) {
                 continue;
             }
             // A mask would be over what was given in it.
-            if hidden.directory && grants.iter().any(|grant| grant.target.starts_with(&inside)) {
+            if hidden.directory && given.any(|target| target.starts_with(&inside)) {
                 self.replace(Planned::closed(inside));
             } else {
                 masked.insert(inside);

@@ -53,6 +53,8 @@ pub struct Surroundings {
     pub run_directories: Vec<PathBuf>,
     /// Directories of their own (no links) that every sandbox replaces, as far as there are any.
     pub private: Vec<PathBuf>,
+    /// Where those of them lead that are links on this host, as far as every sandbox may replace that too.
+    pub private_links: Vec<PathBuf>,
     /// Whether the kernel has time namespaces.
     pub time_namespaces: bool,
     /// Whether standard input and output are terminals, and so the program gets one of its own.
@@ -138,6 +140,7 @@ impl Surroundings {
         let mut homes: Vec<PathBuf> = home.iter().chain(&own_homes).filter(|home| is_a_home(home)).cloned().collect();
         homes.dedup();
         let private = existing(PRIVATE)?;
+        let kept_from_links: Vec<PathBuf> = home.iter().chain(&own_homes).chain(&other_homes).cloned().collect();
         let caller = Caller {
             is_root,
             other_homes: &other_homes,
@@ -167,6 +170,7 @@ impl Surroundings {
             mounts,
             resolv_conf: believe(Path::new("/etc/resolv.conf"), fs::canonicalize("/etc/resolv.conf"))?,
             run_directories: existing(RUN_DIRECTORIES)?,
+            private_links: private_links(&private, &kept_from_links)?,
             private,
             time_namespaces: believe(Path::new("/proc/self/ns/time"), fs::symlink_metadata("/proc/self/ns/time"))?
                 .is_some(),
@@ -263,6 +267,22 @@ fn existing(paths: &[&str]) -> Result<Vec<PathBuf>, Error> {
         Ok(found.filter(|found| found.is_dir()).map(|_| PathBuf::from(path)))
     };
     paths.iter().filter_map(|path| directory(path).transpose()).collect()
+}
+
+/// Where the host's temporary directories lead that are links: `/tmp -> /scratch/tmp`. Not to what a sandbox has of its own
+/// anyway, and not to a part of the system or to a home, or above one: those are not temporary, whatever links there.
+fn private_links(private: &[PathBuf], homes: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut found = BTreeSet::new();
+    for path in ["/tmp", "/var/tmp"].map(Path::new) {
+        let is_link = believe(path, fs::symlink_metadata(path))?.is_some_and(|about| about.is_symlink());
+        let Some(place) = real_directory(path)?.filter(|_| is_link) else { continue };
+        let is_own = private.iter().any(|own| place.starts_with(own) || own.starts_with(&place));
+        let is_home = homes.iter().any(|home| home.starts_with(&place));
+        if !is_own && !is_home && !hidden::is_of_system(&place) {
+            found.insert(place);
+        }
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// A line of passwd(5).

@@ -41,6 +41,7 @@ fn ann() -> Surroundings {
         resolv_conf: Some("/run/systemd/resolve/stub-resolv.conf".into()),
         run_directories: Vec::new(),
         private: surroundings::PRIVATE.iter().map(PathBuf::from).collect(),
+        private_links: Vec::new(),
         time_namespaces: true,
         terminal: false,
         processors: 8,

@@ -52,6 +52,9 @@ pub(super) const OWN: [&str; 11] =
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often a directory is made again that was swept away at once.
+const TRIES: usize = 20;
+
 /// An open state directory `ROOT/ID`.
 #[derive(Debug)]
 pub struct Dir {
@@ -77,6 +80,17 @@ impl Dir {
     /// [`Error::InvalidId`]; [`Error::Exists`]; [`Error::Io`].
     pub fn create(root: &Root, id: &str) -> Result<Self, Error> {
         check_id(id)?;
+        for _ in 0..TRIES {
+            match Self::create_once(root, id) {
+                // Between mkdir and the lock, somebody who sweeps took it for what a killed create has left.
+                Err(Error::Missing { .. }) => {}
+                made => return made,
+            }
+        }
+        Self::create_once(root, id)
+    }
+
+    fn create_once(root: &Root, id: &str) -> Result<Self, Error> {
         let path = root.path().join(id);
         let mkdir = || DirBuilder::new().mode(0o700).create(&path);
         let made = match mkdir() {

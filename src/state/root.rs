@@ -27,7 +27,8 @@ pub fn fallback_root(uid: u32) -> PathBuf {
 
 impl Root {
     /// The directory given by `--root`, or the default: `/run/pent`; for others than root (and for root of a user
-    /// namespace) `$XDG_RUNTIME_DIR/pent`, else `/tmp/pent-UID`.
+    /// namespace) `$XDG_RUNTIME_DIR/pent`, else `/tmp/pent-UID`, also where that variable is somebody else's (su(1)) or
+    /// names what is gone (cron(8), a container).
     ///
     /// # Errors
     ///
@@ -41,7 +42,8 @@ impl Root {
         }
         let uid = nix::unistd::geteuid().as_raw();
         let rootless = uid != 0 || is_in_user_namespace();
-        let root = Self::default_for(uid, rootless, std::env::var_os("XDG_RUNTIME_DIR").as_deref());
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| is_runtime_dir_of(Path::new(dir), uid));
+        let root = Self::default_for(uid, rootless, runtime_dir.as_deref());
         root.check()?;
         Ok(root)
     }
@@ -101,6 +103,11 @@ impl Root {
     }
 }
 
+/// The XDG specification: the directory must be the user's own. What cannot be looked at is not.
+fn is_runtime_dir_of(dir: &Path, uid: u32) -> bool {
+    fs::metadata(dir).is_ok_and(|about| about.is_dir() && about.uid() == uid)
+}
+
 /// Whether user id 0 here is not user id 0 of the machine (user_namespaces(7): the initial map is the identity on all ids).
 #[must_use]
 pub fn is_in_user_namespace() -> bool {
@@ -122,6 +129,15 @@ mod tests {
         assert_eq!(default(7, true, Some("run")), Path::new("/tmp/pent-7"));
         assert_eq!(default(7, true, Some("")), Path::new("/tmp/pent-7"));
         assert_eq!(default(7, true, None), Path::new("/tmp/pent-7"));
+    }
+
+    #[test]
+    fn a_runtime_directory_is_there_and_the_users() {
+        let dir = tempfile::tempdir().unwrap();
+        let uid = nix::unistd::geteuid().as_raw();
+        assert!(is_runtime_dir_of(dir.path(), uid));
+        assert!(!is_runtime_dir_of(dir.path(), uid + 1));
+        assert!(!is_runtime_dir_of(&dir.path().join("gone"), uid));
     }
 
     #[test]

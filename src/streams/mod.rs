@@ -190,7 +190,7 @@ impl Refused {
             0 => "redirect it from a file, a pipe or </dev/null".to_owned(),
             1 => "redirect it to a file, a pipe or >/dev/null".to_owned(),
             2 => "redirect it to a file, a pipe or 2>/dev/null".to_owned(),
-            _ => "pass only files, pipes, sockets and terminals".to_owned(),
+            _ => "pass only files, pipes, connected unix sockets and terminals".to_owned(),
         }
     }
 }

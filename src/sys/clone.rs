@@ -159,3 +159,15 @@ pub fn open_process(pid: i32) -> Result<OwnedFd> {
     // SAFETY: no pointers.
     unsafe { syscall!(libc::SYS_pidfd_open, pid, 0) }.map(owned)
 }
+
+/// Whether two processes have one memory, as after vfork(2): kcmp(2) with `KCMP_VM`.
+///
+/// # Errors
+///
+/// `ENOSYS` without `CONFIG_KCMP`, `ESRCH`, `EPERM`.
+pub fn shares_memory(one: i32, other: i32) -> Result<bool> {
+    /// linux/kcmp.h.
+    const KCMP_VM: libc::c_int = 1;
+    // SAFETY: no pointers.
+    unsafe { syscall!(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) }.map(|order| order == 0)
+}

@@ -142,7 +142,7 @@ impl<'a> Child<'a> {
                 Ok(clone::setns(network.as_fd(), libc::CLONE_NEWNET)?)
             }
             Op::EnterProcess { slot, kinds } => Ok(clone::setns(self.slot(*slot)?, clone_flag(flags(kinds)))?),
-            Op::LeaveHost { keep, preserve } => self.leave_host(keep, *preserve),
+            Op::LeaveHost { keep, preserve, also } => self.leave_host(keep, *preserve, also),
             Op::MakeNamespaces { new } => Ok(clone::unshare(clone_flag(flags(new)))?),
             Op::Birth { new } => self.give_birth(new),
             Op::BecomeRoot { drop_groups } => Self::become_user(0, 0, *drop_groups),
@@ -226,7 +226,7 @@ impl<'a> Child<'a> {
             Op::RestrictSelf { flags, verify } => self.restrict_self(*flags, *verify),
             Op::ChangeDirectory { path, last_try } => self.change_directory(path, *last_try),
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
-            Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
+            Op::CloseDescriptors { preserve, also } => self.close_descriptors(*preserve, also),
             Op::VerifyCredentials(credentials) => self.verify_credentials(credentials),
             Op::LoadSeccomp { flags, verify, .. } => self.load_seccomp(*flags, *verify),
             Op::SendListener => {
@@ -358,23 +358,23 @@ impl<'a> Child<'a> {
     }
 
     /// Closes all but stdio, what the program is to have, and what is needed until it starts.
-    fn close_descriptors(&mut self, preserve: u32) -> Done {
+    fn close_descriptors(&mut self, preserve: u32, also: &[RawFd]) -> Done {
         let last_kept = 2 + RawFd::try_from(preserve).unwrap_or(RawFd::MAX - 2);
-        for number in 3..=last_kept {
+        for number in (3..=last_kept).chain(also.iter().copied()) {
             crate::sys::fd::keep_across_exec(number).map_err(Failure::in_part(1))?;
         }
         let started = self.hooks.iter().filter(|(kind, _)| *kind == HookKind::StartContainer);
         let hooks = started.flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
         let ruleset = self.ruleset.iter().map(AsRawFd::as_raw_fd);
-        self.close_all_but(last_kept, hooks.chain(ruleset))
+        self.close_all_but(last_kept, hooks.chain(ruleset).chain(also.iter().copied()))
     }
 
     /// Before namespaces are entered: what is left are the slots that are still needed, and what `close_descriptors` keeps.
-    fn leave_host(&self, keep: &[Slot], preserve: u32) -> Done {
+    fn leave_host(&self, keep: &[Slot], preserve: u32, also: &[RawFd]) -> Done {
         let last_kept = 2 + RawFd::try_from(preserve).unwrap_or(RawFd::MAX - 2);
         let slots = keep.iter().filter_map(|slot| self.slot(*slot).ok()).map(|fd| fd.as_raw_fd());
         let hooks = self.hooks.iter().flat_map(|(_, hooks)| hooks).flat_map(hooks::Prepared::descriptors);
-        self.close_all_but(last_kept, slots.chain(hooks))
+        self.close_all_but(last_kept, slots.chain(hooks).chain(also.iter().copied()))
     }
 
     /// Closes everything after `last_kept` but these descriptors and the ways to the parent.

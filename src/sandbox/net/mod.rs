@@ -3,6 +3,7 @@
 //! ```text
 //! sandbox's network                │ host's network
 //!   program ──▶ 127.0.0.1:3128 ════╪══▶ proxy ──▶ HOST:PORT            --net HOST:PORT
+//!   program ──▶ 127.0.0.1:PORT ════╪══▶ proxy ──▶ 127.0.0.1:PORT       --net localhost:PORT
 //!   server  ◀── 127.0.0.1:N ◀══════╪══  proxy ◀── 127.0.0.1:N          --port N
 //! ```
 //!
@@ -17,7 +18,7 @@ mod policy;
 mod protocol;
 mod proxy;
 
-pub use policy::{Destination, Host};
+pub use policy::{Destination, Host, Range};
 
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, socket};
@@ -67,7 +68,7 @@ pub const CHOSEN: &str = "the program chose it";
 /// be allowed.
 #[must_use]
 pub fn is_private(address: std::net::IpAddr) -> bool {
-    policy::check(address, false).is_err() || proxy::is_own(address)
+    !policy::is_anybodys(address) || proxy::is_own(address)
 }
 
 /// A place that was not connected to.
@@ -159,6 +160,12 @@ impl Plan {
             _ => Err(Error::Start(Errno::EPIPE)),
         }
     }
+}
+
+/// Whether a port of the sandbox's own loopback is the host's there.
+#[must_use]
+pub fn is_of_host(allowed: &[Destination], port: u16) -> bool {
+    allowed.iter().any(|place| place.port == port && !place.on_this_machine().is_empty())
 }
 
 /// Variables that the program has to have.

@@ -5,14 +5,26 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// A place to connect to: `HOST:PORT` of `--net`.
+/// A place to connect to: `HOST:PORT` of `--net`, or `NAME=ADDRESSES:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     /// Which hosts.
     pub host: Host,
+    /// Where a name may lead to. Nothing: to public addresses.
+    pub at: Option<Range>,
     /// Which port.
     pub port: u16,
 }
+
+/// Addresses that begin alike: `ADDRESS[/BITS]`, of version 6 in brackets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    first: IpAddr,
+    bits: u8,
+}
+
+/// The name of this machine for itself, whatever a resolver says (RFC 6761, 6.3).
+const LOCALHOST: &str = "localhost";
 
 /// The hosts of a [`Destination`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +47,11 @@ pub(super) enum Refused {
     #[error("a link-local or metadata address, which is never allowed: clouds keep credentials there")]
     Metadata,
     /// The address is of this machine, or of its own network.
-    #[error("a private address: name the address itself to allow it")]
-    Private,
+    #[error("a private address")]
+    Private(IpAddr),
     /// The address looks like anybody's and is this machine's.
-    #[error("an address of this machine: name the address itself to allow it")]
-    Own,
+    #[error("an address of this machine")]
+    Own(IpAddr),
 }
 
 /// Where clouds tell machines their secrets, beside link-local addresses: Azure's agent, Alibaba, Oracle's old one,
@@ -70,15 +82,110 @@ fn is_metadata(address: IpAddr) -> bool {
     is_local || METADATA.contains(&address)
 }
 
+impl Refused {
+    /// The address that has to be typed to be connected to.
+    pub(super) fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Private(address) | Self::Own(address) => Some(plain(address)),
+            Self::NotAsked | Self::Metadata => None,
+        }
+    }
+}
+
+impl Range {
+    fn is_one(self) -> bool {
+        self.bits == width(self.first)
+    }
+
+    fn has(self, address: IpAddr) -> bool {
+        width(address) == width(self.first) && leading(address, self.bits) == leading(self.first, self.bits)
+    }
+}
+
+/// How many bits an address has.
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The first bits of an address; the others are 0.
+fn leading(address: IpAddr, bits: u8) -> u128 {
+    let all = match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+        IpAddr::V6(v6) => v6.to_bits(),
+    };
+    if bits == 0 { 0 } else { all & (u128::MAX << (128 - u32::from(bits))) }
+}
+
+impl FromStr for Range {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let (address, bits) = match inner.unwrap_or(text).split_once('/') {
+            Some((address, bits)) => (address, Some(bits)),
+            None => (inner.unwrap_or(text), None),
+        };
+        let first = match inner {
+            Some(_) => IpAddr::V6(address.parse().map_err(|_| ())?),
+            None => IpAddr::V4(address.parse().map_err(|_| ())?),
+        };
+        let bits = match bits {
+            None => width(first),
+            Some(bits) => number(bits).and_then(|bits| u8::try_from(bits).ok()).ok_or(())?,
+        };
+        // An address that holds another is written as that one: it is compared so.
+        let is_plain = plain(first) == first && bits <= width(first);
+        // 10.1.2.3/8 may be meant as one or as the other.
+        let begins = is_plain && leading(first, bits) == leading(first, width(first));
+        begins.then_some(Self { first, bits }).ok_or(())
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = if self.is_one() { String::new() } else { format!("/{}", self.bits) };
+        match self.first {
+            IpAddr::V4(address) => write!(f, "{address}{bits}"),
+            IpAddr::V6(address) => write!(f, "[{address}{bits}]"),
+        }
+    }
+}
+
 impl Destination {
+    /// Where on this machine, if it is there: the host's servers are then to be had at the same addresses in the sandbox.
+    pub(super) fn on_this_machine(&self) -> Vec<IpAddr> {
+        match &self.host {
+            Host::Address(address) if address.is_loopback() => vec![*address],
+            Host::Name(name) if name == LOCALHOST && self.at.is_none() => {
+                vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a name that this allows may lead to an address, and whether the address was itself asked for: only then
+    /// may it be one of this machine's.
+    fn leads_to(&self, address: IpAddr) -> Option<Named> {
+        let is_own = address.is_loopback() || address.is_unspecified();
+        match self.at {
+            Some(range) if range.is_one() && range.has(address) => Some(Named::Itself),
+            Some(range) => (range.has(address) && !is_own).then_some(Named::Among),
+            None if self.on_this_machine().contains(&address) => Some(Named::Itself),
+            None => is_public(address).then_some(Named::Among),
+        }
+    }
+
     /// Whether it may be asked for.
     ///
     /// # Errors
     /// When it is never allowed.
     pub fn check(&self) -> Result<(), String> {
         match self.host {
-            Host::Address(address) => check(address, true).map_err(|why| why.to_string()),
-            Host::Name(_) | Host::Below(_) => Ok(()),
+            Host::Address(address) => check(address).map_err(|why| why.to_string()),
+            Host::Name(_) | Host::Below(_) => match self.at {
+                Some(range) if range.is_one() => check(range.first).map_err(|why| why.to_string()),
+                _ => Ok(()),
+            },
         }
     }
 }
@@ -90,8 +197,20 @@ impl FromStr for Destination {
         let invalid = || format!("{text:?} is no HOST:PORT: want something like example.org:443 or [2001:db8::1]:443");
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
         let port = number(port).filter(|port| *port > 0).ok_or_else(invalid)?;
-        Ok(Self { host: host.parse().map_err(|()| invalid())?, port })
+        let (host, at) = match host.split_once('=') {
+            Some((host, at)) => (host, Some(at.parse().map_err(|()| invalid_range(text))?)),
+            None => (host, None),
+        };
+        let host = host.parse().map_err(|()| invalid())?;
+        if at.is_some() && matches!(host, Host::Address(_)) {
+            return Err(invalid_range(text));
+        }
+        Ok(Self { host, at, port })
     }
+}
+
+fn invalid_range(text: &str) -> String {
+    format!("{text:?} is no NAME=ADDRESSES:PORT: want something like mirror.example=10.0.0.0/8:443 or …=[fd00::/8]:443")
 }
 
 impl FromStr for Host {
@@ -116,6 +235,11 @@ impl FromStr for Host {
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let port = self.port;
+        match (&self.host, self.at) {
+            (Host::Name(name), Some(at)) => return write!(f, "{name}={at}:{port}"),
+            (Host::Below(domain), Some(at)) => return write!(f, "*{domain}={at}:{port}"),
+            _ => {}
+        }
         match &self.host {
             Host::Name(name) => write!(f, "{name}:{port}"),
             Host::Below(domain) => write!(f, "*{domain}:{port}"),
@@ -165,20 +289,48 @@ pub(super) fn asked(host: &str) -> Result<Host, Refused> {
 
 /// Whether somebody allowed this host and port. A name is allowed by name, an address by address.
 pub(super) fn is_asked(allowed: &[Destination], host: &Host, port: u16) -> Result<(), Refused> {
-    let matches = |destination: &Destination| match (&destination.host, host) {
+    if allowing(allowed, host, port).next().is_some() { Ok(()) } else { Err(Refused::NotAsked) }
+}
+
+/// What of that which was asked for allows this host and port.
+fn allowing<'a>(allowed: &'a [Destination], host: &'a Host, port: u16) -> impl Iterator<Item = &'a Destination> + 'a {
+    let matches = move |destination: &Destination| match (&destination.host, host) {
         (Host::Below(domain), Host::Name(name)) => name.ends_with(domain.as_str()),
         (allowed, asked) => allowed == asked,
     };
-    let found = allowed.iter().any(|destination| destination.port == port && matches(destination));
-    if found { Ok(()) } else { Err(Refused::NotAsked) }
+    allowed.iter().filter(move |destination| destination.port == port && matches(destination))
 }
 
-/// Whether the address that is about to be connected to may be: `named` when it was itself asked for and not only behind a name.
-pub(super) fn check(address: IpAddr, named: bool) -> Result<(), Refused> {
-    if readings(address).any(is_metadata) {
-        return Err(Refused::Metadata);
+/// How an address was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Named {
+    /// As one of many, or by a name that leads there.
+    Among,
+    /// By its own number.
+    Itself,
+}
+
+/// Whether an address may be connected to by whoever asks for it by its own number.
+pub(super) fn check(address: IpAddr) -> Result<(), Refused> {
+    if readings(address).any(is_metadata) { Err(Refused::Metadata) } else { Ok(()) }
+}
+
+/// Whether the address that a host leads to, and that is about to be connected to, may be.
+pub(super) fn check_behind(allowed: &[Destination], host: &Host, port: u16, address: IpAddr) -> Result<Named, Refused> {
+    check(address)?;
+    if matches!(host, Host::Address(_)) {
+        return Ok(Named::Itself);
     }
-    if named || is_public(plain(address)) { Ok(()) } else { Err(Refused::Private) }
+    let ways: Vec<Named> =
+        allowing(allowed, host, port).filter_map(|destination| destination.leads_to(plain(address))).collect();
+    // What was typed itself counts more.
+    let way = ways.iter().find(|way| **way == Named::Itself).or(ways.first());
+    way.copied().ok_or(Refused::Private(address))
+}
+
+/// Whether an address is anybody's, and so nothing that a name has to be allowed to lead to.
+pub(super) fn is_anybodys(address: IpAddr) -> bool {
+    check(address).is_ok() && is_public(plain(address))
 }
 
 /// Every address that some translator or tunnel could take this one for: itself, and the version 4 addresses that it
@@ -276,9 +428,86 @@ mod tests {
         asked(host).and_then(|host| is_asked(&allowed(list), &host, port)).is_ok()
     }
 
+    fn behind(list: &str, name: &str, address: &str) -> Result<Named, Refused> {
+        let host = asked(name).expect(name);
+        check_behind(&allowed(list), &host, 443, address.parse().expect(address))
+    }
+
+    #[test]
+    fn a_name_leads_where_it_was_said_to_lead() {
+        let list =
+            "a.corp=10.0.0.0/8:443,b.corp=10.1.2.3:443,*.c.corp=[fd00::/8]:443,me=127.0.0.1:443,all=0.0.0.0/0:443";
+        for (name, address, way) in [
+            ("a.corp", "10.255.0.1", Named::Among),
+            ("a.corp", "::ffff:10.0.0.1", Named::Among),
+            ("b.corp", "10.1.2.3", Named::Itself),
+            ("x.c.corp", "fd12::1", Named::Among),
+            ("me", "127.0.0.1", Named::Itself),
+            ("all", "192.168.1.1", Named::Among),
+        ] {
+            assert_eq!(behind(list, name, address), Ok(way), "{name} at {address}");
+        }
+        for (name, address) in [
+            ("a.corp", "11.0.0.1"),
+            ("a.corp", "9.255.255.255"),
+            ("a.corp", "1.1.1.1"),
+            ("b.corp", "10.1.2.4"),
+            ("x.c.corp", "fe00::1"),
+            ("x.c.corp", "10.0.0.1"),
+            ("me", "127.0.0.2"),
+            // This machine is nothing that is among others.
+            ("all", "127.0.0.1"),
+            ("all", "0.0.0.0"),
+            ("all", "::ffff:127.0.0.1"),
+        ] {
+            let address: IpAddr = address.parse().expect(address);
+            assert_eq!(behind(list, name, &address.to_string()), Err(Refused::Private(address)), "{name} at {address}");
+        }
+        for address in ["169.254.169.254", "168.63.129.16", "100.100.100.200"] {
+            assert_eq!(behind(list, "all", address), Err(Refused::Metadata), "{address}");
+        }
+        assert_eq!(behind("a:443", "a", "1.1.1.1"), Ok(Named::Among));
+        assert_eq!(behind("a:443,a=10.0.0.1:443", "a", "10.0.0.1"), Ok(Named::Itself));
+        assert_eq!(
+            behind("a:80,a=10.0.0.1:80,a:443", "a", "10.0.0.1"),
+            Err(Refused::Private("10.0.0.1".parse().unwrap()))
+        );
+        assert!("a=169.254.169.254:80".parse::<Destination>().expect("one").check().is_err());
+    }
+
+    #[test]
+    fn localhost_is_this_machine() {
+        for (text, at) in [
+            ("localhost:80", &["127.0.0.1", "::1"][..]),
+            ("LOCALHOST.:80", &["127.0.0.1", "::1"]),
+            ("127.0.0.1:80", &["127.0.0.1"]),
+            ("127.1.2.3:80", &["127.1.2.3"]),
+            ("[::1]:80", &["::1"]),
+            ("example.org:80", &[]),
+            ("a.localhost:80", &[]),
+            ("10.0.0.1:80", &[]),
+        ] {
+            let place: Destination = text.parse().expect(text);
+            let at: Vec<IpAddr> = at.iter().map(|address| address.parse().expect("an address")).collect();
+            assert_eq!(place.on_this_machine(), at, "{text}");
+        }
+        assert_eq!(behind("localhost:443", "localhost", "::1"), Ok(Named::Itself));
+        assert!(behind("localhost:443", "localhost", "127.0.0.2").is_err());
+        assert!(behind("localhost:443", "localhost", "10.0.0.1").is_err());
+    }
+
     #[test]
     fn destinations_are_read_as_they_are_printed() {
-        for text in ["example.org:443", "*.example.org:80", "192.0.2.7:22", "[2001:db8::1]:443"] {
+        for text in [
+            "example.org:443",
+            "*.example.org:80",
+            "192.0.2.7:22",
+            "[2001:db8::1]:443",
+            "mirror.example=10.0.0.0/8:443",
+            "*.example=10.1.2.3:443",
+            "mirror.example=[fd00::/8]:443",
+            "mirror.example=[fd00::1]:443",
+        ] {
             assert_eq!(text.parse::<Destination>().expect(text).to_string(), text);
         }
         for bad in [
@@ -308,6 +537,19 @@ mod tests {
             "a/b:1",
             "é.org:1",
             "-:x",
+            "a=:443",
+            "=10.0.0.1:443",
+            "a=10.1.2.3/8:443",
+            "a=10.0.0.0/33:443",
+            "a=10.0.0.0/+8:443",
+            "a=10.0.0.0/:443",
+            "a=b:443",
+            "a=fd00::/8:443",
+            "a=[10.0.0.0/8]:443",
+            "a=[::ffff:10.0.0.1]:443",
+            "10.0.0.1=10.0.0.1:443",
+            "a=b=10.0.0.1:443",
+            "a=[fd00::/129]:443",
         ] {
             assert!(bad.parse::<Destination>().is_err(), "{bad}");
         }
@@ -383,8 +625,9 @@ mod tests {
             "2001:0:102:304:0:1:5601:5601",
         ] {
             let address: IpAddr = text.parse().expect(text);
-            assert_eq!(check(address, true), Err(Refused::Metadata), "{text}");
-            assert_eq!(check(address, false), Err(Refused::Metadata), "{text}");
+            assert_eq!(check(address), Err(Refused::Metadata), "{text}");
+            assert_eq!(behind("a:443", "a", text), Err(Refused::Metadata), "{text}");
+            assert!(!is_anybodys(address), "{text}");
         }
     }
 
@@ -432,8 +675,8 @@ mod tests {
             "100::1",
         ] {
             let address: IpAddr = text.parse().expect(text);
-            assert_eq!(check(address, false), Err(Refused::Private), "{text}");
-            assert_eq!(check(address, true), Ok(()), "{text}");
+            assert_eq!(behind("a:443", "a", text), Err(Refused::Private(address)), "{text}");
+            assert_eq!(check(address), Ok(()), "{text}");
         }
         for text in [
             "1.1.1.1",
@@ -444,7 +687,7 @@ mod tests {
             "2a00:1450::1",
             "64:ff9b::1.1.1.1",
         ] {
-            assert_eq!(check(text.parse().expect(text), false), Ok(()), "{text}");
+            assert_eq!(behind("a:443", "a", text), Ok(Named::Among), "{text}");
         }
     }
 }

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::inside::{Inside, PORT};
-use super::policy::{self, Destination, Host, Refused};
+use super::policy::{self, Destination, Host, Named, Refused};
 use super::protocol::{self, Body, Failed, Speaks, Wanted};
 use super::{Denied, Tell};
 use crate::launch::netlink::{Netlink, Route};
 use crate::sys::{cred, socket};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,21 +64,21 @@ pub(super) fn serve(
         tell,
         channel,
     });
-    let listener = if has_proxy {
-        let made = proxy.inside.lock().unwrap_or_else(PoisonError::into_inner).listener()?;
-        Some(TcpListener::from(made))
-    } else {
-        None
-    };
+    let listener = if has_proxy { Some(proxy.listen(Ipv4Addr::LOCALHOST.into(), port(&proxy.allowed))?) } else { None };
+    let of_host = proxy.listen_for_host()?;
     // The program is started only now: it never finds the proxy missing.
     socket::send(proxy.channel.as_fd(), &[1], None)?;
     let mut threads = Vec::new();
     for (listener, port) in listeners {
         let proxy = Arc::clone(&proxy);
-        threads.push(std::thread::spawn(move || proxy.accept(&listener, Some(port))));
+        threads.push(std::thread::spawn(move || proxy.accept(&listener, &Leads::Inside(port))));
+    }
+    for (listener, addresses) in of_host {
+        let proxy = Arc::clone(&proxy);
+        threads.push(std::thread::spawn(move || proxy.accept(&listener, &Leads::ToHost(addresses))));
     }
     if let Some(listener) = listener {
-        proxy.accept(&listener, None);
+        proxy.accept(&listener, &Leads::WhereAsked);
     }
     for thread in threads {
         drop(thread.join());
@@ -100,9 +100,57 @@ fn give_up_rights() -> io::Result<()> {
     Ok(())
 }
 
+/// Where connections to a listener go.
+#[derive(Debug, Clone)]
+enum Leads {
+    /// To whom the client asks for.
+    WhereAsked,
+    /// To a port in the sandbox.
+    Inside(u16),
+    /// To the first of these on the host that answers.
+    ToHost(Vec<SocketAddr>),
+}
+
+/// Where the proxy listens: not where the host's own servers are to be had.
+fn port(allowed: &[Destination]) -> u16 {
+    (PORT..).find(|port| !super::is_of_host(allowed, *port)).unwrap_or(PORT)
+}
+
 impl Proxy {
-    /// Serves every connection: into the sandbox, to this port, or out of it.
-    fn accept(self: &Arc<Self>, listener: &TcpListener, into: Option<u16>) {
+    fn listen(&self, address: IpAddr, port: u16) -> nix::Result<TcpListener> {
+        let inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        inside.listener(address, port).map(TcpListener::from)
+    }
+
+    /// The host's own servers that were asked for, at the same addresses of the sandbox: programs do not ask a proxy for
+    /// what is on their machine, and most cannot.
+    fn listen_for_host(&self) -> nix::Result<Vec<(TcpListener, Vec<SocketAddr>)>> {
+        let mut all: BTreeMap<SocketAddr, Vec<SocketAddr>> = BTreeMap::new();
+        for place in &self.allowed {
+            let to: Vec<_> =
+                place.on_this_machine().into_iter().map(|address| SocketAddr::new(address, place.port)).collect();
+            for at in &to {
+                // Of the name and the number, the number says more.
+                let known = all.entry(*at).or_insert_with(|| to.clone());
+                if to.len() < known.len() {
+                    known.clone_from(&to);
+                }
+            }
+        }
+        let mut listeners = Vec::new();
+        for (at, to) in all {
+            match self.listen(at.ip(), at.port()) {
+                Ok(listener) => listeners.push((listener, to)),
+                // Not every kernel has version 6, and the name has an address of version 4 as well.
+                Err(_) if at.is_ipv6() && to.len() > 1 => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(listeners)
+    }
+
+    /// Serves every connection to a listener.
+    fn accept(self: &Arc<Self>, listener: &TcpListener, leads: &Leads) {
         loop {
             let Ok((client, _)) = listener.accept() else {
                 // Out of descriptors, or the client is gone again.
@@ -113,12 +161,13 @@ impl Proxy {
                 self.open.fetch_sub(1, Ordering::Relaxed);
                 continue;
             }
-            let proxy = Arc::clone(self);
+            let (proxy, leads) = (Arc::clone(self), leads.clone());
             let serve = std::thread::Builder::new().stack_size(128 << 10).spawn(move || {
                 // Whatever goes wrong between two others is theirs.
-                drop(match into {
-                    Some(port) => proxy.publish(client, port),
-                    None => proxy.forward(client),
+                drop(match leads {
+                    Leads::Inside(port) => proxy.publish(client, port),
+                    Leads::ToHost(addresses) => to_host(client, &addresses),
+                    Leads::WhereAsked => proxy.forward(client),
                 });
                 proxy.open.fetch_sub(1, Ordering::Relaxed);
             });
@@ -157,7 +206,7 @@ impl Proxy {
         let host = policy::asked(&wanted.host).map_err(Failed::Refused)?;
         if let Host::Address(address) = host {
             // Whether or not it was asked for, so that nobody is told to ask for it.
-            policy::check(address, true).map_err(Failed::Refused)?;
+            policy::check(address).map_err(Failed::Refused)?;
         }
         policy::is_asked(&self.allowed, &host, wanted.port).map_err(Failed::Refused)?;
         let addresses: Vec<IpAddr> = match &host {
@@ -167,12 +216,11 @@ impl Proxy {
                 found.map(|address| address.ip()).collect()
             }
         };
-        let named = matches!(host, Host::Address(_));
         let mut failed = Failed::Unknown;
         for address in addresses.into_iter().take(MOST_ADDRESSES) {
-            match policy::check(address, named)
+            match policy::check_behind(&self.allowed, &host, wanted.port, address)
                 .map_err(Failed::Refused)
-                .and_then(|()| reach(address, wanted.port, named))
+                .and_then(|named| reach(address, wanted.port, named == Named::Itself))
             {
                 Ok(server) => return Ok(server),
                 Err(why) => failed = why,
@@ -200,6 +248,16 @@ impl Proxy {
         }
         // Not every name can be asked for.
         let could_be_asked = why == Refused::NotAsked && place.parse::<Destination>().is_ok();
+        // Somebody asked for the name. Whether it is meant to lead into their own network, only they know.
+        let typed = why.address().map(|address| match address {
+            IpAddr::V4(v4) => format!("{host}={v4}:{}", wanted.port),
+            IpAddr::V6(v6) => format!("{host}=[{v6}]:{}", wanted.port),
+        });
+        let typed = typed.filter(|typed| typed.parse::<Destination>().is_ok());
+        let why = match &typed {
+            Some(typed) => format!("{why}: only if it is meant to lead there, --net {typed}"),
+            None => why.to_string(),
+        };
         if self.tell == Tell::Starter {
             let message = format!("{}{place} {why}", if could_be_asked { ASKABLE } else { NEVER });
             // Without a starter there is no sandbox either.
@@ -245,7 +303,7 @@ fn ends_here(route: nix::Result<Route>) -> bool {
 /// for the machine itself. What the machine's addresses are changes all the time: the kernel is asked now, and again
 /// once there is a connection.
 fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
-    let own = Failed::Refused(Refused::Own);
+    let own = Failed::Refused(Refused::Own(address));
     if !named && is_own(address) {
         return Err(own);
     }
@@ -257,6 +315,18 @@ fn reach(address: IpAddr, port: u16, named: bool) -> Result<TcpStream, Failed> {
         Ok(_) => Err(own),
         Err(_) => Err(Failed::Unreachable),
     }
+}
+
+/// From a port of the sandbox's loopback to the same of the host's.
+fn to_host(client: TcpStream, addresses: &[SocketAddr]) -> io::Result<()> {
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for address in addresses {
+        match TcpStream::connect_timeout(address, CONNECT) {
+            Ok(server) => return copy_both(client, server),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
 }
 
 /// A client that has to be done with what it wants at a time: byte by byte it could go on for ever.
@@ -351,15 +421,15 @@ fn copy(from: &mut TcpStream, to: &mut TcpStream) {
     }
 }
 
-/// Variables that tell programs of the proxy. `socks5h`: names go to the proxy as they are. The sandbox's own loopback needs none,
-/// unless it is the host's that is asked for.
+/// Variables that tell programs of the proxy. `socks5h`: names go to the proxy as they are. The sandbox's own loopback needs none:
+/// what of the host's is asked for is there.
 pub(super) fn environment(allowed: &[Destination]) -> Vec<(String, String)> {
-    let http = format!("http://127.0.0.1:{PORT}");
-    let socks = format!("socks5h://127.0.0.1:{PORT}");
+    let port = port(allowed);
+    let http = format!("http://127.0.0.1:{port}");
+    let socks = format!("socks5h://127.0.0.1:{port}");
     // Node's own fetch heeds the others only with this (from version 22.21 and 24 on).
     let node = ("NODE_USE_ENV_PROXY".to_owned(), "1".to_owned());
-    let is_loopback = |place: &Destination| matches!(place.host, Host::Address(address) if address.is_loopback());
-    let none = if allowed.iter().any(is_loopback) { "" } else { "localhost,127.0.0.1,::1" };
+    let none = "localhost,127.0.0.1,::1";
     [
         ("http_proxy", &http),
         ("https_proxy", &http),
