@@ -91,6 +91,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         inside => inside,
     }
     .explained()?;
+    running.stop = attendance.as_ref().map(attend::Attendance::stop).transpose().inspect_err(|_| running.kill())?;
     settle_terminal(console.as_ref(), &mut running).inspect_err(|_| running.kill())?;
     let terminal = running.terminal.take().map(|(master, _)| master);
     running.start(&plan).explained()?;

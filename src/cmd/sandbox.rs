@@ -185,6 +185,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     };
     let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    container.running.stop = attendance.stop().ok();
     let by = supervisor.as_mut().map(|supervisor| supervisor as &mut dyn launch::Supervisor);
     if let Err(error) = container.running.start_supervised(&container.bundle.plan, by).explained() {
         container.undo(session.report);

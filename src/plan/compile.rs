@@ -532,7 +532,7 @@ impl Hooks {
             prestart: compile_hooks(hooks.prestart().as_ref()),
             create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
             create_container: compile_hooks(hooks.create_container().as_ref()),
-            start_container: inheriting(hooks.start_container().as_ref()),
+            start_container: compile_hooks(hooks.start_container().as_ref()),
         }
     }
 }
@@ -549,19 +549,10 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
                 None => vec![Text::path(hook.path())],
             },
             env: hook.env().iter().flatten().map(Text::new).collect(),
-            inherits: false,
+            inherits: hook.env().is_none(),
             timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
         })
         .collect()
-}
-
-/// Hooks that run inside, right before the program: without an environment of their own they have the program's.
-fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> {
-    let mut compiled = compile_hooks(hooks);
-    for (hook, asked) in compiled.iter_mut().zip(hooks.into_iter().flatten()) {
-        hook.inherits = asked.env().is_none();
-    }
-    compiled
 }
 
 /// linux.netDevices, by name: a map has no order of its own.

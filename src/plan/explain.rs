@@ -332,6 +332,7 @@ impl fmt::Display for Child {
             Self::CloseDescriptors { preserve: 0 } => f.write_str("close every descriptor but 0 to 2"),
             Self::CloseDescriptors { preserve } => write!(f, "close every descriptor but 0 to {}", 2 + preserve),
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
+            Self::Announce => f.write_str("tell the parent that the program is next"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
             Self::LoadSeccompRest { instructions, .. } => {

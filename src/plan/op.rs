@@ -548,6 +548,9 @@ pub enum Child {
     CloseDescriptors { preserve: u32 },
     /// Compares ids, the five capability sets and no_new_privs with what was asked for.
     VerifyCredentials(Credentials),
+    /// Says that the program is next, while a filter cannot forbid it: whoever started it knows then how to take the silence that
+    /// follows.
+    Announce,
     /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.

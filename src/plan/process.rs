@@ -321,6 +321,7 @@ pub(super) fn open_labels(b: &mut Builder<'_>, process: &Process, path: &str) ->
 /// The last steps, after the container was started.
 pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     let no_new_privs = context.process.no_new_privileges().unwrap_or_default();
+    b.child.push(Child::Announce);
     if let Some((ruleset, true)) = context.landlock {
         b.child.push(landlock::restriction(ruleset));
     }
@@ -371,6 +372,18 @@ fn allows_asking_for_mode(filter: &crate::seccomp::Program) -> bool {
     let (nr, option) = (libc::SYS_prctl, libc::PR_GET_SECCOMP.unsigned_abs());
     u32::try_from(nr)
         .is_ok_and(|nr| filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW)
+}
+
+/// Whether a process with this filter cannot say why it could not execute the program: it may neither write(2) nor sendmsg(2).
+pub fn forbids_last_words(filter: &crate::seccomp::Program) -> bool {
+    const RETURNS: u32 = 0x7fff_0000;
+    const LOGS: u32 = 0x7ffc_0000;
+    let Some(native) = filter.abis.first() else { return false };
+    let allows = |name: &str| {
+        let nr = crate::seccomp::syscalls::number(name, *native);
+        nr.is_some_and(|nr| matches!(filter.verdict(native.audit_arch(), nr, [0; 6]), RETURNS | LOGS))
+    };
+    !allows("write") && !allows("sendmsg")
 }
 
 fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {

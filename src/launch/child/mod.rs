@@ -218,6 +218,7 @@ impl<'a> Child<'a> {
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
             Op::CloseDescriptors { preserve } => self.close_descriptors(*preserve),
             Op::VerifyCredentials(credentials) => self.verify_credentials(credentials),
+            Op::Announce => Ok(wire::send(self.sync.as_fd(), Message::Announced, None)?),
             Op::LoadSeccomp { flags, verify, .. } => self.load_seccomp(*flags, *verify),
             Op::SendListener => {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
