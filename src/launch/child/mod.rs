@@ -291,7 +291,11 @@ impl<'a> Child<'a> {
     fn join_cgroup(&self) -> Done {
         for (index, membership) in self.memberships.iter().enumerate() {
             match crate::sys::fd::write(membership.tasks.as_fd(), b"0") {
-                Err(errno) if !membership.optional => {
+                // An optional hierarchy may be closed to this user, or gone; anything else is no reason to stay outside.
+                Err(errno)
+                    if !(membership.optional
+                        && matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENODEV)) =>
+                {
                     return Err(Failure { errno: errno as i32, part: 0, value: index as u64 });
                 }
                 _ => crate::sys::fd::close(membership.tasks.as_raw_fd())?,
