@@ -27,9 +27,8 @@ fn as_each(name: &str, test: impl Fn(&str, Container)) {
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["unshare", "ptrace", "bpf"], "action": "SCMP_ACT_ERRNO", "errnoRet": 22 }]
     });
-    let bundle = |user: &str| {
-        Bundle::new(&format!("{name}{user}")).with_probe("fences").set("/linux/seccomp", filter.clone())
-    };
+    let bundle =
+        |user: &str| Bundle::new(&format!("{name}{user}")).with_probe("fences").set("/linux/seccomp", filter.clone());
     let limited = bundle("root").set("/linux/resources/pids", json!({ "limit": 16 }));
     test(&format!("{name} as root"), Container::new(limited));
     let map = json!([{ "containerID": 0, "hostID": USER, "size": 1 }]);

@@ -64,7 +64,8 @@ impl<'c> Trial<'c> {
 
     fn command(&self) -> Command {
         let own = inject::own_namespaces();
-        let words = self.flags.iter().map(String::as_str).chain(["--", "./fences"]).chain(own.iter().map(String::as_str));
+        let words =
+            self.flags.iter().map(String::as_str).chain(["--", "./fences"]).chain(own.iter().map(String::as_str));
         self.caller.command(&words.collect::<Vec<_>>())
     }
 

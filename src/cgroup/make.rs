@@ -53,7 +53,10 @@ pub(super) fn is_failure(error: &Error) -> bool {
     let (Error::Make { source, .. } | Error::Write { source, .. } | Error::Open { source, .. }) = error else {
         return false;
     };
-    let known = matches!(source.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL));
+    let known = matches!(
+        source.raw_os_error(),
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL)
+    );
     !known && !is_refused(error)
 }
 

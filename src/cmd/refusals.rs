@@ -196,7 +196,8 @@ impl launch::Supervisor for Keeper<'_> {
     }
 
     fn serve(&mut self) {
-        let ended = self.process.as_ref().is_some_and(|process| clone::wait_readable(process.as_fd(), 0).unwrap_or(true));
+        let ended =
+            self.process.as_ref().is_some_and(|process| clone::wait_readable(process.as_fd(), 0).unwrap_or(true));
         if ended {
             self.failed = Some(anyhow::anyhow!(launch::KEEPER_ENDED));
         }

@@ -24,8 +24,8 @@ use crate::plan::Plan;
 use crate::plan::op::{HookKind, Namespace, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, numa, socket};
-use nix::errno::Errno;
 use hear::{Came, Others};
+use nix::errno::Errno;
 use prepare::Prepared;
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -479,9 +479,8 @@ impl Running {
     fn silence(&self, plan: &Plan, announced: bool) -> Result<(), Error> {
         // This process is pent's init where there is one, and executes nothing; the end of the program is its end.
         let executed = if plan.has_own_init() { None } else { crate::state::has_executed(self.pid) };
-        let status = || {
-            clone::kill(self.pidfd.as_fd(), libc::SIGKILL).and_then(|()| clone::wait(self.pidfd.as_fd())).ok()
-        };
+        let status =
+            || clone::kill(self.pidfd.as_fd(), libc::SIGKILL).and_then(|()| clone::wait(self.pidfd.as_fd())).ok();
         hear::silence(|| Ok(plan.clone()), announced, executed, status)
     }
 
@@ -551,10 +550,12 @@ fn go(
             None => return hear::silence(plan, announced, init.has_executed(), || None),
             Some((Message::Announced, _)) => announced = true,
             Some((Message::Failed(op, failure), _)) => return Err(Error::child(&plan()?, op, failure, &[])),
-            Some((Message::Listener, Some(listener))) => match hand_over.take().ok_or(system(Errno::EPROTO))?(listener)? {
-                Answers::Agent => go_on(Point::ListenerSent)?,
-                Answers::Keeper(process) => keeper = Some(process),
-            },
+            Some((Message::Listener, Some(listener))) => {
+                match hand_over.take().ok_or(system(Errno::EPROTO))?(listener)? {
+                    Answers::Agent => go_on(Point::ListenerSent)?,
+                    Answers::Keeper(process) => keeper = Some(process),
+                }
+            }
             Some(_) => return Err(system(Errno::EPROTO)),
         }
     }

@@ -111,6 +111,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     let groups = namespaces::groups(&mut b, spec, linux, &namespaces);
     enter_namespaces(&mut b, &namespaces, groups, joined_by_bus, request.options.preserve_fds);
     namespaces::user_namespace(&mut b, &namespaces, linux, program.user(), groups);
+    if namespaces.is_new(Namespace::User) {
+        namespaces::own_stdio(&mut b, linux, program.user(), program.terminal().unwrap_or_default());
+    }
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);

@@ -164,6 +164,7 @@ impl fmt::Display for Prepare {
                 write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
             }
             Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
+            Self::OwnStdio { uid } => write!(f, "give stdin, stdout and stderr to uid {uid} of the host"),
             Self::FindAgent { path } => write!(f, "find the seccomp agent's socket {path}"),
         }
     }

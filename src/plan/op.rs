@@ -238,6 +238,9 @@ pub enum Prepare {
     SetCpuAffinity { cpus: Vec<u64> },
     /// Checks that the seccomp agent's socket is there.
     FindAgent { path: Text },
+    /// stdin, stdout and stderr that are pipes, or files of this process's to be written, belong to this user of the host: the
+    /// container's, which its user namespace gives no right to what is not mapped.
+    OwnStdio { uid: u32 },
 }
 
 /// A network device that becomes the container's.

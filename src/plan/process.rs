@@ -395,7 +395,7 @@ fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 
 
 /// execvp(3)'s search, spelled out: names with a slash are taken as they are.
 fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
-    let Some(name) = process.args().as_ref().and_then(|args| args.first()).filter(|name| !name.is_empty()) else {
+    let Some(name) = process.args().as_ref().and_then(|args| args.first()) else {
         b.error(
             format!("{path}.args"),
             "there is no program to execute",
@@ -405,6 +405,9 @@ fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
     };
     let candidates = if name.contains('/') {
         vec![Text::new(name)]
+    } else if name.is_empty() {
+        // What execvp(3) says of it, too: not found, which is 127 to whoever tells that from other failures.
+        Vec::new()
     } else {
         let path = process.env().iter().flatten().rev().find_map(|var| var.strip_prefix("PATH=")).unwrap_or_default();
         path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Text::new(format!("{dir}/{name}"))).collect()

@@ -396,6 +396,7 @@ impl<'a> Child<'a> {
     }
 }
 
+pub(super) use devices::own_stdio;
 pub(super) use verify::{file as namespace_file, namespace};
 
 /// The parts that hooks share: their processes, too, are made without allocating.
