@@ -67,13 +67,19 @@ fn an_exec_whose_process_is_killed_before_its_program_fails() {
     for options in [&["--detach"][..], &[]] {
         let commands = || [container.exec_command(options, &["true"])];
         let (calls, _) = injector(&container).count(&commands());
-        let seen = injector(&container).inject(last(&calls, libc::SYS_execve), "kill", &commands());
-        assert!(seen.hit.contains("other pent:[init]") || seen.hit.contains("other pent:[setup]"), "{seen:?}");
-        assert_eq!(seen.outcome.code(), 255, "{options:?} {seen:?}");
-        assert!(
-            seen.outcome.stderr().contains("ended before it executed its program (killed by signal 9)"),
-            "{seen:?}"
-        );
+        let at = last(&calls, libc::SYS_execve);
+        let mut killed = 0;
+        // Which call is the so-manieth changes a little from run to run.
+        for at in at - 3..=at {
+            let seen = injector(&container).inject(at, "kill", &commands());
+            if seen.hit.contains(&format!("CALL {} other pent:", libc::SYS_execve)) {
+                killed += 1;
+                assert_eq!(seen.outcome.code(), 255, "{options:?} {seen:?}");
+                let said = "ended before it executed its program (killed by signal 9)";
+                assert!(seen.outcome.stderr().contains(said), "{options:?} {seen:?}");
+            }
+        }
+        assert!(killed > 0, "it was never killed at its exec");
     }
 }
 
@@ -235,7 +241,7 @@ fn hooks_without_an_environment_inherit_the_runtimes() {
     for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
         let bundle = Bundle::new("inherits").set("/process/env", json!(["PATH=/bin", "LD_PRELOAD=/evil.so"]));
         let file = bundle.path().join("env");
-        let script = format!("tr '\\0' '\\n' </proc/$$/environ >{}", file.display());
+        let script = format!("env >{}", file.display());
         let hook = json!({ "path": "/bin/sh", "args": ["sh", "-c", script] });
         let container = Container::new(bundle.push(&format!("/hooks/{kind}"), hook).args(["true"]));
         container.run_command(&[]).env("OF_THE_CALLER", "1").finish().ok();
@@ -288,9 +294,9 @@ fn a_console_socket_may_have_a_long_path() {
 #[test]
 fn many_warnings_do_not_fill_a_pipe() {
     privileged!();
-    let unknown: Vec<String> = (0..20_000).map(|n| format!("CAP_UNKNOWN_{n}")).collect();
+    let unknown: Vec<String> = (0..3000).map(|n| format!("CAP_UNKNOWN_{n}")).collect();
     let names: Vec<_> =
-        (0..5000).map(|n| json!({ "names": [format!("no_such_call_{n}")], "action": "SCMP_ACT_ALLOW" })).collect();
+        (0..1500).map(|n| json!({ "names": [format!("no_such_call_{n}")], "action": "SCMP_ACT_ALLOW" })).collect();
     let bundle = Bundle::new("warnings")
         .set("/process/capabilities/bounding", json!(unknown))
         .set("/linux/seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": names }))
