@@ -265,8 +265,9 @@ fn the_size_of_the_terminal_is_there_before_the_program() {
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
         for _ in 0..10 {
+            // Its input stays open: at an end of it, `script` may hang up before the program has asked.
             let typed = format!("stty cols 77 rows 33; exec {}", words.join(" "));
-            let outcome = Command::new("script").args(["-qec", &typed, "/dev/null"]).stdin(Stdio::null()).finish();
+            let outcome = Command::new("script").args(["-qec", &typed, "/dev/null"]).stdin(Stdio::piped()).finish();
             assert!(outcome.stdout().contains("33 77"), "{name}: {outcome:?}");
         }
     }
