@@ -1,6 +1,7 @@
 # make run: everything needed, then an untrusted program in a hardened container.
 # make test: everything needed, then the tests; as root the privileged ones too.
 # make test-vm: as root, the privileged tests in a virtual machine with systemd, cgroup v2 and AppArmor (integration/README.md).
+# make test-faults: as root, one failure at each system call of a start and an end (integration/README.md).
 # make fuzz: the fuzz targets, TIME seconds each (integration/README.md).
 # CARGO, CARGO_TARGET_DIR, RUNTIME, RUNTIMES, PREFIX and DESTDIR can be set.
 
@@ -30,7 +31,7 @@ UNIT_TESTS := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 # The [[test]] entries of the manifest that lie in integration/.
 PRIVILEGED_TESTS := $(shell awk -F'"' '/^name/ { name = $$2 } /^path = "integration\// { print "--test " name }' Cargo.toml)
 
-.PHONY: all setup build guarded run test test-vm unit privileged fuzz check deny bench manual install clean
+.PHONY: all setup build guarded run test test-vm test-faults unit privileged fuzz check deny bench manual install clean
 
 all: build
 
@@ -65,6 +66,16 @@ guarded:
 # TESTS="limits systemd:scope" for a part.
 test-vm: setup guarded
 	PENT_BIN="$(PENT_GUARDED)" CARGO_TARGET_DIR="$(TARGET_DIR)" RUNTIME="$(RUNTIME)" integration/vm/run.sh test $(TESTS)
+
+# One failure, and one death, at each system call of create, start, exec, delete and sandbox: hours. INJECT=200 for so many of each kind,
+# INJECT_SEED=N for others; `make test-vm TESTS=injected` tries a sample on the other cgroup version.
+INJECT ?= all
+INJECT_SEED ?= 7
+test-faults: guarded
+	PENT_BIN="$(PENT_GUARDED)" PENT_INJECT="$(INJECT)" PENT_INJECT_SEED="$(INJECT_SEED)" \
+	$(CARGO) test --locked --features libseccomp --test injected
+	PENT_BIN="$(PENT_GUARDED)" PENT_INJECT="$(INJECT)" PENT_INJECT_SEED="$(INJECT_SEED)" \
+	$(CARGO) test --locked --features libseccomp --test sandbox -- a_call_that_fails
 
 # Stable compilers say no to sanitizer coverage without RUSTC_BOOTSTRAP. What is found is in fuzz/artifacts, what was learned in
 # fuzz/corpus; FUZZ="archive proxy" for a part, SANITIZER=address for one that also sees errors of memory, at a third of the speed.

@@ -190,7 +190,7 @@ impl Reporter {
 
     /// Writes the warnings held so far: to the log if there is one, else to stderr (unless hushed).
     pub fn succeed(&self) {
-        for warning in self.warnings.take() {
+        for warning in summed_up(&self.warnings.take()) {
             if self.log.is_some() {
                 self.log_or_stderr(Level::Warning, &warning);
             } else if !self.quiet.get() {
@@ -207,7 +207,7 @@ impl Reporter {
             Some(hint) => format!("{} (hint: {hint})", failure.message),
             None => failure.message.clone(),
         };
-        let warnings = self.warnings.take();
+        let warnings = summed_up(&self.warnings.take());
         if self.log.is_none() {
             if self.format == LogFormat::Json {
                 return self.log_or_stderr(Level::Error, &logged);
@@ -242,6 +242,65 @@ impl Reporter {
             }
         }
     }
+}
+
+/// How long one warning may be, and all of them: a pipe that nobody reads yet holds 64 KiB, and whoever waits for this command may read
+/// only then.
+const LONGEST: usize = 4 << 10;
+const ALL: usize = 32 << 10;
+
+/// One line for each kind of warning, in the order of the first of each.
+fn summed_up(warnings: &[String]) -> Vec<String> {
+    let mut kinds: Vec<(String, &str, usize)> = Vec::new();
+    let mut places = std::collections::HashMap::<String, usize>::new();
+    for warning in warnings {
+        let kind = kind_of(warning);
+        match places.get(&kind) {
+            Some(at) => kinds[*at].2 += 1,
+            None => {
+                places.insert(kind.clone(), kinds.len());
+                kinds.push((kind, warning, 0));
+            }
+        }
+    }
+    let (mut lines, mut length, mut left_out) = (Vec::new(), 0, 0);
+    for (_, first, others) in kinds {
+        let mut line = cut(first).to_owned();
+        if line.len() < first.len() {
+            line.push('…');
+        }
+        if others > 0 {
+            line.push_str(&format!(" (and {others} more of this kind)"));
+        }
+        length += line.len();
+        if length > ALL {
+            left_out += 1 + others;
+        } else {
+            lines.push(line);
+        }
+    }
+    if left_out > 0 {
+        lines.push(format!("{left_out} more warnings are left out"));
+    }
+    lines
+}
+
+fn cut(text: &str) -> &str {
+    let end = (0..=LONGEST.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
+}
+
+/// A warning without what differs between two of one kind: numbers, and what is quoted.
+fn kind_of(warning: &str) -> String {
+    let mut kind = String::with_capacity(warning.len());
+    let mut quoted = false;
+    for c in cut(warning).chars() {
+        quoted ^= c == '"';
+        if !quoted && !c.is_ascii_digit() {
+            kind.push(c);
+        }
+    }
+    kind
 }
 
 /// Opened for each line: there is at most one, unless `--debug`.
@@ -340,6 +399,17 @@ mod tests {
             line(LogFormat::Json, "container \"x\"\n<gone>"),
             "{\"level\":\"error\",\"msg\":\"container \\\"x\\\"\\n<gone>\",\"time\":\"2023-11-14T22:13:20Z\"}\n"
         );
+    }
+
+    #[test]
+    fn warnings_are_one_line_for_each_kind_and_fit_into_a_pipe() {
+        let two = ["mounts[0]: \"a\" is odd".to_owned(), "other".to_owned(), "mounts[17]: \"b\" is odd".to_owned()];
+        assert_eq!(summed_up(&two), ["mounts[0]: \"a\" is odd (and 1 more of this kind)", "other"]);
+        let many: Vec<String> = (0..60_000u32).map(|n| format!("{} is odd", "é".repeat(n as usize % 3000))).collect();
+        let lines = summed_up(&many);
+        assert!(lines.iter().map(String::len).sum::<usize>() < 40 << 10);
+        assert!(lines.last().is_some_and(|line| line.ends_with("more warnings are left out")), "{:?}", lines.last());
+        assert!(summed_up(&["é".repeat(100_000)])[0].len() <= LONGEST + 4);
     }
 
     #[test]

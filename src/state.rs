@@ -17,7 +17,7 @@ mod tests;
 
 pub use dir::Dir;
 pub use foreign::Maker;
-pub use process::{INIT_COMM, Process, SETUP_COMM};
+pub use process::{INIT_COMM, Process, SETUP_COMM, has_executed};
 pub use root::{Root, SYSTEM_ROOT, fallback_root, is_in_user_namespace};
 
 use crate::cgroup::{self, Cgroup};

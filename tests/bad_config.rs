@@ -148,7 +148,6 @@ cases! { versions,
 
 cases! { process,
     "no args" => changed(json!({"/process/args": []})),
-    "empty program" => changed(json!({"/process/args": [""]})),
     "relative cwd" => changed(json!({"/process/cwd": "tmp"})),
     "empty cwd" => changed(json!({"/process/cwd": ""})),
     "environment" => changed(json!({"/process/env": ["PATH=/bin", "NOVALUE", "=x", "A=\u{0}"]})),

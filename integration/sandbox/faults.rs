@@ -1,42 +1,22 @@
 //! One system call of a sandbox's start or end fails, or its process is killed there: nothing starts weaker, nothing
 //! hangs, nothing is left that the next run does not take away.
-//!
-//! Of some two thousand calls a sample is tried: `PENT_INJECT=all` tries every one, `PENT_INJECT=200` so many of each
-//! kind, and `PENT_INJECT_SEED=N` others.
 #![forbid(unsafe_code)]
 
 use crate::caller::{Caller, as_each};
 use crate::sandboxed;
+use crate::support::inject::{self, Injected, Injector, difference};
 use crate::support::{self, Finish as _, seconds, wait_until};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-/// Of each kind, unless somebody asks for more.
-const SAMPLE: usize = 24;
-
-/// Calls that no kernel lets fail: the exits, `rt_sigreturn`, `umask`, and those that ask who one is.
-const NEVER_FAIL: [i64; 11] = [60, 231, 15, 95, 39, 102, 104, 107, 108, 110, 186];
-
-/// What each call could answer, and what none should be taken for anything else than a failure for.
-const ERRORS: [i32; 4] = [libc::ENOMEM, libc::EPERM, libc::ENOSYS, libc::EIO];
+use std::process::Command;
 
 struct Trial<'c> {
     caller: &'c Caller,
     flags: Vec<String>,
     reference: String,
     files: Vec<String>,
-    log: std::path::PathBuf,
-}
-
-#[derive(Debug)]
-struct Seen {
-    code: i32,
-    stdout: String,
-    stderr: String,
-    /// What the injector says of the call.
-    hit: String,
+    injector: Injector,
 }
 
 fn list(directory: &Path) -> Vec<String> {
@@ -52,11 +32,11 @@ impl<'c> Trial<'c> {
     fn new(caller: &'c Caller, flags: &[&str]) -> Self {
         caller.probe("fences");
         let flags = flags.iter().map(ToString::to_string).collect();
-        let log = caller.path("injected");
-        let mut trial = Self { caller, flags, reference: String::new(), files: Vec::new(), log };
+        let injector = Injector::new(inject::log_in(&caller.path("")));
+        let mut trial = Self { caller, flags, reference: String::new(), files: Vec::new(), injector };
         // Once before: what a run leaves (a report) is another thing to hide for the next.
-        trial.command(&[]).finish().exits(0);
-        let plain = trial.command(&[]).finish();
+        trial.command().finish().exits(0);
+        let plain = trial.command().finish();
         assert!(plain.code() == 0 && plain.stdout().ends_with("end\n"), "{plain:?}");
         trial.reference = trial.own(&plain.stdout());
         trial.files = trial.listing();
@@ -82,46 +62,27 @@ impl<'c> Trial<'c> {
         stdout.lines().filter(|line| !of_another(line)).map(|line| format!("{line}\n")).collect()
     }
 
-    /// The call, with the injector before it.
-    fn command(&self, inject: &[&str]) -> Command {
-        let spaces = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
-        let own = spaces.map(|name| fs::read_link(format!("/proc/self/ns/{name}")).expect("a namespace"));
-        let own = own.each_ref().map(|name| name.to_str().expect("text"));
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        let plain = self.caller.command(&[&flags[..], &["--", "./fences"], &own].concat());
-        if inject.is_empty() {
-            return plain;
-        }
-        // The injector is root's, and needs descriptor 9.
-        let mut command = Command::new("sh");
-        let script = r#"log=$1; shift; exec 9>"$log"; exec timeout -s KILL 60 "$@""#;
-        command.args(["-c", script, "sh"]).arg(&self.log).arg(support::probe("failing")).args(inject);
-        command.arg(plain.get_program()).args(plain.get_args()).stdin(Stdio::null());
-        command.current_dir(plain.get_current_dir().expect("a directory")).env_clear();
-        for (name, value) in plain.get_envs() {
-            command.env(name, value.expect("a value"));
-        }
-        command
+    fn command(&self) -> Command {
+        let own = inject::own_namespaces();
+        let words =
+            self.flags.iter().map(String::as_str).chain(["--", "./fences"]).chain(own.iter().map(String::as_str));
+        self.caller.command(&words.collect::<Vec<_>>())
     }
 
     fn calls(&self) -> Vec<i64> {
-        let counted = self.command(&["count"]).finish();
-        assert_eq!((counted.code(), self.own(&counted.stdout())), (0, self.reference.clone()), "{counted:?}");
-        let mut calls: Vec<i64> =
-            support::read(&self.log).lines().map(|line| line.parse().expect("a number")).collect();
-        assert_eq!(calls.pop(), i64::try_from(calls.len()).ok());
+        let (calls, counted) = self.injector.count(&[self.command()]);
+        assert_eq!(self.own(&counted.stdout()), self.reference, "{counted:?}");
         calls
     }
 
-    fn inject(&self, at: usize, how: &str) -> Seen {
-        let outcome = self.command(&[&at.to_string(), how]).finish_within(seconds(40));
-        assert!(!outcome.timed_out, "call {at}, {how}: it hangs: {} {outcome:?}", support::read(&self.log));
-        Seen {
-            code: outcome.code(),
-            stdout: self.own(&outcome.stdout()),
-            stderr: outcome.stderr(),
-            hit: support::read(&self.log),
+    fn inject(&self, at: usize, how: &str) -> Injected {
+        let seen = self.injector.inject(at, how, &[self.command()]);
+        if seen.hung() {
+            // Its processes are gone; its cgroup goes with the next run.
+            self.caller.run(&["-q", "--", "true"]).ok();
+            panic!("call {at}, {how}: it hangs: {seen:?}");
         }
+        seen
     }
 
     /// Whether the program has every fence. One whose supervisor is gone is told of every call that it has not made.
@@ -133,17 +94,18 @@ impl<'c> Trial<'c> {
     }
 
     /// What came of it, in one word.
-    fn judge(&self, at: usize, how: &str, seen: &Seen) -> &'static str {
-        let ran = !seen.stdout.is_empty();
+    fn judge(&self, at: usize, how: &str, seen: &Injected) -> &'static str {
+        let (code, stdout, stderr) = (seen.outcome.code(), self.own(&seen.outcome.stdout()), seen.outcome.stderr());
+        let ran = !stdout.is_empty();
         assert!(
-            !ran || self.is_as_strong(&seen.stdout),
+            !ran || self.is_as_strong(&stdout),
             "call {at}, {how}: the program has other fences than without: {}\n{}\n{}",
             seen.hit,
-            difference(&self.reference, &seen.stdout),
-            seen.stderr
+            difference(&self.reference, &stdout),
+            stderr
         );
-        assert!(ran || seen.code != 0, "call {at}, {how}: nothing ran, and that is a success: {seen:?}");
-        let is_said = !seen.stderr.trim().is_empty() || seen.code >= 128;
+        assert!(ran || code != 0, "call {at}, {how}: nothing ran, and that is a success: {seen:?}");
+        let is_said = !stderr.trim().is_empty() || code >= 128;
         assert!(ran || is_said, "call {at}, {how}: nothing ran, and nobody says why: {seen:?}");
         // What is killed cannot take away what it has made: the next run does.
         let is_left = || !self.caller.leftovers().is_empty();
@@ -163,11 +125,11 @@ impl<'c> Trial<'c> {
         let new = || self.listing().into_iter().filter(|name| !self.files.contains(name)).collect::<Vec<_>>();
         // Killed between making a draft and renaming it over the report of before: the next report takes it away.
         if how == "kill" && !new().is_empty() && new().iter().all(|name| name.starts_with(".pent-draft-")) {
-            self.command(&[]).finish().exits(0);
+            self.command().finish().exits(0);
             swept = ", swept by the next run";
         }
         assert!(new().is_empty(), "call {at}, {how}: files are left: {:?} {seen:?}", new());
-        match (ran, seen.code, swept) {
+        match (ran, code, swept) {
             (true, 0, "") => "ran",
             (true, 0, _) => "ran, swept by the next run",
             (true, _, "") => "ran, failed at the end",
@@ -178,53 +140,17 @@ impl<'c> Trial<'c> {
     }
 }
 
-fn difference(reference: &str, seen: &str) -> String {
-    let missing =
-        reference.lines().filter(|line| !seen.lines().any(|other| other == *line)).map(|line| format!("-{line}\n"));
-    let more =
-        seen.lines().filter(|line| !reference.lines().any(|other| other == *line)).map(|line| format!("+{line}\n"));
-    missing.chain(more).collect()
-}
-
-/// Places of `count` calls that are tried: all, or every so many from a seed on.
-fn sample(count: usize) -> Vec<usize> {
-    let asked = std::env::var("PENT_INJECT").unwrap_or_default();
-    if asked == "all" {
-        return (0..count).collect();
-    }
-    let wanted = asked.parse().unwrap_or(SAMPLE).clamp(1, count);
-    let seed: usize = std::env::var("PENT_INJECT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    let step = count / wanted;
-    (0..wanted).map(|at| (at * step + seed.wrapping_mul(2_654_435_761) % step.max(1)) % count).collect()
-}
-
 fn trials(flags: &[&str], name: &str) {
     sandboxed!();
-    if !cfg!(target_arch = "x86_64") {
+    if !inject::is_possible() {
         return support::skip("the injector knows the registers of x86-64 only");
     }
     as_each(|caller| {
         let trial = Trial::new(caller, flags);
         let calls = trial.calls();
-        let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-        for at in sample(calls.len()) {
-            for how in ["kill".to_owned(), ERRORS[at % ERRORS.len()].to_string()] {
-                if how != "kill" && NEVER_FAIL.contains(&calls[at]) {
-                    continue;
-                }
-                let seen = trial.inject(at, &how);
-                // Which call is the so-manieth changes a little from run to run.
-                let number = seen.hit.split(' ').nth(1).and_then(|number| number.parse().ok());
-                if how != "kill" && number.is_some_and(|number: i64| NEVER_FAIL.contains(&number)) {
-                    continue;
-                }
-                let kind = if how == "kill" { "killed" } else { "failed" };
-                let what = trial.judge(at, &how, &seen);
-                *outcomes.entry(format!("{kind}: {what}")).or_default() += 1;
-            }
-        }
         let user = caller.user.map_or("root".to_owned(), |user| user.to_string());
-        eprintln!("{name} as {user}: of {} calls {outcomes:?}", calls.len());
+        let judge = |at: usize, how: &str, seen: &Injected| trial.judge(at, how, seen);
+        inject::sampled(&format!("{name} as {user}"), &calls, |at, how| trial.inject(at, how), judge);
     });
 }
 
@@ -244,7 +170,7 @@ fn a_call_that_fails_or_kills_starts_nothing_weaker_with_a_network_and_a_report(
 #[test]
 fn an_answer_that_does_not_arrive_is_waited_for_by_nobody() {
     sandboxed!();
-    if !cfg!(target_arch = "x86_64") {
+    if !inject::is_possible() {
         return support::skip("the injector knows the registers of x86-64 only");
     }
     const MOST: usize = 30;

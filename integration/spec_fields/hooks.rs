@@ -200,19 +200,6 @@ fn hooks_have_only_their_own_environment_and_arguments() {
 }
 
 #[test]
-fn a_hook_without_env_has_an_empty_one() {
-    privileged!();
-    lacks!("runc" < "never": "an empty environment for hooks without one");
-    lacks!("crun" < "1.9": "an empty environment for hooks without one");
-    let bundle = Bundle::new("hooknoenv");
-    let file = bundle.path().join("env");
-    let script = bundle.script("hook", &format!("tr '\\0' '\\n' </proc/$$/environ >{}", file.display()));
-    let container = Container::new(bundle.push("/hooks/createRuntime", json!({ "path": script })));
-    container.run_command(&[]).env("OF_THE_CALLER", "1").finish().ok();
-    assert_eq!(fs::read_to_string(&file).expect("the hook ran"), "");
-}
-
-#[test]
 fn a_failing_create_hook_fails_create_and_leaves_nothing() {
     privileged!();
     for kind in ["prestart", "createRuntime", "createContainer"] {

@@ -429,7 +429,7 @@ fn preserve_fds_of_a_missing_descriptor_is_refused() {
     without.args(["-c", "exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
     without.finish().refused().explains("--preserve-fds: file descriptor 4");
     let mut without = Command::new("sh");
-    without.args(["-c", "export LISTEN_FDS=2; exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program());
+    without.args(["-c", "export LISTEN_FDS=2 LISTEN_PID=$$; exec 3</ 4<&-; exec \"$@\"", "sh"]).arg(run.get_program());
     let run = container.run_command(&[]);
     without.args(run.get_args()).finish().refused().explains("LISTEN_FDS: file descriptor 4");
     container.leaves_nothing();

@@ -6,6 +6,7 @@
 
 mod bundle;
 mod container;
+pub(crate) mod inject;
 mod leftovers;
 mod orphans;
 mod runtime;

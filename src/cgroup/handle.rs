@@ -298,8 +298,8 @@ impl Cgroup {
         }
         match self.unified() {
             Some(place) => match place.dir() {
-                // A sub-cgroup that exists in the hierarchies of version 1 alone.
-                Err(_) if place.optional => Ok(None),
+                // A sub-cgroup that exists in the hierarchies of version 1 alone. Anything else than its absence is no reason to stay outside.
+                Err(error) if place.optional && is_missing(&error) => Ok(None),
                 dir => dir.map(Some).map_err(|error| self.explained(error)),
             },
             None => Ok(None),
@@ -321,8 +321,8 @@ impl Cgroup {
     }
 
     /// The `tasks` files of the version 1 hierarchies, open for writing: a process with one thread that writes `0` joins,
-    /// without a path, without an allocation, and without the kernel's wait for a grace period. Files of optional
-    /// hierarchies that cannot be opened are left out.
+    /// without a path, without an allocation, and without the kernel's wait for a grace period. Optional hierarchies that have no such
+    /// cgroup are left out.
     ///
     /// # Errors
     /// When one cannot be opened.
@@ -331,7 +331,7 @@ impl Cgroup {
         for place in self.places.iter().filter(|place| !place.is_v2()) {
             match place.open("tasks", OFlag::O_WRONLY) {
                 Ok(tasks) => files.push(Membership { tasks: tasks.into(), optional: place.optional }),
-                Err(_) if place.optional => {}
+                Err(error) if place.optional && error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => {
                     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
                     return Err(Error::Birth { path: place.directory(), errno });
@@ -681,9 +681,14 @@ fn is_member(place: &Place, pid: u32) -> bool {
     threads.map(|thread| thread.path().join("cgroup")).any(is_below)
 }
 
+/// Whether there is no such cgroup.
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
 fn add_to(place: &Place, pid: u32) -> Result<(), Error> {
     match place.add(pid) {
-        Err(_) if place.optional => Ok(()),
+        Err(error) if place.optional && !super::make::is_failure(&error) => Ok(()),
         result => result,
     }
 }

@@ -23,7 +23,7 @@ impl Cgroup {
             }
             match make_place(place, plan, made) {
                 Ok(()) => true,
-                Err(_) if place.optional => false,
+                Err(error) if place.optional && !is_failure(&error) => false,
                 Err(error) if is_refused(&error) && !plan.required => false,
                 Err(error) => {
                     failed = Some(error);
@@ -46,6 +46,18 @@ fn is_refused(error: &Error) -> bool {
         return false;
     };
     matches!(source.raw_os_error(), Some(libc::EACCES | libc::EPERM | libc::EROFS))
+}
+
+/// Whether an error means that something is wrong, and not that an optional hierarchy is none for this user, or is not there.
+pub(super) fn is_failure(error: &Error) -> bool {
+    let (Error::Make { source, .. } | Error::Write { source, .. } | Error::Open { source, .. }) = error else {
+        return false;
+    };
+    let known = matches!(
+        source.raw_os_error(),
+        Some(libc::ENOENT | libc::ENOTDIR | libc::ENODEV | libc::EOPNOTSUPP | libc::EINVAL)
+    );
+    !known && !is_refused(error)
 }
 
 /// `made`: systemd has made it, and it is not empty.

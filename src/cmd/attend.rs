@@ -129,6 +129,16 @@ impl Attendance {
         Ok(Self { signals })
     }
 
+    /// Readable when somebody has asked this process to end. The signal is left for [`Self::until_exit`].
+    pub(super) fn stop(&self) -> anyhow::Result<OwnedFd> {
+        let mut set = SigSet::empty();
+        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+            set.add(signal);
+        }
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        signals.map(OwnedFd::from).context("cannot make a signal descriptor")
+    }
+
     /// Waits for the process: its exit status, or 128 + signal. With a terminal, copies it to and from stdio;
     /// with a notify socket, says when the container is ready.
     pub(super) fn until_exit(

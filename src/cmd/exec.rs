@@ -18,9 +18,10 @@ use crate::spec::{self, capability};
 use crate::spelling::{shown, spell};
 use crate::state::{Dir, State, Status};
 use crate::streams::To;
+use crate::sys::{fd, tty};
 use anyhow::{Context as _, bail};
 use nix::errno::Errno;
-use oci_spec::runtime::{Capabilities, Process, Spec};
+use oci_spec::runtime::{BoxBuilder, Capabilities, Process, Spec};
 use std::ffi::OsStr;
 
 pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
@@ -49,6 +50,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
     }
     let spec = spec;
     let mut process = process(args, &spec, state.spelled, session.report)?;
+    size_terminal(args, &mut process);
     let mut cgroup = cgroup(args, std::mem::take(&mut state.cgroup))?;
     let mut host = Host::probe(false).explained()?;
     let mut hardening = kept_hardening(&dir, &state)?;
@@ -100,6 +102,7 @@ pub(super) fn run(session: &Session<'_>, args: &Exec) -> anyhow::Result<u8> {
         inside => inside,
     }
     .explained()?;
+    running.stop = attendance.as_ref().map(attend::Attendance::stop).transpose().inspect_err(|_| running.kill())?;
     settle_terminal(console.as_ref(), &mut running).inspect_err(|_| running.kill())?;
     let terminal = running.terminal.take().map(|(master, _)| master);
     running.start(&plan).explained()?;
@@ -286,6 +289,17 @@ fn process(args: &Exec, spec: &Spec, spelled: bool, report: &Reporter) -> anyhow
     }
     Err(spec::Error::Invalid { path: args.process.clone().unwrap_or_else(|| "process".into()), diagnostics: findings })
         .explained()
+}
+
+/// The process does not wait for this one before its program: a terminal that is relayed is made with the size of what shows it.
+fn size_terminal(args: &Exec, process: &mut Process) {
+    if !process.terminal().unwrap_or_default() || args.console_socket.is_some() || process.console_size().is_some() {
+        return;
+    }
+    if let Some((width, height)) = fd::stdio(0).and_then(tty::size) {
+        let size = BoxBuilder::default().width(width).height(height).build();
+        process.set_console_size(size.ok());
+    }
 }
 
 /// What a process file leaves out comes from the container, as in runc.

@@ -22,9 +22,12 @@ use crate::{spec, time};
 use anyhow::Context as _;
 use oci_spec::runtime::Spec;
 use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A bundle that was read, checked and compiled.
 pub(super) struct Bundle {
@@ -82,7 +85,8 @@ pub(super) fn options(session: &Session<'_>, args: &Make, report: Option<Watch>)
 /// Descriptors that systemd's socket activation passes (sd_listen_fds(3)).
 pub(super) fn listen_fds() -> u32 {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let for_us = number("LISTEN_PID").is_none_or(|pid| pid == std::process::id());
+    // Without LISTEN_PID they are meant for nobody: left over from a service whose children inherit its environment.
+    let for_us = number("LISTEN_PID") == Some(std::process::id());
     number("LISTEN_FDS").filter(|_| for_us).unwrap_or(0)
 }
 
@@ -535,13 +539,21 @@ fn check_terminal(plan: &Plan, args: &Make, starter: Starter) -> anyhow::Result<
 }
 
 /// Where the master of a terminal goes.
-pub(super) struct Console(UnixStream);
+pub(super) struct Console(OwnedFd);
+
+/// How long whoever listens on a socket of the command line may take to accept a connection, and to make room in it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects to a socket that `flag` names, by a path of any length.
+fn connect(flag: &str, path: &Path) -> anyhow::Result<OwnedFd> {
+    let failed = || format!("{flag}: cannot connect to {}", path.display());
+    let name = CString::new(path.as_os_str().as_bytes()).with_context(failed)?;
+    socket::connect_stream(&name, PATIENCE).map_err(io::Error::from).with_context(failed)
+}
 
 impl Console {
     pub(super) fn connect(path: &Path) -> anyhow::Result<Self> {
-        let stream = UnixStream::connect(path)
-            .with_context(|| format!("--console-socket: cannot connect to {}", path.display()))?;
-        Ok(Self(stream))
+        connect("--console-socket", path).map(Self)
     }
 
     /// One message: the name of the pty, with its master.
@@ -573,15 +585,20 @@ pub(super) fn settle_terminal(console: Option<&Console>, running: &mut Running) 
             console.send(master, *number)?;
             running.terminal = None;
         }
-        (None, Some((master, _))) => tty::clear_onlcr(master.as_fd()).context("cannot set up the terminal")?,
+        (None, Some((master, _))) => {
+            tty::clear_onlcr(master.as_fd()).context("cannot set up the terminal")?;
+            // A program that asks first thing is told the size of the terminal that shows it.
+            if let Some((width, height)) = fd::stdio(0).and_then(tty::size) {
+                tty::set_size(master.as_fd(), width, height).context("cannot set the size of the terminal")?;
+            }
+        }
         (_, None) => {}
     }
     Ok(())
 }
 
 pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> anyhow::Result<()> {
-    let stream =
-        UnixStream::connect(path).with_context(|| format!("--pidfd-socket: cannot connect to {}", path.display()))?;
+    let stream = connect("--pidfd-socket", path)?;
     socket::send(stream.as_fd(), b"pidfd", Some(pidfd.as_fd())).context("--pidfd-socket: cannot send the pidfd")
 }
 

@@ -7,11 +7,11 @@ use crate::launch;
 use crate::output::{self, Links, Output};
 use crate::refusal::keeper;
 use crate::refusal::{About, Asker, Layer, Record, Refusal, Report, Supervisor, Watch};
-use crate::sys::seccomp;
+use crate::sys::{clone, seccomp};
 use anyhow::Context as _;
 use oci_spec::runtime::Spec;
 use std::io::{IsTerminal as _, Write as _};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// Where the report goes.
@@ -155,16 +155,19 @@ pub(super) struct Keeper<'a> {
     session: &'a Session<'a>,
     bundle: &'a Bundle,
     id: &'a str,
+    /// Readable when it has ended.
+    process: Option<OwnedFd>,
     /// Why there is none.
     pub(super) failed: Option<anyhow::Error>,
 }
 
 impl<'a> Keeper<'a> {
     pub(super) fn new(session: &'a Session<'a>, bundle: &'a Bundle, id: &'a str) -> Self {
-        Self { session, bundle, id, failed: None }
+        Self { session, bundle, id, process: None, failed: None }
     }
 
-    fn start(&self, listener: OwnedFd) -> anyhow::Result<()> {
+    /// Starts it: a descriptor of the process that answers.
+    pub(super) fn start(&self, listener: OwnedFd) -> anyhow::Result<OwnedFd> {
         let supervised = self.bundle.plan.supervised.as_ref().context("the filter asks, and nobody is to answer")?;
         let supervisor = Supervisor::new(supervised, self.bundle.facts());
         let log = match &self.session.global.log {
@@ -181,14 +184,24 @@ impl<'a> Keeper<'a> {
 
 impl launch::Supervisor for Keeper<'_> {
     fn take(&mut self, listener: OwnedFd) {
-        self.failed = self.start(listener).err();
+        match self.start(listener) {
+            Ok(process) => self.process = Some(process),
+            Err(error) => self.failed = Some(error),
+        }
     }
 
+    /// It answers by itself; that it ends before the program runs is what has to be heard of.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.process.as_ref().map(AsFd::as_fd)
     }
 
-    fn serve(&mut self) {}
+    fn serve(&mut self) {
+        let ended =
+            self.process.as_ref().is_some_and(|process| clone::wait_readable(process.as_fd(), 0).unwrap_or(true));
+        if ended {
+            self.failed = Some(anyhow::anyhow!(launch::KEEPER_ENDED));
+        }
+    }
 
     fn has_failed(&self) -> bool {
         self.failed.is_some()

@@ -34,6 +34,9 @@ pub(super) fn run(session: &Session<'_>, args: &Run) -> anyhow::Result<u8> {
         Some(supervisor) => Some(supervisor),
         None => None,
     };
+    if let Some(attendance) = &attendance {
+        made.running.stop = attendance.stop().ok();
+    }
     let started = made.running.start_supervised(&made.bundle.plan, by).explained();
     if let Err(error) = keeper.failed.map_or(started, Err) {
         made.undo(session.report);

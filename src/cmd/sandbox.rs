@@ -200,6 +200,7 @@ fn attempt(session: &Session<'_>, args: &Args) -> anyhow::Result<u8> {
     };
     let kept = (!surroundings.terminal).then(KeptTerminal::of_stdio);
     let deadline = request.limits.timeout.map(|timeout| Instant::now() + timeout);
+    container.running.stop = attendance.stop().ok();
     let watch =
         replaced.memory.map(|limit| memory::Watch::begin(container.state.init.pid, &container.running.pidfd, limit));
     let watch = match watch.transpose().context("cannot look after the memory in use") {

@@ -3,7 +3,7 @@
 
 use super::make::{Bundle, hook_state, kept_hardening, poststart};
 use super::notify::Proxy;
-use super::{Explained as _, Session, refusals};
+use super::{Explained as _, Session, refusals, unfinished};
 use crate::cli::Start;
 use crate::launch;
 use crate::plan::{self, Options};
@@ -16,8 +16,10 @@ use oci_spec::runtime::{LinuxSeccompAction, Spec};
 use std::os::fd::{AsFd, OwnedFd};
 
 pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
-    let (mut dir, state) = session.load(&args.id)?;
+    let mut dir = session.open(&args.id)?;
+    // Whoever has asked for the state of a container that is being made, and starts it then, waits for its create.
     dir.lock().explained()?;
+    let Some(state) = dir.load().explained()? else { return Err(unfinished(&dir)) };
     match state.status(&dir).explained()? {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
@@ -39,13 +41,13 @@ pub(super) fn run(session: &Session<'_>, args: &Start) -> anyhow::Result<u8> {
     let plan = || bundle().map(|bundle| bundle.plan).map_err(launch::Error::Caller);
     let hand_over = |listener: OwnedFd| {
         if is_reported(&dir).map_err(launch::Error::Caller)? {
-            keep(session, &bundle, &state.id, listener).map_err(launch::Error::Caller)?;
-            return Ok(false);
+            let keeper = keep(session, &bundle, &state.id, listener).map_err(launch::Error::Caller)?;
+            return Ok(launch::Answers::Keeper(keeper));
         }
-        hand_over(&dir, &state, &listener).map(|()| true)
+        hand_over(&dir, &state, &listener).map(|()| launch::Answers::Agent)
     };
     let notify = Proxy::open(&dir)?;
-    launch::start(connection.as_fd(), hand_over, plan).explained()?;
+    launch::start(connection.as_fd(), &state.init, hand_over, plan).explained()?;
     dir.remove_gate().explained()?;
     let config = dir.load_config().explained()?;
     // Others may use the container from here on: a hook of its own, say.
@@ -81,11 +83,9 @@ fn keep(
     bundle: &dyn Fn() -> anyhow::Result<Bundle>,
     id: &str,
     listener: OwnedFd,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<OwnedFd> {
     let bundle = bundle()?;
-    let mut keeper = refusals::Keeper::new(session, &bundle, id);
-    launch::Supervisor::take(&mut keeper, listener);
-    keeper.failed.map_or(Ok(()), Err)
+    refusals::Keeper::new(session, &bundle, id).start(listener)
 }
 
 fn stored(config: &[u8]) -> anyhow::Result<Spec> {

@@ -59,6 +59,20 @@ pub enum Error {
         /// Exit status, 128 + signal when killed.
         status: i32,
     },
+    /// The child ended between the start and the program.
+    #[error("the process ended before it executed its program{}{}", how(*status), if *silent { SILENT } else { "" })]
+    NotExecuted {
+        /// Exit status, 128 + signal when killed; only the parent knows it.
+        status: Option<i32>,
+        /// Whether its filter forbids to say why.
+        silent: bool,
+    },
+    /// The first process of the container has ended.
+    #[error("cannot start a container that has stopped")]
+    Ended,
+    /// This process was asked to end before the program ran.
+    #[error("interrupted before the program was executed")]
+    Interrupted,
     /// A hook of the runtime's namespace.
     #[error("{0}")]
     Hook(String),
@@ -114,6 +128,12 @@ fn status_text(status: i32) -> String {
     if status > 128 { format!("killed by signal {}", status - 128) } else { format!("exit status {status}") }
 }
 
+fn how(status: Option<i32>) -> String {
+    status.map(|status| format!(" ({})", status_text(status))).unwrap_or_default()
+}
+
+const SILENT: &str = ": linux.seccomp lets it neither write nor send why";
+
 const AGENT_HINT: &str = "SCMP_ACT_NOTIFY needs an agent that listens there on a UNIX socket of type SOCK_STREAM";
 
 impl Hint for Error {
@@ -129,6 +149,10 @@ impl Hint for Error {
             Self::Clone { errno: Errno::ENOSPC, .. } => Some("a limit in /proc/sys/user/max_*_namespaces is reached".into()),
             Self::Clone { errno: Errno::EAGAIN, .. } => Some("a limit on processes is reached: pids.max of the cgroup, or RLIMIT_NPROC".into()),
             Self::Clone { errno: Errno::ENOSYS, .. } => Some("pent needs clone3, which Linux has since 5.3".into()),
+            Self::NotExecuted { silent: true, .. } => {
+                Some("allow at least execve, write and exit_group; `pent run --report` tells what a filter refuses".into())
+            }
+            Self::NotExecuted { .. } => Some("it was killed, by somebody or for want of memory".into()),
             Self::Died { status: 137 } => Some("a memory limit may be below what the first process itself needs".into()),
             Self::Cgroup(error) => error.hint(),
             Self::NetDevice(error) => error.hint(),

@@ -12,7 +12,7 @@ use crate::sys::clone::{self, Fork};
 use crate::sys::exec::Argv;
 use crate::sys::{fd, seccomp};
 use nix::errno::Errno;
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The hook could not be executed.
@@ -122,11 +122,14 @@ pub fn prepare(
             let (before, after) = state.around_pid(kind);
             let pid_at = i64::try_from(before.len()).unwrap_or(0);
             fd::write(memory.as_fd(), format!("{before}{:PID_WIDTH$}{after}", "").as_bytes())?;
+            // The program's is for hooks that are programs of the image alone: to those of the host it would be a way to be told what to
+            // load (CVE-2025-23266).
+            let programs = hook.inherits && kind == HookKind::StartContainer;
             Ok(Prepared {
                 path: hook.path.clone().into_inner(),
                 args: strings(&hook.args),
-                env: strings(&hook.env),
-                inherits: hook.inherits,
+                env: if hook.inherits && !programs { own_environment() } else { strings(&hook.env) },
+                inherits: programs,
                 timeout_ms: hook.timeout.map_or(-1, |s| i32::try_from(u64::from(s) * 1000).unwrap_or(i32::MAX)),
                 directory: directory.map(|dir| plan::text::Text::path(dir).into_inner()),
                 state: memory,
@@ -135,6 +138,17 @@ pub fn prepare(
             })
         })
         .collect()
+}
+
+/// This process's environment.
+fn own_environment() -> Argv {
+    let variable = |(name, value): (OsString, OsString)| {
+        let mut bytes = name.into_encoded_bytes();
+        bytes.push(b'=');
+        bytes.extend(value.into_encoded_bytes());
+        CString::new(bytes).ok()
+    };
+    Argv::new(std::env::vars_os().filter_map(variable).collect())
 }
 
 impl Prepared {

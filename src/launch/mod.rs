@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod child;
 mod error;
+mod hear;
 pub mod hooks;
 mod idmap;
 pub mod netdevice;
@@ -23,6 +24,7 @@ use crate::plan::Plan;
 use crate::plan::op::{HookKind, Namespace, Parent as Op, Point};
 use crate::sys::clone::{self, Fork};
 use crate::sys::{cred, fd, numa, socket};
+use hear::{Came, Others};
 use nix::errno::Errno;
 use prepare::Prepared;
 use std::ffi::CString;
@@ -77,25 +79,6 @@ pub trait Supervisor {
     fn has_failed(&self) -> bool;
 }
 
-/// Answers calls until there is a message, which is when true is returned, or the other end is gone.
-fn await_message(sync: BorrowedFd<'_>, supervisor: &mut dyn Supervisor) -> crate::sys::Result<bool> {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let Some(listener) = supervisor.fd() else { return Ok(true) };
-    let mut fds = [PollFd::new(sync, PollFlags::POLLIN), PollFd::new(listener, PollFlags::POLLIN)];
-    match poll(&mut fds, PollTimeout::NONE) {
-        Err(Errno::EINTR) => return Ok(false),
-        other => other?,
-    };
-    let [message, asked] = fds.map(|fd| fd.any().unwrap_or(false));
-    if asked {
-        supervisor.serve();
-    }
-    if !message && supervisor.has_failed() {
-        return Err(Errno::EPROTO);
-    }
-    Ok(message)
-}
-
 /// A child that exists.
 pub struct Running {
     /// In the runtime's pid namespace.
@@ -110,6 +93,8 @@ pub struct Running {
     maker: Option<OwnedFd>,
     /// The network namespace that was made for it, until it has it.
     made_network: Option<OwnedFd>,
+    /// Readable when this process was asked to end: a start that takes longer then is given up. The signal is not taken.
+    pub stop: Option<OwnedFd>,
     /// How many Landlock rules it has made: places that are not there have none.
     pub landlock_rules: u32,
     sync: OwnedFd,
@@ -199,6 +184,7 @@ impl Launch<'_> {
             network: None,
             maker: None,
             made_network: None,
+            stop: None,
             landlock_rules: 0,
             sync,
             state,
@@ -362,7 +348,8 @@ impl Running {
 
     /// The next message; a failure of the child is an error here.
     fn receive(&mut self, plan: &Plan) -> Result<(Message, Option<OwnedFd>), Error> {
-        match wire::receive(self.sync.as_fd()).map_err(|errno| Error::System { what: "hear from the child", errno })? {
+        let heard = hear::message(self.sync.as_fd(), self.pidfd.as_fd());
+        match heard.map_err(|errno| Error::System { what: "hear from the child", errno })? {
             Some((Message::Failed(op, failure), _)) => Err(Error::child(plan, op, failure, &self.child_hooks)),
             Some(message) => Ok(message),
             None => {
@@ -441,21 +428,40 @@ impl Running {
         started
     }
 
-    /// The socket closes when the program is executed: silence is success.
+    /// The socket closes when the program is executed, or when the child dies before that.
     fn await_exec(&mut self, plan: &Plan, mut supervisor: Option<&mut dyn Supervisor>) -> Result<(), Error> {
         let system = |errno| Error::System { what: "hear from the child", errno };
+        let unanswered = || Error::System { what: "answer for the seccomp filter", errno: Errno::EPROTO };
+        let (mut announced, mut stopped) = (false, None);
         loop {
-            let unanswered = |errno| Error::System { what: "answer for the seccomp filter", errno };
-            if let Some(supervisor) = &mut supervisor
-                && !await_message(self.sync.as_fd(), *supervisor).map_err(unanswered)?
-            {
-                continue;
+            let answers = supervisor.as_ref().and_then(|supervisor| supervisor.fd());
+            let others = Others { answers, stop: self.stop.as_ref().map(AsFd::as_fd), stopped };
+            match hear::first(self.sync.as_fd(), self.pidfd.as_fd(), &others) {
+                Err(Errno::EINTR) => return Err(Error::Interrupted),
+                Err(errno) => return Err(system(errno)),
+                Ok(Came::Message) => {}
+                Ok(Came::Death) => return self.silence(plan, announced),
+                Ok(Came::Stop) => {
+                    stopped = Some(std::time::Instant::now());
+                    continue;
+                }
+                Ok(Came::Question) => {
+                    if let Some(supervisor) = &mut supervisor {
+                        supervisor.serve();
+                        // Until the program is executed its own process has the listener as well: closing it is no answer.
+                        if supervisor.has_failed() {
+                            return Err(unanswered());
+                        }
+                    }
+                    continue;
+                }
             }
             match (wire::receive(self.sync.as_fd()).map_err(system)?, &plan.agent) {
-                (None, _) => return Ok(()),
+                (None, _) => return self.silence(plan, announced),
                 (Some((Message::Failed(op, failure), _)), _) => {
                     return Err(Error::child(plan, op, failure, &self.child_hooks));
                 }
+                (Some((Message::Announced, _)), _) => announced = true,
                 (Some((Message::Listener, Some(listener))), Some(agent)) => {
                     agent::send(agent, &self.state, self.pid, &listener)?;
                     self.meet(plan, Point::ListenerSent)?;
@@ -475,6 +481,14 @@ impl Running {
         }
     }
 
+    fn silence(&self, plan: &Plan, announced: bool) -> Result<(), Error> {
+        // This process is pent's init where there is one, and executes nothing; the end of the program is its end.
+        let executed = if plan.has_own_init() { None } else { crate::state::has_executed(self.pid) };
+        let status =
+            || clone::kill(self.pidfd.as_fd(), libc::SIGKILL).and_then(|()| clone::wait(self.pidfd.as_fd())).ok();
+        hear::silence(|| Ok(plan.clone()), announced, executed, status)
+    }
+
     /// Kills the child, waits until it is gone, and takes back the network devices that it was given.
     pub fn kill(&self) {
         if let Some(devices) = &self.net_devices {
@@ -487,30 +501,67 @@ impl Running {
     }
 }
 
-/// Starts a container that waits at its gate: `connection` leads to it.
+/// Who answers for a seccomp filter from here on.
+pub enum Answers {
+    /// An agent of the container's; the child waits until it has the listener.
+    Agent,
+    /// A process of this runtime's, and its descriptor.
+    Keeper(OwnedFd),
+}
+
+/// What is said when a keeper ends before the program that it answers for runs.
+pub const KEEPER_ENDED: &str = "the process that answers for the seccomp filter has ended";
+
+/// Starts a container that waits at its gate: `connection` leads to it, `init` is its first process.
 ///
 /// # Errors
-/// When a hook fails or the program cannot be executed. `plan` is called then, to say which step it was. `hand_over` is
-/// called with the listener of a seccomp filter, if there is one, and must send it to the agent, or see to it that it is answered;
-/// it says whether the child waits for that.
+/// When a hook fails or the program cannot be executed; the first process is gone then. `plan` is called then, to say which step it
+/// was. `hand_over` is called with the listener of a seccomp filter, if there is one, and must send it to the agent, or see to it that
+/// it is answered.
 pub fn start(
     connection: BorrowedFd<'_>,
-    hand_over: impl FnOnce(OwnedFd) -> Result<bool, Error>,
-    plan: impl FnOnce() -> Result<Plan, Error>,
+    init: &crate::state::Process,
+    hand_over: impl FnOnce(OwnedFd) -> Result<Answers, Error>,
+    plan: impl Fn() -> Result<Plan, Error>,
+) -> Result<(), Error> {
+    let pidfd = init.open().map_err(|_| Error::Ended)?;
+    let started = go(connection, init, pidfd.as_fd(), hand_over, plan);
+    // Nothing runs of what was said to have failed.
+    if started.is_err() {
+        let _gone = pidfd.send_signal(libc::SIGKILL);
+    }
+    started
+}
+
+fn go(
+    connection: BorrowedFd<'_>,
+    init: &crate::state::Process,
+    pidfd: BorrowedFd<'_>,
+    hand_over: impl FnOnce(OwnedFd) -> Result<Answers, Error>,
+    plan: impl Fn() -> Result<Plan, Error>,
 ) -> Result<(), Error> {
     let system = |errno| Error::System { what: "tell the container to start", errno };
     let go_on = |point| wire::send(connection, Message::Continue(point), None).map_err(system);
     go_on(Point::Started)?;
-    let mut said = wire::receive(connection).map_err(system)?;
-    if let Some((Message::Listener, Some(listener))) = said {
-        if hand_over(listener)? {
-            go_on(Point::ListenerSent)?;
+    let (mut announced, mut keeper, mut hand_over) = (false, None::<OwnedFd>, Some(hand_over));
+    loop {
+        let others = Others { answers: keeper.as_ref().map(AsFd::as_fd), stop: None, stopped: None };
+        let said = match hear::first(connection, pidfd, &others).map_err(system)? {
+            Came::Message => wire::receive(connection).map_err(system)?,
+            Came::Death => None,
+            Came::Question | Came::Stop => return Err(Error::Caller(anyhow::anyhow!(KEEPER_ENDED))),
+        };
+        match said {
+            None => return hear::silence(plan, announced, init.has_executed(), || None),
+            Some((Message::Announced, _)) => announced = true,
+            Some((Message::Failed(op, failure), _)) => return Err(Error::child(&plan()?, op, failure, &[])),
+            Some((Message::Listener, Some(listener))) => {
+                match hand_over.take().ok_or(system(Errno::EPROTO))?(listener)? {
+                    Answers::Agent => go_on(Point::ListenerSent)?,
+                    Answers::Keeper(process) => keeper = Some(process),
+                }
+            }
+            Some(_) => return Err(system(Errno::EPROTO)),
         }
-        said = wire::receive(connection).map_err(system)?;
-    }
-    match said {
-        None => Ok(()),
-        Some((Message::Failed(op, failure), _)) => Err(Error::child(&plan()?, op, failure, &[])),
-        Some(_) => Err(system(Errno::EPROTO)),
     }
 }

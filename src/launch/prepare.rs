@@ -109,6 +109,7 @@ fn apply(op: &Prepare, slots: &mut [Option<OwnedFd>], before: &mut Before) -> Re
             before.cpus = Some(numa::cpu_affinity()?);
             numa::set_cpu_affinity(cpus)?;
         }
+        Prepare::OwnStdio { uid } => super::child::own_stdio(*uid, u32::MAX, false)?,
         Prepare::FindAgent { path } => {
             if fd::stat_at(fd::CWD, path, 0)?.st_mode & libc::S_IFMT != libc::S_IFSOCK {
                 return Err(Errno::ENOTSOCK.into());

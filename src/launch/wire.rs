@@ -53,6 +53,8 @@ pub enum Message {
     Listener,
     /// A namespace comes along: user is 0, network is 1.
     Namespace(u32),
+    /// Nothing is left but to execute the program, and what its filter takes: from here on the child may be unable to say anything.
+    Announced,
 }
 
 const SIZE: usize = 32;
@@ -67,6 +69,7 @@ impl Message {
             Self::Born(pid) => (5, 0, pid, 0, 0),
             Self::Listener => (6, 0, 0, 0, 0),
             Self::Namespace(which) => (7, which, 0, 0, 0),
+            Self::Announced => (8, 0, 0, 0, 0),
         };
         let mut bytes = [0; SIZE];
         bytes[0..4].copy_from_slice(&kind.to_ne_bytes());
@@ -92,6 +95,7 @@ impl Message {
             5 => Self::Born(b),
             6 => Self::Listener,
             7 => Self::Namespace(a),
+            8 => Self::Announced,
             _ => return None,
         })
     }
@@ -149,6 +153,7 @@ mod tests {
             Message::Continue(Point::ListenerSent),
             Message::Listener,
             Message::Namespace(1),
+            Message::Announced,
         ] {
             assert_eq!(Message::decode(&message.encode()), Some(message));
         }

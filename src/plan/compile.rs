@@ -124,6 +124,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
         // Without rights on the host nothing can be cloned before the user namespace is entered that has some.
         b.sources_at = b.child.len();
     }
+    if namespaces.is_new(Namespace::User) {
+        namespaces::own_stdio(&mut b, linux, program.user(), program.terminal().unwrap_or_default());
+    }
     if joined_by_bus && !namespaces.is_new(Namespace::User) {
         // Until here the parent has had systemd move the child.
         b.meet(Point::UserNamespaceMapped);
@@ -561,7 +564,7 @@ impl Hooks {
             prestart: compile_hooks(hooks.prestart().as_ref()),
             create_runtime: compile_hooks(hooks.create_runtime().as_ref()),
             create_container: compile_hooks(hooks.create_container().as_ref()),
-            start_container: inheriting(hooks.start_container().as_ref()),
+            start_container: compile_hooks(hooks.start_container().as_ref()),
         }
     }
 }
@@ -578,19 +581,10 @@ pub fn compile_hooks(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> 
                 None => vec![Text::path(hook.path())],
             },
             env: hook.env().iter().flatten().map(Text::new).collect(),
-            inherits: false,
+            inherits: hook.env().is_none(),
             timeout: hook.timeout().and_then(|seconds| u32::try_from(seconds).ok()),
         })
         .collect()
-}
-
-/// Hooks that run inside, right before the program: without an environment of their own they have the program's.
-fn inheriting(hooks: Option<&Vec<oci_spec::runtime::Hook>>) -> Vec<Hook> {
-    let mut compiled = compile_hooks(hooks);
-    for (hook, asked) in compiled.iter_mut().zip(hooks.into_iter().flatten()) {
-        hook.inherits = asked.env().is_none();
-    }
-    compiled
 }
 
 /// linux.netDevices, by name: a map has no order of its own.

@@ -83,6 +83,8 @@ pub fn compile_exec(request: &ExecRequest<'_>) -> Result<Plan, Vec<Diagnostic>> 
     b.child.push(Child::EnterProcess { slot: init, kinds: own.clone() });
     if own_user_namespace {
         b.child.push(namespaces::become_owner_again(linux, request.process.user(), groups));
+        let terminal = request.process.terminal().unwrap_or_default();
+        namespaces::own_stdio(&mut b, linux, request.process.user(), terminal);
     }
     if !request.host.is_privileged() {
         b.child.push(Child::SetNonDumpable);

@@ -170,6 +170,7 @@ impl fmt::Display for Prepare {
                 write!(f, "make time namespace with offsets {}", lines.to_string().trim_end().replace('\n', ", "))
             }
             Self::SetCpuAffinity { cpus } => write!(f, "run on processors {}", numa::list(cpus)),
+            Self::OwnStdio { uid } => write!(f, "give stdin, stdout and stderr to uid {uid} of the host"),
             Self::FindAgent { path } => write!(f, "find the seccomp agent's socket {path}"),
         }
     }
@@ -344,6 +345,7 @@ impl fmt::Display for Child {
                 also.iter().try_for_each(|number| write!(f, ", {number}"))
             }
             Self::VerifyCredentials(_) => f.write_str("verify ids, capabilities and no_new_privs"),
+            Self::Announce => f.write_str("tell the parent that the program is next"),
             Self::LoadSeccomp { instructions, .. } => write!(f, "load seccomp filter of {instructions} instructions"),
             Self::SendListener => f.write_str("hand the seccomp listener over"),
             Self::LoadSeccompRest { instructions, .. } => {

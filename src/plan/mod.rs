@@ -27,6 +27,7 @@ pub use exec::{ExecRequest, compile_exec};
 pub use hardening::Hardening;
 pub(crate) use namespaces::kind_of;
 pub use notify::{Agent, Supervised, agent};
+pub use process::forbids_last_words;
 pub(crate) use process::rlimit;
 
 use crate::cgroup::CgroupPlan;
@@ -123,7 +124,7 @@ pub struct Hook {
     pub args: Vec<Text>,
     /// Its whole environment (threats N).
     pub env: Vec<Text>,
-    /// It has the program's environment instead: without one of its own, where it stands in the program's place.
+    /// It has none of its own: it inherits the program's where it is a program of the image (startContainer), else the runtime's.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub inherits: bool,
     /// Seconds until it is killed.

@@ -232,6 +232,15 @@ pub(super) fn user_namespace(b: &mut Builder<'_>, namespaces: &Namespaces, linux
     b.child.push(become_owner(uid, gid, groups));
 }
 
+/// Pipes and files of the host that are its standard streams become the process's, as they do without a user namespace: with its rights
+/// alone it could not open `/dev/stderr`.
+pub(super) fn own_stdio(b: &mut Builder<'_>, linux: &Linux, user: &User, terminal: bool) {
+    let uid = host_id(&id_map(linux.uid_mappings().as_ref()), user.uid());
+    if let Some(uid) = uid.filter(|uid| *uid != 0 && !terminal && b.host.is_privileged()) {
+        b.prepare.push(super::op::Prepare::OwnStdio { uid });
+    }
+}
+
 /// As whom the container is set up in its user namespace.
 fn become_owner(uid: u32, gid: u32, groups: Groups) -> Child {
     let drop_groups = groups == Groups::Replaced;

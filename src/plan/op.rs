@@ -258,6 +258,9 @@ pub enum Prepare {
     SetCpuAffinity { cpus: Vec<u64> },
     /// Checks that the seccomp agent's socket is there.
     FindAgent { path: Text },
+    /// stdin, stdout and stderr that are pipes, or files of this process's to be written, belong to this user of the host: the
+    /// container's, which its user namespace gives no right to what is not mapped.
+    OwnStdio { uid: u32 },
 }
 
 /// A network device that becomes the container's.
@@ -577,6 +580,9 @@ pub enum Child {
     CloseDescriptors { preserve: u32, also: Vec<i32> },
     /// Compares ids, the five capability sets and no_new_privs with what was asked for.
     VerifyCredentials(Credentials),
+    /// Says that the program is next, while a filter cannot forbid it: whoever started it knows then how to take the silence that
+    /// follows.
+    Announce,
     /// Loads the filter. `verify`: it allows asking the kernel for the mode afterwards.
     LoadSeccomp { flags: u32, instructions: usize, verify: bool },
     /// Hands the filter's listener to the parent.

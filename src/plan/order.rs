@@ -56,6 +56,7 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::DieWithRuntime => (85, "the signal at the runtime's death"),
         Child::RunHooks { kind: HookKind::StartContainer } => (90, "startContainer hooks"),
         Child::BecomeInit => (91, "the first process"),
+        Child::Announce => (93, "the announcement of the program"),
         Child::LoadSeccomp { .. } => (95, "the seccomp filter"),
         Child::SendListener => (96, "handing over the listener"),
         Child::LoadSeccompRest { .. } => (97, "the rest of the seccomp filter"),

@@ -323,6 +323,7 @@ pub(super) fn open_labels(b: &mut Builder<'_>, process: &Process, path: &str) ->
 /// The last steps, after the container was started.
 pub(super) fn execute(b: &mut Builder<'_>, context: &Context<'_>) {
     let no_new_privs = context.process.no_new_privileges().unwrap_or_default();
+    b.child.push(Child::Announce);
     if let Some((ruleset, true)) = context.landlock {
         b.child.push(landlock::restriction(ruleset));
     }
@@ -375,6 +376,18 @@ fn allows_asking_for_mode(filter: &crate::seccomp::Program) -> bool {
         .is_ok_and(|nr| filter.verdict(native.audit_arch(), nr, [option.into(), 0, 0, 0, 0, 0]) == SECCOMP_RET_ALLOW)
 }
 
+/// Whether a process with this filter cannot say why it could not execute the program: it may neither write(2) nor sendmsg(2).
+pub fn forbids_last_words(filter: &crate::seccomp::Program) -> bool {
+    const RETURNS: u32 = 0x7fff_0000;
+    const LOGS: u32 = 0x7ffc_0000;
+    let Some(native) = filter.abis.first() else { return false };
+    let allows = |name: &str| {
+        let nr = crate::seccomp::syscalls::number(name, *native);
+        nr.is_some_and(|nr| matches!(filter.verdict(native.audit_arch(), nr, [0; 6]), RETURNS | LOGS))
+    };
+    !allows("write") && !allows("sendmsg")
+}
+
 fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 5] {
     let findings = b.diagnostics.len();
     let sets = capability_sets(b, context);
@@ -384,7 +397,7 @@ fn capability_sets_quietly(b: &mut Builder<'_>, context: &Context<'_>) -> [u64; 
 
 /// execvp(3)'s search, spelled out: names with a slash are taken as they are.
 fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
-    let Some(name) = process.args().as_ref().and_then(|args| args.first()).filter(|name| !name.is_empty()) else {
+    let Some(name) = process.args().as_ref().and_then(|args| args.first()) else {
         b.error(
             format!("{path}.args"),
             "there is no program to execute",
@@ -394,6 +407,9 @@ fn find_executable(b: &mut Builder<'_>, process: &Process, path: &str) {
     };
     let candidates = if name.contains('/') {
         vec![Text::new(name)]
+    } else if name.is_empty() {
+        // What execvp(3) says of it, too: not found, which is 127 to whoever tells that from other failures.
+        Vec::new()
     } else {
         let path = process.env().iter().flatten().rev().find_map(|var| var.strip_prefix("PATH=")).unwrap_or_default();
         path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Text::new(format!("{dir}/{name}"))).collect()

@@ -40,7 +40,8 @@ const CALLS: &[&str] = &[
     "restart_syscall",
 ];
 
-/// Starts it, in a process with one thread. `log` gets a line for each refusal that is new.
+/// Starts it, in a process with one thread, and returns a descriptor of it: until the program is executed, nobody would answer in
+/// its place. `log` gets a line for each refusal that is new.
 ///
 /// # Errors
 /// When no process can be made.
@@ -50,13 +51,13 @@ pub fn start(
     log: Option<&OwnedFd>,
     id: &str,
     spec: &Spec,
-) -> Result<(), Errno> {
+) -> Result<OwnedFd, Errno> {
     clone::assert_single_threaded()?;
     // What it may do is decided before it is alone.
     let filter = own_filter().ok_or(Errno::EINVAL)?;
     let null = fd::open(fd::CWD, c"/dev/null", libc::O_RDWR)?;
     match clone::fork(0, None)? {
-        Fork::Parent { .. } => Ok(()),
+        Fork::Parent { pidfd, .. } => Ok(pidfd),
         Fork::Child => {
             let log = log.map(|log| log.as_fd());
             let kept = confine(&filter, &null, listener.as_raw_fd(), log.map(|log| log.as_raw_fd()));

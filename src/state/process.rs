@@ -34,6 +34,8 @@ pub(super) struct Stat {
     pub(super) comm: Vec<u8>,
     /// Field 3: `R`, `S`, `Z` … of the first thread.
     pub(super) state: u8,
+    /// Field 9: `PF_*` of linux/sched.h.
+    flags: u32,
     /// Field 20.
     pub(super) threads: u64,
     /// Field 22.
@@ -43,6 +45,11 @@ pub(super) struct Stat {
 impl Stat {
     /// Reads `/proc/PID/stat`; `None` when there is no such process, or only its zombie.
     fn read_living(pid: i32) -> Result<Option<Self>, Error> {
+        Ok(Self::read(pid)?.filter(|stat| !stat.has_ended()))
+    }
+
+    /// Reads `/proc/PID/stat`; `None` when there is no such process.
+    fn read(pid: i32) -> Result<Option<Self>, Error> {
         let path = format!("/proc/{pid}/stat");
         let mut text = [0; 1024];
         let length = match File::open(&path).and_then(|mut file| file.read(&mut text)) {
@@ -51,7 +58,7 @@ impl Stat {
             Err(source) => return Err(Error::Io { doing: "read", path: path.into(), source }),
         };
         match Self::parse(&text[..length]) {
-            Some(stat) => Ok((!stat.has_ended()).then_some(stat)),
+            Some(stat) => Ok(Some(stat)),
             None => Err(Error::Io { doing: "parse", path: path.into(), source: io::ErrorKind::InvalidData.into() }),
         }
     }
@@ -68,11 +75,23 @@ impl Stat {
         let comm = text.get(open + 1..close)?.to_vec();
         let mut fields = std::str::from_utf8(&text[close + 1..]).ok()?.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
-        // 20 is the 17th after field 3.
-        let threads = fields.nth(16)?.parse().ok()?;
+        // 9 is the 6th after field 3, 20 the 11th after that.
+        let flags = fields.nth(5)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
         let start_time = fields.nth(1)?.parse().ok()?;
-        Some(Self { comm, state, threads, start_time })
+        Some(Self { comm, state, flags, threads, start_time })
     }
+}
+
+/// `PF_FORKNOEXEC` of linux/sched.h: set by fork(2), cleared by execve(2) before it closes descriptors. Zombies still show it.
+const FORKED_NO_EXEC: u32 = 0x40;
+
+/// Whether the process that has this id now has executed a program since it was forked; `None` when that cannot be told: it was reaped,
+/// or cannot be seen (proc(5), hidepid).
+#[must_use]
+pub fn has_executed(pid: i32) -> Option<bool> {
+    let stat = Stat::read(pid).ok()??;
+    Some(stat.flags & FORKED_NO_EXEC == 0)
 }
 
 /// The process went away before the open (ENOENT) or before the read (ESRCH).
@@ -106,6 +125,13 @@ impl Process {
             (Ok(its), Ok(own)) => its == own,
             _ => false,
         }
+    }
+
+    /// As [`has_executed`], of this very process.
+    #[must_use]
+    pub fn has_executed(&self) -> Option<bool> {
+        let stat = Stat::read(self.pid).ok()?.filter(|stat| stat.start_time == self.start_time)?;
+        Some(stat.flags & FORKED_NO_EXEC == 0)
     }
 
     /// Whether it has not ended.

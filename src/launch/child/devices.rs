@@ -154,25 +154,8 @@ impl Child<'_> {
         Ok(mount::attach(console.as_fd(), target.as_fd())?)
     }
 
-    /// Pipes and sockets given as stdin, stdout and stderr belong to the container's user, so that it can reopen them by
-    /// /proc/self/fd, and so does a terminal of its own. Files and devices of the host keep their owner.
     pub(super) fn own_stdio(&mut self, uid: u32, gid: u32) -> Done {
-        for number in 0..=2 {
-            let Some(stdio) = fd::stdio(number) else { continue };
-            let st = fd::stat(stdio)?;
-            let kind = st.st_mode & libc::S_IFMT;
-            let is_own_terminal = self.plan.terminal && kind == libc::S_IFCHR;
-            if st.st_uid == uid || !(is_own_terminal || matches!(kind, libc::S_IFIFO | libc::S_IFSOCK)) {
-                continue;
-            }
-            // A terminal keeps its group (tty). What cannot be given away stays as it is.
-            let group = if is_own_terminal { u32::MAX } else { gid };
-            match fd::chown(stdio, c"", uid, group) {
-                Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EOVERFLOW | Errno::EACCES) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
+        Ok(own_stdio(uid, gid, self.plan.terminal)?)
     }
 
     pub(super) fn become_user(uid: u32, gid: u32, drop_groups: bool) -> Done {
@@ -196,4 +179,35 @@ impl Child<'_> {
             Err(errno) => Err(errno.into()),
         }
     }
+}
+
+/// Pipes and sockets given as stdin, stdout and stderr belong to the container's user, so that it can reopen them by /proc/self/fd, and
+/// so does a terminal of its own, and a file of the runtime's user that it is given to write to: a log. What is only read, devices of
+/// the host and files of others keep their owner.
+pub(in crate::launch) fn own_stdio(uid: u32, gid: u32, terminal: bool) -> crate::sys::Result<()> {
+    let caller = nix::unistd::geteuid().as_raw();
+    for number in 0..=2 {
+        let Some(stdio) = fd::stdio(number) else { continue };
+        let st = fd::stat(stdio)?;
+        // A terminal and a file keep their group.
+        let group = match st.st_mode & libc::S_IFMT {
+            libc::S_IFIFO | libc::S_IFSOCK => gid,
+            libc::S_IFCHR if terminal => u32::MAX,
+            libc::S_IFREG
+                if st.st_uid == caller && matches!(fd::access_mode(stdio)?, libc::O_WRONLY | libc::O_RDWR) =>
+            {
+                u32::MAX
+            }
+            _ => continue,
+        };
+        if st.st_uid == uid {
+            continue;
+        }
+        // What cannot be given away stays as it is.
+        match fd::chown(stdio, c"", uid, group) {
+            Ok(()) | Err(Errno::EPERM | Errno::EROFS | Errno::EINVAL | Errno::EOVERFLOW | Errno::EACCES) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }

@@ -228,6 +228,7 @@ impl<'a> Child<'a> {
             Op::FindExecutable { candidates, .. } => self.find_executable(candidates),
             Op::CloseDescriptors { preserve, also } => self.close_descriptors(*preserve, also),
             Op::VerifyCredentials(credentials) => self.verify_credentials(credentials),
+            Op::Announce => Ok(wire::send(self.sync.as_fd(), Message::Announced, None)?),
             Op::LoadSeccomp { flags, verify, .. } => self.load_seccomp(*flags, *verify),
             Op::SendListener => {
                 let listener = self.listener.as_ref().ok_or(Errno::EBADF)?;
@@ -300,7 +301,11 @@ impl<'a> Child<'a> {
     fn join_cgroup(&self) -> Done {
         for (index, membership) in self.memberships.iter().enumerate() {
             match crate::sys::fd::write(membership.tasks.as_fd(), b"0") {
-                Err(errno) if !membership.optional => {
+                // An optional hierarchy may be closed to this user, or gone; anything else is no reason to stay outside.
+                Err(errno)
+                    if !(membership.optional
+                        && matches!(errno, Errno::EACCES | Errno::EPERM | Errno::EROFS | Errno::ENODEV)) =>
+                {
                     return Err(Failure { errno: errno as i32, part: 0, value: index as u64 });
                 }
                 _ => crate::sys::fd::close(membership.tasks.as_raw_fd())?,
@@ -401,6 +406,7 @@ impl<'a> Child<'a> {
     }
 }
 
+pub(super) use devices::own_stdio;
 pub(super) use places::Made;
 pub(super) use verify::{file as namespace_file, namespace};
 

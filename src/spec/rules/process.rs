@@ -53,12 +53,9 @@ pub(super) fn check(process: &Process, path: &str, view: Option<&View<'_>>, foun
 
 fn arguments(process: &Process, path: &str, found: &mut Findings) {
     let args = process.args().as_deref().unwrap_or_default();
-    match args.first() {
-        None => found.error_hint(at(path, "args"), "args must not be empty", "the first is the program to run"),
-        Some(program) if program.is_empty() => {
-            found.error_hint(at(path, "args[0]"), "is empty", "it is the program to run");
-        }
-        Some(_) => {}
+    // An empty name is not found, which callers tell from what is wrong with a configuration.
+    if args.is_empty() {
+        found.error_hint(at(path, "args"), "args must not be empty", "the first is the program to run");
     }
     for (index, arg) in args.iter().enumerate() {
         found.no_nul(arg, || at(path, &format!("args[{index}]")));
