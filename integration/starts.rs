@@ -25,7 +25,7 @@ macro_rules! injecting {
 }
 
 fn injector(container: &Container) -> Injector {
-    Injector::new(inject::log_in(&container.bundle.path()))
+    Injector::new(inject::log_in(container.bundle.path()))
 }
 
 /// The place of the last call with this number.

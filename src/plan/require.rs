@@ -61,7 +61,9 @@ pub(super) fn check(b: &mut Builder<'_>, required: &[Requirement], facts: &Facts
             && facts.joined.contains(kind)
         {
             for op in &mut b.child {
-                if let Child::VerifyNamespaces { apart, .. } = op {
+                if let Child::VerifyNamespaces { apart, .. } = op
+                    && !apart.contains(kind)
+                {
                     apart.push(*kind);
                 }
             }
