@@ -86,10 +86,22 @@ pub(super) fn follow(
 
 /// Where a path leads, and which file that is.
 fn look_up(path: &Path) -> io::Result<(PathBuf, Identity)> {
-    let file = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
-    let found = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    let metadata = file.metadata()?;
-    Ok((found, Identity { device: metadata.dev(), inode: metadata.ino() }))
+    let open = |path| File::options().read(true).custom_flags(libc::O_PATH).open(path);
+    let identity = |file: &File| file.metadata().map(|meta| Identity { device: meta.dev(), inode: meta.ino() });
+    let file = open(path)?;
+    let meant = identity(&file)?;
+    let found = match std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        // A process whose binary its user cannot read is not asked for its own files (proc_pid_fd(5)).
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let found = std::fs::canonicalize(path)?;
+            if identity(&open(&found)?)? != meant {
+                return Err(io::Error::other("it changes while it is looked up"));
+            }
+            found
+        }
+        found => found?,
+    };
+    Ok((found, meant))
 }
 
 /// As [`real`], of what a profile says.

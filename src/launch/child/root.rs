@@ -66,20 +66,37 @@ impl Child<'_> {
             // The host's own tree must not be taken down with ours.
             mount::set_attr(host.as_fd(), true, &sources::spreading(Spread::Slave))?;
         }
-        // The host's tree is on top of the new root, which this process is in: what is on top goes (pivot_root(2)).
-        mount::detach_here()?;
+        self.take_off_hosts_tree(slot)?;
         if !self.reaches_root_by_joining(slot)? {
             // In a chroot that was a tree in the host's tree. What is `/` now is the real root, and goes the same way.
             let host = fd::open(CWD, c"/", libc::O_PATH | libc::O_DIRECTORY)?;
             mount::set_attr(host.as_fd(), true, &sources::spreading(Spread::Slave))?;
             fd::chdir(self.slot(slot)?)?;
             mount::pivot_root_here().map_err(Failure::in_part(CHROOT))?;
-            mount::detach_here()?;
+            self.take_off_hosts_tree(slot)?;
             if !self.reaches_root_by_joining(slot)? {
                 return Err(Failure::mismatch(CHROOT, 0));
             }
         }
         Ok(())
+    }
+
+    /// The host's tree is on top of the new root, which this process is in: what is on top goes (pivot_root(2)). That is not
+    /// all of it where something was mounted on the host's root itself, such as the view of pent's own binary at `/pent`: who
+    /// joins would come to what is left.
+    fn take_off_hosts_tree(&self, slot: Slot) -> Done {
+        /// What the caller has put on its root is no more than this.
+        const MOST: usize = 16;
+        let root = mount::look(self.slot(slot)?)?.mount;
+        for _ in 0..MOST {
+            mount::detach_here()?;
+            // From `..` of the root the kernel goes to what is on top of it.
+            let top = fd::open(CWD, c"/..", libc::O_PATH | libc::O_DIRECTORY)?;
+            if mount::look(top.as_fd())?.mount == root {
+                return Ok(());
+            }
+        }
+        Err(Failure { errno: Errno::EBUSY as i32, part: 1, value: 0 })
     }
 
     /// Whether who joins this mount namespace comes to the container's root: setns(2) leads to the root of the namespace, which a
