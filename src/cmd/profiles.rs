@@ -10,13 +10,15 @@ use crate::plan::op::Identity;
 use crate::profile::{self, ANNOTATION, Absolute, Config, HookCheck, Profile};
 use crate::spec::mount_options::MountOptions;
 use anyhow::Context as _;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use oci_spec::runtime::Spec;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// What applies to a container with this configuration: what the caller asks for, else the administrator's file; and what the
@@ -86,7 +88,8 @@ pub(super) fn follow(
 
 /// Where a path leads, and which file that is.
 fn look_up(path: &Path) -> io::Result<(PathBuf, Identity)> {
-    let open = |path| File::options().read(true).custom_flags(libc::O_PATH).open(path);
+    // Not by std: with musl its mask of access modes takes O_PATH away, and the file, a device perhaps, would be opened.
+    let open = |path: &Path| nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map(File::from);
     let identity = |file: &File| file.metadata().map(|meta| Identity { device: meta.dev(), inode: meta.ino() });
     let file = open(path)?;
     let meant = identity(&file)?;

@@ -221,9 +221,9 @@ pub fn compile(request: &Request<'_>) -> Result<Plan, Vec<Diagnostic>> {
     if !request.options.keep_processors {
         b.child.push(Child::ResetCpuAffinity);
     }
+    b.child.push(Child::VerifyMounts);
     process::limits(&mut b, program, "process", namespaces.is_own(Namespace::User));
     process::surroundings(&mut b, linux);
-    b.child.push(Child::VerifyMounts);
     if parent_is_late {
         b.child.push(Child::Meet { point: Point::ParentDone });
     }

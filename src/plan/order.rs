@@ -41,8 +41,9 @@ fn rank(op: &Child) -> Option<(u32, &'static str)> {
         Child::ReadonlyPaths { .. } => (41, "read-only paths"),
         Child::PivotRoot { .. } | Child::MoveRoot { .. } => (50, "the change of root"),
         Child::MakeRuleset { .. } => (55, "the Landlock rules"),
-        Child::SetRlimit { .. } => (60, "resource limits"),
-        Child::VerifyMounts => (61, "the check of mounts"),
+        // It opens files, of which the program may have few.
+        Child::VerifyMounts => (60, "the check of mounts"),
+        Child::SetRlimit { .. } => (61, "resource limits"),
         Child::SetGroups { .. } => (70, "setgroups"),
         Child::SetGid { .. } => (71, "setresgid"),
         Child::DropBounding { .. } => (72, "the bounding set"),

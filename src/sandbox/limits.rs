@@ -4,12 +4,14 @@
 use super::request::{Device, Limits};
 use crate::cgroup::{Driver, Layout, OwnCgroup};
 use crate::host::Host;
+use nix::errno::Errno;
 use nix::unistd::AccessFlags;
 use oci_spec::runtime::{
     LinuxCpu, LinuxDeviceCgroup, LinuxDeviceType, LinuxMemory, LinuxPids, LinuxResources, PosixRlimit,
     PosixRlimitBuilder, PosixRlimitType, Spec,
 };
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 /// What limits a sandbox.
@@ -57,12 +59,17 @@ impl Means {
 
 /// Whether root may make cgroups where they are mounted.
 fn is_writable(host: &Host) -> bool {
-    let may_write = |path: &Path| nix::unistd::access(path, AccessFlags::W_OK).is_ok();
     match &host.cgroup {
         Layout::Absent => false,
         Layout::V2 { mount } => may_write(mount),
         Layout::V1 { hierarchies, .. } => hierarchies.iter().all(|hierarchy| may_write(&hierarchy.mount)),
     }
+}
+
+/// Whether there is somewhere to write to. Where the kernel does not say so, making the cgroup tells: less than was meant is not
+/// put in its place for a look that failed.
+fn may_write(path: &Path) -> bool {
+    !matches!(nix::unistd::access(path, AccessFlags::W_OK), Err(Errno::EACCES | Errno::EROFS | Errno::ENOENT))
 }
 
 /// Whether what is mounted shows the caller's own cgroup, beside which a sandbox's is made. After unshare(CLONE_NEWCGROUP) what was
@@ -87,9 +94,13 @@ fn is_delegated(mount: &Path, own: &OwnCgroup) -> bool {
     let Some(path) = &own.unified else { return false };
     let above = path.trim_start_matches('/').rsplit_once('/').map_or("", |(above, _)| above);
     let directory = mount.join(above);
-    let may_write = |path: &Path| nix::unistd::access(path, AccessFlags::W_OK).is_ok();
-    let controllers = std::fs::read_to_string(directory.join("cgroup.controllers")).unwrap_or_default();
-    let has = |name: &str| controllers.split_ascii_whitespace().any(|controller| controller == name);
+    let controllers = match std::fs::read_to_string(directory.join("cgroup.controllers")) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return false;
+        }
+        controllers => controllers.ok(),
+    };
+    let has = |name| controllers.as_ref().is_none_or(|list| list.split_ascii_whitespace().any(|known| known == name));
     may_write(&directory)
         && may_write(&directory.join("cgroup.procs"))
         && may_write(&directory.join("cgroup.subtree_control"))

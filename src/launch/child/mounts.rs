@@ -91,7 +91,9 @@ impl<'a> Child<'a> {
             }
             other => other?,
         }
-        self.made(target, Some(slot), seen.mount, !found.in_kernels)?;
+        // What is on a link is not what its path leads to.
+        let check = !found.in_kernels && point != MountPoint::LinkItself;
+        self.made(target, Some(slot), seen.mount, check)?;
         self.remember(seen.id, expect)
     }
 
