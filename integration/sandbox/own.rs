@@ -56,7 +56,7 @@ fn above(caller: &Caller) -> &'static str {
 
 /// A container that has ended, whose poststop hook makes the canary.
 fn forged(caller: &Caller, id: &str, cgroup: &Value) -> (String, String) {
-    let state = json!({ "ociVersion": "1.3.0", "configVersion": "1.0.2", "id": id, "init": { "pid": i32::MAX, "startTime": 1 },
+    let state = json!({ "ociVersion": "1.3.0", "configVersion": "1.0.2", "id": id, "init": { "pid": i32::MAX, "start_time": 1 },
         "bundle": "/", "rootfs": "/", "created": "2026-11-23T20:05:09.504989602Z", "owner": caller.user.unwrap_or(0),
         "cgroup": cgroup, "poststop": true });
     let hook = format!("touch {}", caller.path("home/canary").display());
