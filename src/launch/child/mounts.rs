@@ -81,9 +81,10 @@ impl<'a> Child<'a> {
             return self.copy_link(source, target).map_err(Failure::in_part(TARGET));
         }
         let found = self.mount_point(seen.is_directory, target, point)?;
-        self.refuse_to_cover(target, &found)?;
+        let at = mount::look(found.at.as_fd())?;
+        self.refuse_to_cover(target, &found, at)?;
+        self.cover(at)?;
         let to = found.at;
-        self.cover(to.as_fd())?;
         match mount::attach(self.slot(slot)?, to.as_fd()) {
             // A file does not go on a directory, and the other way round the target could not have been opened.
             Err(Errno::EINVAL) if !seen.is_directory && is_directory(to.as_fd())? => {
@@ -162,17 +163,18 @@ impl<'a> Child<'a> {
         propagation: &[Propagation],
     ) -> Done {
         let found = self.ensure_place(target, Leaf::Directory).map_err(Failure::in_part(TARGET))?;
-        self.refuse_to_cover(target, &found)?;
+        let at = mount::look(found.at.as_fd())?;
+        self.refuse_to_cover(target, &found, at)?;
         let to = found.at;
         let mut name = [0u8; 32];
         mount::mount(source, proc_fd(to.as_fd(), &mut name), kind, flags, data)?;
         // The descriptor is of the directory below; what is on it now is looked up once more, and must be a mount that was not there.
         let made = self.open_place(target, libc::O_PATH | libc::O_DIRECTORY)?.at;
         let seen = mount::look(made.as_fd())?;
-        if !seen.is_root || seen.mount == mount::look(to.as_fd())?.mount || self.is_made(made.as_fd(), 0)? {
+        if !seen.is_root || seen.mount == at.mount || self.is_made(seen, 0) {
             return Err(Failure::in_part(TARGET)(Errno::ESTALE));
         }
-        self.cover(to.as_fd())?;
+        self.cover(at)?;
         self.made(target, None, seen.mount, !found.in_kernels)?;
         Ok(sources::spread(made.as_fd(), propagation)?)
     }
@@ -180,7 +182,7 @@ impl<'a> Child<'a> {
     pub(super) fn remount(&mut self, target: &CStr, attributes: Attributes, tree: Attributes) -> Done {
         let found = self.open_place(target, libc::O_PATH).map_err(Failure::in_part(TARGET))?;
         if target != c"/" {
-            self.refuse_to_cover(target, &found)?;
+            self.refuse_to_cover(target, &found, mount::look(found.at.as_fd())?)?;
         }
         let at = found.at;
         for (change, recursive) in [(tree, true), (attributes, false)] {
@@ -213,14 +215,15 @@ impl<'a> Child<'a> {
                 Err(Errno::EACCES) if as_program => continue,
                 Err(errno) => return Err(failed(errno)),
             };
-            if self.is_made(found.at.as_fd(), first).map_err(failed)? {
+            let at = mount::look(found.at.as_fd()).map_err(failed)?;
+            if self.is_made(at, first) {
                 continue;
             }
-            self.refuse_to_cover(masked, &found)?;
+            self.refuse_to_cover(masked, &found, at)?;
             let target = &found.at;
-            self.cover(target.as_fd())?;
+            self.cover(at)?;
             let mask;
-            if is_directory(target.as_fd())? {
+            if at.is_directory {
                 let cover = match &empty {
                     None => empty_tmpfs().map_err(failed)?,
                     Some(first) => mount::clone_mount(first.as_fd(), false).map_err(failed)?,
@@ -260,7 +263,7 @@ impl<'a> Child<'a> {
             mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
             let expect = if *readonly { attr::RDONLY } else { 0 };
             let seen = mount::look(cover.as_fd())?;
-            self.cover(target.as_fd())?;
+            self.cover(mount::look(target.as_fd())?)?;
             // What it is was looked at by whoever asked for it; that may be renamed since.
             self.made(kept, None, seen.mount, false)?;
             self.remember(seen.id, expect)?;
@@ -287,7 +290,7 @@ impl<'a> Child<'a> {
             }
             let cover = mount::clone_mount(target.as_fd(), true).map_err(failed)?;
             mount::set_attr(cover.as_fd(), true, &readonly).map_err(failed)?;
-            self.cover(target.as_fd())?;
+            self.cover(seen)?;
             mount::attach(cover.as_fd(), target.as_fd()).map_err(failed)?;
             let seen = mount::look(cover.as_fd())?;
             self.made(closed, None, seen.mount, !found.in_kernels)?;

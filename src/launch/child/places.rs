@@ -9,7 +9,7 @@ use crate::launch::wire::Failure;
 use crate::path::{self, Leaf};
 use crate::plan::op::Slot;
 use crate::sys::fd::{self, resolve};
-use crate::sys::mount;
+use crate::sys::mount::{self, Seen};
 use nix::errno::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -153,11 +153,10 @@ impl<'a> Child<'a> {
 
     /// Refuses a place that a link of the image has led to, and that a mount would hide from the runtime: the root, in which
     /// `exec` would find nothing but the mount, and the container's /proc.
-    pub(super) fn refuse_to_cover(&self, target: &CStr, found: &Found) -> Done {
+    pub(super) fn refuse_to_cover(&self, target: &CStr, found: &Found, at: Seen) -> Done {
         if found.in_kernels {
             return Ok(());
         }
-        let at = mount::look(found.at.as_fd())?;
         if at.is_root && at.mount == self.root_mount {
             return Err(Failure::mismatch(COVERS, 0));
         }
@@ -187,8 +186,7 @@ impl<'a> Child<'a> {
     }
 
     /// A mount that is put on the root of an earlier one, whatever both are called, covers it.
-    pub(super) fn cover(&mut self, at: BorrowedFd<'_>) -> Done {
-        let at = mount::look(at)?;
+    pub(super) fn cover(&mut self, at: Seen) -> Done {
         if !at.is_root {
             return Ok(());
         }
@@ -203,10 +201,9 @@ impl<'a> Child<'a> {
     }
 
     /// Whether something is hidden already, by another name.
-    pub(super) fn is_made(&self, at: BorrowedFd<'_>, since: usize) -> crate::sys::Result<bool> {
-        let at = mount::look(at)?;
+    pub(super) fn is_made(&self, at: Seen, since: usize) -> bool {
         let made = self.made.get(since..self.made_count).unwrap_or_default();
-        Ok(at.is_root && made.iter().any(|made| made.mount == at.mount))
+        at.is_root && made.iter().any(|made| made.mount == at.mount)
     }
 
     /// Before the program starts: every path leads to the mount that was put there.
