@@ -4,7 +4,7 @@
 //! No limit of setrlimit(2) bites on memory that is used: RLIMIT_RSS does nothing since Linux 2.4, RLIMIT_AS and RLIMIT_DATA count
 //! address space, of which threads (8 MiB of stack each), JavaScript engines and Java take far more than they use. So it is
 //! counted, by proc_pid_status(5), and before anything is ended by smaps_rollup, where a page that two processes share
-//! is counted once. What grows within [`REST`] can be more than the limit for that long; files in memory that nobody has
+//! is counted once. What grows within `REST` can be more than the limit for that long; files in memory that nobody has
 //! mapped (memfd_create(2)) are not counted, those of a sandbox's tmpfs have a size.
 #![forbid(unsafe_code)]
 #![allow(clippy::disallowed_methods, reason = "reads the host's /proc about processes of this one's")]
