@@ -3,6 +3,8 @@
  *   failing count PROGRAM ARGS [, PROGRAM ARGS]…         runs it, and prints how many calls there were, and each one's number
  *   failing N ERRNO|kill PROGRAM ARGS [, PROGRAM ARGS]…  the Nth call of all processes together returns -ERRNO, and is not made;
  *                                                     or its process is killed by SIGKILL instead
+ *   failing NUMBER=NAME …                             the same of the first call with this number, of a process other than the
+ *                                                     program's own whose name begins so
  *
  * A program that fails is the last. What the program in the sandbox or container does is not counted: from its exec on (of a file
  * whose name ends in "/fences"), it is let go. Where to look is told on descriptor 9: "CALL number pid name(arguments)" for the call
@@ -43,6 +45,20 @@ static void patience(long milliseconds)
     setitimer(ITIMER_REAL, &timer, 0);
 }
 
+static const char *name_of(pid_t pid)
+{
+    static char name[32];
+    char path[64];
+    strcpy(name, "?");
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    FILE *comm = fopen(path, "r");
+    if (comm && fgets(name, sizeof name, comm))
+        name[strcspn(name, "\n")] = 0;
+    if (comm)
+        fclose(comm);
+    return name;
+}
+
 /* The next program, traced, up to its first call; what follows it is cut off. */
 static pid_t begin(char **program, char ***next)
 {
@@ -75,7 +91,8 @@ int main(int argc, char **argv)
     if (argc < 4)
         return 2;
     int counting = !strcmp(argv[1], "count");
-    long nth = counting ? -1 : atol(argv[1]);
+    long nth = counting ? -1 : atol(argv[1]), hits = 0;
+    const char *of = counting ? 0 : strchr(argv[1], '=');
     int killing = !strcmp(argv[2], "kill"), error = atoi(argv[2]);
     char **program = argv + (counting ? 2 : 3);
     struct sigaction action = {.sa_handler = expire};
@@ -124,15 +141,12 @@ int main(int argc, char **argv)
             if (entered[pid] && begun) {
                 if (counting)
                     dprintf(9, "%lld\n", regs.orig_rax);
-                if (count++ == nth) {
-                    char name[32] = "?", path[64];
-                    snprintf(path, sizeof path, "/proc/%d/comm", pid);
-                    FILE *comm = fopen(path, "r");
-                    if (comm && fgets(name, sizeof name, comm))
-                        name[strcspn(name, "\n")] = 0;
-                    if (comm)
-                        fclose(comm);
-                    dprintf(9, "CALL %lld %s %s(%llx, %llx, %llx)\n", regs.orig_rax, pid == first ? "parent" : "other", name,
+                int meant = of ? !hits && (long)regs.orig_rax == nth && pid != first && !strncmp(name_of(pid), of + 1, strlen(of + 1))
+                               : count == nth;
+                count++;
+                if (meant) {
+                    hits++;
+                    dprintf(9, "CALL %lld %s %s(%llx, %llx, %llx)\n", regs.orig_rax, pid == first ? "parent" : "other", name_of(pid),
                             regs.rdi, regs.rsi, regs.rdx);
                     if (killing) {
                         kill(pid, SIGKILL);
@@ -173,7 +187,7 @@ int main(int argc, char **argv)
     }
     if (counting)
         dprintf(9, "%ld\n", count);
-    else if (count <= nth)
+    else if (of ? !hits : count <= nth)
         dprintf(9, "HIT nothing\n");
     return ended;
 }

@@ -82,6 +82,12 @@ impl Injector {
         let outcome = self.run(&[&at.to_string(), how], commands);
         Injected { outcome, hit: read(&self.log) }
     }
+
+    /// The same of the first call with this number, of a process other than the command's own whose name begins so.
+    pub(crate) fn inject_first(&self, number: i64, of: &str, how: &str, commands: &[Command]) -> Injected {
+        let outcome = self.run(&[&format!("{number}={of}"), how], commands);
+        Injected { outcome, hit: read(&self.log) }
+    }
 }
 
 impl Injected {
