@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session<'_>, args: &Delete) -> Result<u8> {
 fn all_that_match(session: &Session<'_>, args: &Delete) -> Result<u8> {
     let regex = CString::new(args.id.as_str()).ok().and_then(|expression| Regex::new(&expression));
     let Some(regex) = regex else {
-        let message = format!("--regex: {:?} is no regular expression", args.id);
+        let message = format!("--regex: {:?} is not a regular expression", args.id);
         return Err(hinted(&message, "extended ones are meant, as in regex(7)"));
     };
     let root = session.root()?;

@@ -323,7 +323,7 @@ pub(super) fn make_of(
     bundle: Bundle,
     starter: Starter,
 ) -> anyhow::Result<Made> {
-    check_terminal(&bundle.plan, args, starter)?;
+    check_terminal(&bundle.plan, args.console_socket.is_some(), starter != Starter::ThisAndWait)?;
     let console = args.console_socket.as_deref().map(Console::connect).transpose()?;
     let mut dir = Dir::create(&session.root()?, id).explained()?;
     let made = build(&mut dir, bundle, starter, session.report);
@@ -523,14 +523,14 @@ pub(super) fn check_streams(preserved: u32, to: To) -> anyhow::Result<()> {
     streams::check(0..=last, to).map_err(|refused| hinted(&refused.to_string(), &refused.hint()))
 }
 
-fn check_terminal(plan: &Plan, args: &Make, starter: Starter) -> anyhow::Result<()> {
-    let detached = starter != Starter::ThisAndWait;
-    match (plan.terminal, &args.console_socket) {
-        (true, None) if detached => Err(hinted(
+/// That a terminal has somewhere to go, and that nobody waits for one that there is not.
+pub(super) fn check_terminal(plan: &Plan, has_socket: bool, detached: bool) -> anyhow::Result<()> {
+    match (plan.terminal, has_socket) {
+        (true, false) if detached => Err(hinted(
             "cannot allocate tty if pent will detach without setting console socket",
             "pass --console-socket, or set process.terminal to false",
         )),
-        (false, Some(_)) => Err(hinted(
+        (false, true) => Err(hinted(
             "cannot use console socket if pent will not detach or allocate tty",
             "leave out --console-socket, or set process.terminal to true",
         )),

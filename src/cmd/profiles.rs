@@ -111,7 +111,7 @@ fn look_up(path: &Path) -> io::Result<(PathBuf, Identity)> {
 fn led(path: &Absolute) -> anyhow::Result<Absolute> {
     let found = real(path.path());
     let text =
-        found.to_str().with_context(|| format!("profile: {path} leads to {}, which is no text", found.display()))?;
+        found.to_str().with_context(|| format!("profile: {path} leads to {}, which is not text", found.display()))?;
     text.parse().map_err(|why: String| anyhow::anyhow!("profile: {path}: {why}"))
 }
 

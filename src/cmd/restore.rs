@@ -34,7 +34,7 @@ pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
             "CRIU makes what its images say, and they have nothing of Landlock: leave out --require and profiles",
         ));
     }
-    check_terminal(&bundle, args)?;
+    make::check_terminal(&bundle.plan, args.console_socket.is_some(), args.detach)?;
     let mut options = checkpoint::options(&args.criu, &args.work_path)?;
     options.lsm_profile.clone_from(&args.lsm_profile);
     options.lsm_mount_context.clone_from(&args.lsm_mount_context);
@@ -71,21 +71,6 @@ pub(super) fn run(session: &Session<'_>, args: &Restore) -> anyhow::Result<u8> {
     session.report.speak();
     delete_ended(dir, &state, session.report)?;
     Ok(code)
-}
-
-/// As for create and run.
-fn check_terminal(bundle: &Bundle, args: &Restore) -> anyhow::Result<()> {
-    match (bundle.plan.terminal, &args.console_socket) {
-        (true, None) if args.detach => Err(hinted(
-            "cannot allocate tty if pent will detach without setting console socket",
-            "pass --console-socket, or set process.terminal to false",
-        )),
-        (false, Some(_)) => Err(hinted(
-            "cannot use console socket if pent will not detach or allocate tty",
-            "leave out --console-socket, or set process.terminal to true",
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// Gives out what callers wait for: the terminal, then the pid file. The terminal is left when nobody else wants it.

@@ -535,7 +535,7 @@ fn child_hint(op: &Op, failure: &Failure) -> Option<String> {
                 .into()
         }
         (Op::SetRootPropagation { .. } | Op::MakeRootParentPrivate, Errno::EINVAL) => {
-            "`/` is no mount point here, as in a chroot: bind that directory on itself before (mount --bind DIR DIR), or start pent outside"
+            "`/` is not a mount point here, as in a chroot: bind that directory on itself before (mount --bind DIR DIR), or start pent outside"
                 .into()
         }
         (Op::Attach { .. }, Errno::EROFS) => {

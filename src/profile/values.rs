@@ -256,7 +256,7 @@ impl std::str::FromStr for Pattern {
         match text.strip_suffix('*').unwrap_or(text) {
             "" if text.is_empty() => Err("a name cannot be empty".into()),
             start if start.contains(['*', '=']) => {
-                Err(format!("{text:?} is no name: a `*` can only stand at its end, and there is no `=` in it"))
+                Err(format!("{text:?} is not a name: a `*` can only stand at its end, and there is no `=` in it"))
             }
             _ => Ok(Self(text.to_owned())),
         }
@@ -434,7 +434,7 @@ impl std::str::FromStr for Digest {
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("{text:?} is no SHA-256 digest: want 64 lowercase hexadecimal digits, as sha256sum prints them"))
+        Err(format!("{text:?} is not a SHA-256 digest: want 64 lowercase hexadecimal digits, as sha256sum prints them"))
     }
 }
 

@@ -51,7 +51,7 @@ fn every_property_has_a_row_and_every_row_is_a_property() {
     let mut told = BTreeSet::new();
     for row in rows(config) {
         for path in quoted(row[0]) {
-            assert!(all.contains(path), "{path} is no property of config.json");
+            assert!(all.contains(path), "{path} is not a property of config.json");
             assert!(told.insert(path.to_owned()), "{path} has two rows");
         }
     }

@@ -50,7 +50,7 @@ pub fn proxy(data: &[u8]) {
         let place = match host {
             Host::Name(name) => format!("{name}:1"),
             Host::Address(address) => std::net::SocketAddr::new(*address, 1).to_string(),
-            Host::Below(domain) => panic!("{domain} is no host"),
+            Host::Below(domain) => panic!("{domain} is not a host"),
         };
         assert_eq!(place.parse::<Destination>().map(|place| place.host).as_ref(), Ok(host), "{place}");
     }

@@ -194,7 +194,8 @@ impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = || format!("{text:?} is no HOST:PORT: want something like example.org:443 or [2001:db8::1]:443");
+        let invalid =
+            || format!("{text:?} is not a HOST:PORT: want something like example.org:443 or [2001:db8::1]:443");
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
         let port = number(port).filter(|port| *port > 0).ok_or_else(invalid)?;
         let (host, at) = match host.split_once('=') {
@@ -210,7 +211,9 @@ impl FromStr for Destination {
 }
 
 fn invalid_range(text: &str) -> String {
-    format!("{text:?} is no NAME=ADDRESSES:PORT: want something like mirror.example=10.0.0.0/8:443 or …=[fd00::/8]:443")
+    format!(
+        "{text:?} is not a NAME=ADDRESSES:PORT: want something like mirror.example=10.0.0.0/8:443 or …=[fd00::/8]:443"
+    )
 }
 
 impl FromStr for Host {

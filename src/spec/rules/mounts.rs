@@ -153,7 +153,7 @@ fn ids(
         if mount_options::id_ranges(text).is_none() {
             found.error_hint(
                 format!("{path}.options"),
-                format!("{} is no mapping of ids", quote(&format!("idmap={text}"))),
+                format!("{} is not a mapping of ids", quote(&format!("idmap={text}"))),
                 "write idmap=uids=FROM-TO-SIZE;gids=FROM-TO-SIZE, several ranges with # between them",
             );
         } else if !uids.is_empty() || !gids.is_empty() {
